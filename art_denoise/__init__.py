@@ -1,0 +1,58 @@
+"""Denoising defences for the Adversarial Robustness Toolbox, and their evaluation against universal perturbations.
+
+The names below are imported when they are first used, so that `import art_denoise` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from art_denoise.attacks import Perturbation, SharedForwardDeepFool, craft_universal_perturbation
+    from art_denoise.classifiers import inception_v1, vgg16, vgg19
+    from art_denoise.data import load_photographs
+    from art_denoise.defences import DefensiveNoiseDefence, NLMeansDefence, ROFDefence
+    from art_denoise.filters import nl_means_denoise, rof_denoise
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "DefensiveNoiseDefence": "art_denoise.defences",
+    "NLMeansDefence": "art_denoise.defences",
+    "Perturbation": "art_denoise.attacks",
+    "ROFDefence": "art_denoise.defences",
+    "SharedForwardDeepFool": "art_denoise.attacks",
+    "craft_universal_perturbation": "art_denoise.attacks",
+    "inception_v1": "art_denoise.classifiers",
+    "load_photographs": "art_denoise.data",
+    "nl_means_denoise": "art_denoise.filters",
+    "rof_denoise": "art_denoise.filters",
+    "vgg16": "art_denoise.classifiers",
+    "vgg19": "art_denoise.classifiers",
+}
+
+__all__ = [
+    "DefensiveNoiseDefence",
+    "NLMeansDefence",
+    "Perturbation",
+    "ROFDefence",
+    "SharedForwardDeepFool",
+    "craft_universal_perturbation",
+    "inception_v1",
+    "load_photographs",
+    "nl_means_denoise",
+    "rof_denoise",
+    "vgg16",
+    "vgg19",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,57 @@
+"""A universal perturbation with its units and where it comes from, as a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """One image that is added to every image.
+
+    :param array: float32 (C, H, W), in units of the value range: ±10/255 is ±10 on images in 0 to 255.
+    :param provenance: How it came about, by name: attack, source, norm, eps, seed, fooling rate. Anything JSON can hold.
+    """
+
+    array: np.ndarray
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def linf(self) -> float:
+        """Greatest absolute value, in units of the value range."""
+        return float(np.abs(self.array).max())
+
+    def add_to(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 images (N, C, H, W) in [0, 1] plus the perturbation, clipped to [0, 1]."""
+        return np.clip(images + self.array, 0, 1, dtype=np.float32)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(path.name + ".part")
+        metadata = {"provenance": json.dumps(self.provenance), "units": "value range"}
+        save_file({"perturbation": np.ascontiguousarray(self.array, dtype=np.float32)}, beside, metadata=metadata)
+        os.replace(beside, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Perturbation:
+        """Read a file that `save` wrote.
+
+        :raises FileNotFoundError: If there is none.
+        :raises ValueError: If it holds something else.
+        """
+        try:
+            with safe_open(path, framework="np") as file:
+                metadata = file.metadata() or {}
+                return cls(file.get_tensor("perturbation"), json.loads(metadata["provenance"]))
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(f"`path` = {os.fspath(path)!r} is not a perturbation saved by this package") from error

@@ -1,0 +1,239 @@
+"""What the defences share: parameters, checks of images, layout, value range, chunks and gradient. No mathematics."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import numpy as np
+import torch
+from art.config import ART_NUMPY_DTYPE
+from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
+
+from art_denoise.filters._checks import check_choice, check_flag, check_integer
+
+#: Memory, in bytes, that the filtering of one chunk is meant to stay under, by type of device. Small chunks stay in a
+#: CPU's cache and are filtered up to three times as fast; a GPU wants large ones.
+CHUNK_BUDGET = {"cpu": 64 * 2**20, "cuda": 1024 * 2**20}
+
+#: How far values may lie outside `clip_values`, as a share of the range. Attacks that do not clip step out of the range
+#: a little, and their images are filtered as they are; data on another scale is far out, and refused.
+_TOLERANCE = 0.5
+
+#: Numbers of channels that are almost surely channels when they are found on an axis.
+_USUAL_CHANNELS = (1, 3, 4)
+
+
+class ImageDefence(PreprocessorPyTorch, abc.ABC):
+    """Base of the defences: everything but the filter.
+
+    A subclass sets `params`, stores its own parameters, implements `_filter` and `_check_own_params`, and calls
+    `super().__init__` last.
+    """
+
+    #: Parameters that every defence has, after its own.
+    shared_params = ["clip_values", "channels_first", "gradient", "chunk_size"]
+
+    #: Working memory of the filter as a multiple of the chunk, gradient included. An estimate, for `chunk_size=None`.
+    _memory_factor = 64
+
+    def __init__(
+        self,
+        *,
+        clip_values: tuple[float, float],
+        channels_first: bool,
+        gradient: str,
+        chunk_size: int | None,
+        apply_fit: bool,
+        apply_predict: bool,
+        device_type: str,
+    ) -> None:
+        check_choice("device_type", device_type, ("gpu", "cpu"))
+        check_flag("apply_fit", apply_fit)
+        check_flag("apply_predict", apply_predict)
+        super().__init__(device_type=device_type, is_fitted=True, apply_fit=apply_fit, apply_predict=apply_predict)
+        self.clip_values = clip_values
+        self.channels_first = channels_first
+        self.gradient = gradient
+        self.chunk_size = chunk_size
+        self._check_params()
+
+    @abc.abstractmethod
+    def _filter(self, x: torch.Tensor) -> torch.Tensor:
+        """Filter float32 images (N, C, H, W) whose value range is [0, 1]; each image by itself."""
+
+    def _check_own_params(self) -> None:
+        """Raise if a parameter of the subclass is unfit."""
+
+    def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
+        """Apply the defence to a tensor; autograd differentiates it as `gradient` says.
+
+        :param x: Images, (N, C, H, W) or, with `channels_first=False`, (N, H, W, C), of any real dtype, on any device,
+            in units of `clip_values`.
+        :param y: Labels of any kind; returned as they are.
+        :return: Images of the same shape on the same device, float32, inside `clip_values`, and `y`.
+        :raises TypeError: If `x` is not a tensor of numbers.
+        :raises ValueError: If the shape is none of images, a value is NaN or infinite, or values lie outside
+            `clip_values` by more than half its range.
+        """
+        self._check_images(x)
+        images = x.to(torch.float32)
+        if self.gradient == "identity":
+            with torch.no_grad():
+                filtered = self._apply(images)
+            return _StraightThrough.apply(images, filtered), y
+        return self._apply(images), y
+
+    def __call__(self, x: np.ndarray, y: Any | None = None) -> tuple[np.ndarray, Any | None]:
+        """Apply the defence to an array.
+
+        :param x: Images as for `forward`, as a NumPy array with any strides. Not changed.
+        :param y: Labels of any kind; returned as they are.
+        :return: A new float32 array of the same shape, inside `clip_values`, and `y`.
+        :raises TypeError: As `forward`.
+        :raises ValueError: As `forward`.
+        """
+        with torch.no_grad():
+            filtered, _ = self.forward(self._to_tensor(x))
+        return filtered.cpu().numpy(), y
+
+    def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
+        """Propagate a gradient back through the defence, for estimators that are not PyTorch's.
+
+        :param x: Input of the defence, as for `__call__`.
+        :param grad: Gradient with respect to the output, of the shape of `x`, or with one more axis for the classes
+            after the first, (N, K, ...), as ART's `class_gradient` passes it.
+        :return: Gradient with respect to `x`, float32, of the shape of `grad`.
+        :raises ValueError: If the shapes of `x` and `grad` do not fit, or as `forward`.
+        """
+        grad_tensor = self._to_tensor(grad)
+        per_class = grad_tensor.ndim == np.ndim(x) + 1
+        if (grad_tensor[:, 0] if per_class else grad_tensor).shape != np.shape(x):
+            raise ValueError(
+                f"`grad` must have the shape of `x`, {np.shape(x)}, or one more axis after the first, got {grad.shape}"
+            )
+        x_tensor = self._to_tensor(x).to(torch.float32).requires_grad_()
+        with torch.enable_grad():
+            filtered, _ = self.forward(x_tensor)
+        stages = grad_tensor.to(torch.float32).unbind(1) if per_class else (grad_tensor.to(torch.float32),)
+        pulled = [torch.autograd.grad(filtered, x_tensor, stage, retain_graph=True)[0] for stage in stages]
+        result = torch.stack(pulled, dim=1) if per_class else pulled[0]
+        return result.cpu().numpy().astype(ART_NUMPY_DTYPE, copy=False)
+
+    def set_params(self, **kwargs: Any) -> None:
+        """Change parameters by name; either all of them are changed or, on an error, none.
+
+        :raises TypeError: If a name is not one of `params`, or a value is of the wrong type.
+        :raises ValueError: If a value is outside its interval.
+        """
+        for name in kwargs:
+            if name not in self.params:
+                raise TypeError(f"`{name}` is no parameter of {type(self).__name__}: use {', '.join(self.params)}")
+        before = {name: getattr(self, name) for name in kwargs}
+        try:
+            for name, value in kwargs.items():
+                setattr(self, name, value)
+            self._check_params()
+        except Exception:
+            for name, value in before.items():
+                setattr(self, name, value)
+            raise
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.params)
+        return f"{type(self).__name__}({values}, apply_fit={self.apply_fit}, apply_predict={self.apply_predict})"
+
+    def _check_params(self) -> None:
+        limits = np.asarray(self.clip_values, dtype=object)
+        if limits.shape != (2,) or not all(np.isscalar(v) and np.isreal(v) and np.isfinite(v) for v in limits):
+            raise ValueError(
+                "'clip_values' should be a tuple of 2 floats or arrays containing the allowed data range. "
+                f"This defence takes two finite numbers, e.g. (0.0, 1.0) or (0, 255), got {self.clip_values!r}"
+            )
+        if limits[0] >= limits[1]:
+            raise ValueError(f"Invalid 'clip_values': min >= max. Got {self.clip_values!r}")
+        check_flag("channels_first", self.channels_first)
+        check_choice("gradient", self.gradient, ("exact", "identity"))
+        if self.chunk_size is not None:
+            check_integer("chunk_size", self.chunk_size, low=1)
+        self._check_own_params()
+
+    def _to_tensor(self, x: np.ndarray) -> torch.Tensor:
+        """Copy an array of numbers to a tensor on the defence's device."""
+        array = np.asarray(x)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"`x` must be an array of real numbers, got dtype {array.dtype}")
+        if array.dtype.kind != "f":
+            array = array.astype(ART_NUMPY_DTYPE)
+        return torch.tensor(np.ascontiguousarray(array), device=self.device)
+
+    def _check_images(self, x: Any) -> None:
+        if not isinstance(x, torch.Tensor) or x.is_complex():
+            raise TypeError(f"`x` must be a tensor of real numbers, got {type(x).__name__}: call the defence on arrays")
+        shape = tuple(x.shape)
+        layout = "(N, C, H, W)" if self.channels_first else "(N, H, W, C)"
+        if x.ndim == 2:
+            raise ValueError(
+                f"Feature vectors detected. `x` must be images {layout}, got {shape}: reshape the features to images"
+            )
+        if x.ndim == 3:
+            raise ValueError(f"`x` must be {layout}, got {shape}: add a batch axis, `x[None]`")
+        if x.ndim != 4:
+            raise ValueError(f"Unrecognized input dimension. `x` must be images {layout}, got {shape}")
+        if 0 in shape[1:]:
+            raise ValueError(f"`x` must have at least one channel and one pixel, got {shape}")
+        channels, other = (shape[1], shape[3]) if self.channels_first else (shape[3], shape[1])
+        if channels not in _USUAL_CHANNELS and other in _USUAL_CHANNELS and channels > 4:
+            raise ValueError(
+                f"`x` must be {layout}, got {shape}, which looks like the other layout: "
+                f"use channels_first={not self.channels_first}, or transpose `x` if there really are {channels} channels"
+            )
+        if not x.numel():
+            return
+        low, high = (float(v) for v in torch.aminmax(x.detach()))
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ValueError("`x` must be finite, got NaN or infinite values: find where they come from")
+        first, last = map(float, self.clip_values)
+        slack = _TOLERANCE * (last - first)
+        if low < first - slack or high > last + slack:
+            raise ValueError(
+                f"`x` must be in units of `clip_values` = ({first:g}, {last:g}), got values from {low:g} to {high:g}: "
+                "set `clip_values` to the range of the data; defences come before standardisation"
+            )
+
+    def _apply(self, images: torch.Tensor) -> torch.Tensor:
+        """Filter float32 images in the caller's layout and range, chunk by chunk."""
+        unit = self._to_unit(images)
+        filtered = [self._filter(chunk) for chunk in unit.split(self._images_per_chunk(unit))]
+        return self._to_caller(torch.cat(filtered)).clamp(*map(float, self.clip_values))
+
+    def _to_unit(self, images: torch.Tensor) -> torch.Tensor:
+        """Take images from the caller's layout and range to (N, C, H, W) and [0, 1]."""
+        low, high = map(float, self.clip_values)
+        images = images if self.channels_first else images.permute(0, 3, 1, 2)
+        return (images - low) / (high - low)
+
+    def _to_caller(self, unit: torch.Tensor) -> torch.Tensor:
+        """Undo `_to_unit`."""
+        low, high = map(float, self.clip_values)
+        images = unit * (high - low) + low
+        return images if self.channels_first else images.permute(0, 2, 3, 1)
+
+    def _images_per_chunk(self, images: torch.Tensor) -> int:
+        if self.chunk_size is not None:
+            return self.chunk_size
+        per_image = images[:1].numel() * images.element_size() * self._memory_factor
+        budget = CHUNK_BUDGET.get(images.device.type, CHUNK_BUDGET["cuda"])
+        return max(1, budget // max(1, per_image))
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Backward pass differentiable approximation (Athalye et al. 2018, arXiv:1802.00420) by the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+        return result.view_as(result)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grads[0], None

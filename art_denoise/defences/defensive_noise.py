@@ -1,0 +1,191 @@
+"""The additive defensive noise of Lee, Park & Lee (2018) as an ART preprocessing defence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from art_denoise.defences._base import ImageDefence
+from art_denoise.filters._checks import check_choice, check_number
+from art_denoise.filters.defensive_noise import mean_accepted_noise
+
+if TYPE_CHECKING:
+    from art.utils import CLASSIFIER_TYPE
+
+
+class DefensiveNoiseDefence(ImageDefence):
+    """Add one fixed image, the defensive noise v_def, to every image, and clip to the value range.
+
+    Either give the noise, or estimate it with :meth:`fit` (Eq. 1 of the paper). It is meant to stand before a denoiser:
+    ``preprocessing_defences=[DefensiveNoiseDefence(v), ROFDefence()]``.
+
+    | Paper: Lee, Park & Lee (2018), "Defensive denoising methods against adversarial attack", Eq. (1).
+    | Deviation: the sum is clipped to `clip_values`, so that what the next defence sees is an image.
+
+    Limitation: an average of random draws is mostly random. Compare it with noise of the same size and random
+    direction before crediting its direction.
+
+    :param noise: v_def in units of the *value range*, (C, H, W) or, with `channels_first=False`, (H, W, C), so that the
+        same noise serves images in [0, 1] and in [0, 255]. None until :meth:`fit` is called.
+    :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255).
+    :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
+    :param gradient: "exact" differentiates sum and clipping; "identity" passes the gradient through unchanged (BPDA).
+    :param chunk_size: Images treated at a time; None chooses from a memory budget (64 MiB, on a GPU 1 GiB).
+    :param apply_fit: Whether ART applies the defence while a model is trained.
+    :param apply_predict: Whether ART applies the defence at prediction.
+    :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are treated. Tensors stay on their device.
+    :raises TypeError: If a parameter is of the wrong type.
+    :raises ValueError: If a parameter is outside its interval.
+    """
+
+    params = ["noise", *ImageDefence.shared_params]
+    _memory_factor = 4
+
+    def __init__(
+        self,
+        noise: np.ndarray | None = None,
+        *,
+        clip_values: tuple[float, float] = (0.0, 1.0),
+        channels_first: bool = True,
+        gradient: str = "exact",
+        chunk_size: int | None = None,
+        apply_fit: bool = False,
+        apply_predict: bool = True,
+        device_type: str = "gpu",
+    ) -> None:
+        self.noise = noise
+        #: How the noise was estimated, by name; None if it was given.
+        self.estimate: dict[str, Any] | None = None
+        super().__init__(
+            clip_values=clip_values,
+            channels_first=channels_first,
+            gradient=gradient,
+            chunk_size=chunk_size,
+            apply_fit=apply_fit,
+            apply_predict=apply_predict,
+            device_type=device_type,
+        )
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether there is a noise to add."""
+        return self.noise is not None
+
+    def fit(  # type: ignore[override]
+        self,
+        x: np.ndarray,
+        y: np.ndarray | None = None,
+        *,
+        classifier: CLASSIFIER_TYPE | None = None,
+        accept: str = "flip",
+        through: str = "defences",
+        sigma: float = 16 / 255,
+        eps: float = 2 / 255,
+        draws: int = 16,
+        seed: int = 0,
+        batch_size: int = 128,
+        progress: str | None = None,
+    ) -> None:
+        """Estimate the noise by Eq. 1: average the random perturbations that help the classifier.
+
+        Takes O(N · draws) predictions; with `accept="flip"` only of the images that are misclassified.
+
+        :param x: Images as for :meth:`forward`, as an array. The paper uses images that are used for nothing else.
+        :param y: Labels, (N,) class indices or (N, K) one-hot.
+        :param classifier: Any ART classifier whose `predict` returns logits or log-probabilities.
+        :param accept: "flip": a draw counts if it turns a wrong prediction into a right one (the paper's experiment).
+            "loss": a draw counts if it lowers the cross-entropy (Eq. 1 as written).
+        :param through: "defences": the classifier predicts through its own preprocessing defences, those after this one
+            if this one is among them: the noise is fitted as it is used. "classifier": without any.
+        :param sigma: Standard deviation of the draws in units of the value range, > 0. Greater flips more predictions
+            and leaves more noise in the average.
+        :param eps: Root mean square of the result in units of the value range, > 0. Eq. 1 multiplies the average by a
+            factor ε instead, which leaves the size to the number of accepted draws; `estimate["factor"]` is that factor.
+        :param draws: Draws per image, ≥ 1.
+        :param seed: Seed of the draws.
+        :param batch_size: Images per prediction.
+        :param progress: Name of the progress bar; None shows none.
+        :raises TypeError: If `y` or `classifier` is missing.
+        :raises ValueError: If an argument is unfit, or no draw helps any image.
+        """
+        if y is None or classifier is None:
+            raise TypeError("`y` and `classifier` are needed to fit the noise: fit(x, y, classifier=...)")
+        check_number("eps", eps, low=0, low_open=True)
+        check_choice("through", through, ("defences", "classifier"))
+        images = self._to_tensor(x).cpu()
+        self._check_images(images)
+        labels = torch.from_numpy(np.argmax(y, axis=1) if np.ndim(y) == 2 else np.asarray(y)).long()
+
+        def logits(unit: torch.Tensor) -> torch.Tensor:
+            perturbed = self._to_caller(unit.clamp(0, 1)).numpy()
+            return torch.from_numpy(classifier.predict(perturbed, batch_size=batch_size)).float()
+
+        with _defences_after(classifier, self, keep=through == "defences"):
+            estimate = mean_accepted_noise(
+                logits,
+                self._to_unit(images.float()),
+                labels,
+                sigma=sigma,
+                draws=draws,
+                accept=accept,
+                seed=seed,
+                batch_size=batch_size,
+                progress=progress,
+            )
+        factor = eps / float(estimate.mean.square().mean().sqrt())
+        noise = (estimate.mean * factor).numpy()
+        self.noise = noise if self.channels_first else noise.transpose(1, 2, 0)
+        self.estimate = {
+            "accept": accept,
+            "through": through,
+            "sigma": sigma,
+            "eps": eps,
+            "factor": factor,
+            "linf": float(np.abs(noise).max()),
+            "draws": draws,
+            "drawn": estimate.drawn,
+            "accepted": estimate.accepted,
+            "images": len(x),
+            "seed": seed,
+        }
+
+    def _filter(self, x: torch.Tensor) -> torch.Tensor:
+        if self.noise is None:
+            raise ValueError("`noise` is not set: give it to the constructor or call `fit(x, y, classifier=...)` first")
+        noise = torch.as_tensor(np.asarray(self.noise), dtype=x.dtype, device=x.device)
+        if not self.channels_first:
+            noise = noise.permute(2, 0, 1)
+        if noise.shape != x.shape[1:]:
+            raise ValueError(f"`noise` is for images (C, H, W) = {tuple(noise.shape)}, got images {tuple(x.shape[1:])}")
+        return x + noise
+
+    def _check_own_params(self) -> None:
+        if self.noise is None:
+            return
+        noise = np.asarray(self.noise)
+        if noise.ndim != 3 or noise.dtype.kind not in "fiu":
+            layout = "(C, H, W)" if self.channels_first else "(H, W, C)"
+            raise ValueError(f"`noise` must be an array {layout} of numbers, got {noise.dtype} {noise.shape}")
+        if not np.isfinite(noise).all() or np.abs(noise).max() > 1:
+            raise ValueError(
+                "`noise` must be finite and within -1 to 1, as it is in units of the value range: "
+                "divide noise made for 0 to 255 by 255"
+            )
+
+
+@contextmanager
+def _defences_after(classifier: CLASSIFIER_TYPE, defence: ImageDefence, *, keep: bool) -> Iterator[None]:
+    """Leave a classifier only those of its defences that come after `defence` (all if it is not there), or none."""
+    before = classifier.preprocessing_defences
+    chain = list(before) if isinstance(before, (list, tuple)) else [before] if before is not None else []
+    if defence in chain:
+        chain = chain[chain.index(defence) + 1 :]
+    try:
+        classifier.set_params(preprocessing_defences=chain if keep else [])
+        yield
+    finally:
+        classifier.set_params(preprocessing_defences=before)

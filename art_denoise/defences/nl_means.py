@@ -1,0 +1,75 @@
+"""Non-local means as an ART preprocessing defence."""
+
+from __future__ import annotations
+
+import torch
+
+from art_denoise.defences._base import ImageDefence
+from art_denoise.filters._checks import check_choice, check_integer, check_number
+from art_denoise.filters.nl_means import nl_means_denoise
+
+
+class NLMeansDefence(ImageDefence):
+    """Remove adversarial noise by non-local means, D_nlm in the paper.
+
+    | Paper: Lee, Park & Lee (2018), "Defensive denoising methods against adversarial attack".
+    | The filter, its definition and its source: :func:`art_denoise.filters.nl_means_denoise`.
+
+    Limitation: a denoiser is no security by itself. An attacker who differentiates through it (`gradient="exact"` is
+    there for that) defeats most of it.
+
+    :param h: Filter strength in units of the value range, > 0; greater is smoother. The paper's 0.05.
+    :param patch_size: Side of the patches in pixels, ≥ 1, as scikit-image reads it: 2 compares 2×2 pixels.
+    :param patch_distance: Greatest distance to a patch in the search window, per axis, in pixels, ≥ 0.
+    :param mode: "fast": scikit-image's fast filter with its peculiarities, as in the paper.
+    :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255). `h` acts the same on both.
+    :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
+    :param gradient: "exact" differentiates the filter; "identity" passes the gradient through unchanged (BPDA).
+    :param chunk_size: Images filtered at a time; None chooses from a memory budget (64 MiB, on a GPU 1 GiB). The result does not
+        depend on it.
+    :param apply_fit: Whether ART applies the defence while a model is trained.
+    :param apply_predict: Whether ART applies the defence at prediction.
+    :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are filtered. Tensors stay on their device.
+    :raises TypeError: If a parameter is of the wrong type.
+    :raises ValueError: If a parameter is outside its interval.
+    """
+
+    params = ["h", "patch_size", "patch_distance", "mode", *ImageDefence.shared_params]
+
+    def __init__(
+        self,
+        h: float = 0.05,
+        *,
+        patch_size: int = 2,
+        patch_distance: int = 3,
+        mode: str = "fast",
+        clip_values: tuple[float, float] = (0.0, 1.0),
+        channels_first: bool = True,
+        gradient: str = "exact",
+        chunk_size: int | None = None,
+        apply_fit: bool = False,
+        apply_predict: bool = True,
+        device_type: str = "gpu",
+    ) -> None:
+        self.h = h
+        self.patch_size = patch_size
+        self.patch_distance = patch_distance
+        self.mode = mode
+        super().__init__(
+            clip_values=clip_values,
+            channels_first=channels_first,
+            gradient=gradient,
+            chunk_size=chunk_size,
+            apply_fit=apply_fit,
+            apply_predict=apply_predict,
+            device_type=device_type,
+        )
+
+    def _filter(self, x: torch.Tensor) -> torch.Tensor:
+        return nl_means_denoise(x, self.h, patch_size=self.patch_size, patch_distance=self.patch_distance)
+
+    def _check_own_params(self) -> None:
+        check_number("h", self.h, low=0, low_open=True)
+        check_integer("patch_size", self.patch_size, low=1)
+        check_integer("patch_distance", self.patch_distance, low=0)
+        check_choice("mode", self.mode, ("fast",))

@@ -1,0 +1,114 @@
+"""Total-variation denoising: the Rudin–Osher–Fatemi (ROF) model on batches of images."""
+
+from __future__ import annotations
+
+import torch
+
+from art_denoise.filters._checks import check_filter_input, check_integer, check_number
+
+#: Step of the dual iteration. Chambolle (2004) proves convergence for a step of at most 1/8 in two dimensions;
+#: scikit-image takes 1 / (2 · 2), which converges in practice, and so do we.
+_STEP = 0.25
+
+
+def rof_denoise(x: torch.Tensor, weight: float, *, eps: float = 2e-4, max_iter: int = 200) -> torch.Tensor:
+    r"""Remove noise by total-variation denoising, each channel of each image by itself.
+
+    The ROF model seeks the image `u` that minimises, for a noisy image `f`,
+
+    .. math:: \tfrac12 \lVert u - f \rVert_2^2 + \mathrm{weight} \cdot \sum_p \lvert (\nabla u)_p \rvert_2
+
+    with forward differences, zero across the border, and the isotropic norm of the gradient at each pixel. `weight`
+    stands before the total variation: the greater, the smoother the result.
+
+    What is computed is what the paper's authors ran, scikit-image's `denoise_tv_chambolle`: Chambolle's dual
+    fixed-point iteration from zero, ended when the energy changes by less than `eps` times its first value. With the
+    default `eps` this ends after a handful of iterations, well before the minimiser is reached.
+
+    :param x: Images, float tensor (N, C, H, W), in units of the value range (0 to 1). float32 and float64 are computed
+        as they are, float16 and bfloat16 in float32.
+    :param weight: TV weight in units of the value range, ≥ 0; 0 returns the images unchanged. The paper uses 10/255.
+    :param eps: Relative change of the energy at which an image channel stops, ≥ 0. Smaller smooths more. With 0 all
+        `max_iter` iterations are done.
+    :param max_iter: Most iterations, ≥ 1; the first only evaluates the energy of the input.
+    :return: Denoised images (N, C, H, W), same dtype and device. Each channel depends on nothing but itself.
+    :raises TypeError: If `x` is not a float tensor or an argument is not a number.
+    :raises ValueError: If `x` is not (N, C, H, W) with H, W ≥ 1 or an argument is outside its interval.
+
+    Differentiable: autograd unrolls the iterations done; the stop rule is held fixed. The gradient of \|∇u\| where it
+    vanishes is taken as 0. Memory for the backward pass grows with the number of iterations.
+
+    Cost: O(N C H W) an iteration. An image channel that has stopped costs nothing more.
+
+    Source: A. Chambolle, "An algorithm for total variation minimization and applications", J. Math. Imaging Vis. 20
+    (2004), doi:10.1023/B:JMIV.0000011325.36760.1e, Eq. (9). Deviations, all scikit-image's: step 1/4 rather than ≤ 1/8;
+    stop on the change of the energy ``‖u − f‖² + weight · TV(u)``, which lacks the ½ of the energy that is minimised,
+    rather than on the change of the dual variable. Deviation from scikit-image: the energy is summed in float64, so
+    that the stop does not depend on the batch; a borderline stop can fall one iteration apart.
+    """
+    check_filter_input(x)
+    weight = check_number("weight", weight, low=0)
+    eps = check_number("eps", eps, low=0)
+    check_integer("max_iter", max_iter, low=1)
+    if weight == 0 or x.numel() == 0:
+        return x.clone()
+    n, c, h, w = x.shape
+    planes = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(n * c, h, w)
+    return _chambolle(planes, weight, eps, max_iter).reshape(n, c, h, w).to(x.dtype)
+
+
+def _gradient(u: torch.Tensor) -> torch.Tensor:
+    """Forward differences (2, M, H, W) of planes (M, H, W) along rows and columns, 0 at the far border."""
+    g = u.new_zeros((2, *u.shape))
+    g[0, :, :-1] = u[:, 1:] - u[:, :-1]
+    g[1, :, :, :-1] = u[:, :, 1:] - u[:, :, :-1]
+    return g
+
+
+def _negative_divergence(p: torch.Tensor) -> torch.Tensor:
+    """Adjoint (M, H, W) of `_gradient` at a field (2, M, H, W) whose entries at the far border are 0."""
+    d = -(p[0] + p[1])
+    d[:, 1:] += p[0, :, :-1]
+    d[:, :, 1:] += p[1, :, :, :-1]
+    return d
+
+
+def _length(g: torch.Tensor) -> torch.Tensor:
+    """Euclidean length (M, H, W) of a field (2, M, H, W), with gradient 0, not NaN, where it is 0."""
+    square = g[0] * g[0] + g[1] * g[1]
+    if not square.requires_grad:
+        return square.sqrt()
+    flat = square == 0
+    return torch.where(flat, 1.0, square).sqrt() * ~flat
+
+
+def _chambolle(f: torch.Tensor, weight: float, eps: float, max_iter: int) -> torch.Tensor:
+    """Run the dual iteration on planes (M, H, W); each plane leaves the loop when its own energy has settled."""
+    active = torch.arange(len(f), device=f.device)
+    p = f.new_zeros((2, *f.shape))
+    first = previous = f.new_zeros(len(f), dtype=torch.float64)
+    order, finished = [], []
+    for iteration in range(max_iter):
+        d = _negative_divergence(p)
+        u = f + d
+        g = _gradient(u)
+        length = _length(g)
+        with torch.no_grad():
+            energy = d.square().sum((1, 2), dtype=torch.float64) + weight * length.sum((1, 2), dtype=torch.float64)
+            if iteration == 0:
+                first, stop = energy, energy == 0  # flat: p stays 0, the result is the input
+            else:
+                stop = (previous - energy).abs() < eps * first
+            if iteration == max_iter - 1:
+                stop = torch.ones_like(stop)
+            previous = energy
+        if stop.any():
+            order.append(active[stop])
+            finished.append(u[stop])
+            if stop.all():
+                break
+            go = ~stop
+            active, first, previous = active[go], first[go], previous[go]
+            f, p, g, length = f[go], p[:, go], g[:, go], length[go]
+        p = (p - _STEP * g) / (1 + (_STEP / weight) * length)
+    return torch.cat(finished)[torch.cat(order).argsort()]
