@@ -21,7 +21,7 @@ class SharedForwardDeepFool(DeepFool):
     all gradients come from one backward pass too.
 
     The classes considered are, for each image, the `nb_grads` that score highest on that image (ART takes all classes
-    that do so on any image of the batch). A step is scaled by nothing (ART multiplies it by the width of
+    that do so on any image of the call). A step is scaled by nothing (ART multiplies it by the width of
     `clip_values`, which is the same for [0, 1]).
 
     Takes ART's parameters, with ART's meaning: `max_iter` steps at most, `epsilon` overshoot, `nb_grads` classes,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from art_denoise.defences._base import ImageDefence
+from art_denoise.defences._chain import defences_of, with_defences
 from art_denoise.filters._checks import check_choice, check_number
 from art_denoise.filters.defensive_noise import mean_accepted_noise
 
@@ -124,7 +123,10 @@ class DefensiveNoiseDefence(ImageDefence):
             perturbed = self._to_caller(unit.clamp(0, 1)).numpy()
             return torch.from_numpy(classifier.predict(perturbed, batch_size=batch_size)).float()
 
-        with _defences_after(classifier, self, keep=through == "defences"):
+        chain = defences_of(classifier)
+        if self in chain:
+            chain = chain[chain.index(self) + 1 :]
+        with with_defences(classifier, chain if through == "defences" else []):
             estimate = mean_accepted_noise(
                 logits,
                 self._to_unit(images.float()),
@@ -175,17 +177,3 @@ class DefensiveNoiseDefence(ImageDefence):
                 "`noise` must be finite and within -1 to 1, as it is in units of the value range: "
                 "divide noise made for 0 to 255 by 255"
             )
-
-
-@contextmanager
-def _defences_after(classifier: CLASSIFIER_TYPE, defence: ImageDefence, *, keep: bool) -> Iterator[None]:
-    """Leave a classifier only those of its defences that come after `defence` (all if it is not there), or none."""
-    before = classifier.preprocessing_defences
-    chain = list(before) if isinstance(before, (list, tuple)) else [before] if before is not None else []
-    if defence in chain:
-        chain = chain[chain.index(defence) + 1 :]
-    try:
-        classifier.set_params(preprocessing_defences=chain if keep else [])
-        yield
-    finally:
-        classifier.set_params(preprocessing_defences=before)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
@@ -17,15 +16,11 @@ from art_denoise.data import Crops
 class Schedule:
     """How long and how fast a network is trained: `views` augmented views of every crop in each of `epochs` passes."""
 
-    epochs: int = 6
+    epochs: int = 5
     views: int = 6
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the values by name, for a key or a report."""
-        return asdict(self)
 
 
 def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -72,9 +72,10 @@ def mean_accepted_noise(
         total = torch.zeros(x.shape[1:], dtype=torch.float64, device=x.device)
         accepted = 0
         # One draw per candidate after another, so that more draws continue the sequence of fewer.
-        queue = candidates.repeat(draws).split(batch_size)
+        queue = candidates.repeat(draws).split(batch_size) if len(candidates) else ()
         for chosen in tqdm(queue, desc=progress, disable=progress is None, unit="batch"):
-            delta = torch.randn((len(chosen), *x.shape[1:]), generator=generator).to(x) * sigma
+# Drawn one by one: a larger tensor would be filled in another order.
+            delta = torch.stack([torch.randn(x.shape[1:], generator=generator) for _ in chosen]).to(x) * sigma
             after = logits(x[chosen] + delta)
             if accept == "flip":
                 helped = after.argmax(1) == y[chosen]

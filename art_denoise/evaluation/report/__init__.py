@@ -1,0 +1,184 @@
+"""How a run is told: the table as text, Markdown, LaTeX, CSV and JSON, a page, and a figure of examples."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from art_denoise.data import PHOTOGRAPHS
+from art_denoise.evaluation.report.figures import save_examples
+from art_denoise.evaluation.rows import COLUMNS, COMPARISONS, PAPER_ROWS, Row
+from art_denoise.evaluation.statistics import Share, accuracy, paired_difference
+from art_denoise.evaluation.store import write_text
+from art_denoise.evaluation.table1 import Result
+
+
+def table(result: Result) -> list[dict[str, Any]]:
+    """Return the cells of Table 1 as records: row, column, correct, n, and accuracy with interval and paper in percent."""
+    return [
+        {
+            "row": row.text,
+            "column": COLUMNS[column],
+            "correct": share.count,
+            "n": share.n,
+            "accuracy": _percent(share.value),
+            "low": _percent(share.interval[0]),
+            "high": _percent(share.interval[1]),
+            "paper": row.paper[i] if row.paper else None,
+        }
+        for row in result.options.rows
+        for i, column in enumerate(COLUMNS)
+        for share in [_share(result, row, column)]
+    ]
+
+
+def comparisons(result: Result) -> list[dict[str, Any]]:
+    """Return the paired comparisons as records: what is compared, column, difference in points, McNemar's p."""
+    rows = {row.key: row for row in result.options.rows}
+    records: list[dict[str, Any]] = []
+    for first, second, text in COMPARISONS:
+        columns = list(COLUMNS) if rows[first].of_column or rows[second].of_column else list(COLUMNS)[:1]
+        for column in columns:
+            difference = paired_difference(
+                result.predicted[rows[first].cell(column)], result.predicted[rows[second].cell(column)], result.labels
+            )
+            records.append(
+                {
+                    "what": text,
+                    "first": rows[first].text,
+                    "second": rows[second].text,
+                    "column": COLUMNS[column] if len(columns) > 1 else "any",
+                    "points": _percent(difference.value),
+                    "only_first": difference.only_first,
+                    "only_second": difference.only_second,
+                    "n": difference.n,
+                    "p": difference.p_value,
+                }
+            )
+    return records
+
+
+def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
+    """Write the report of a run and return the table as it is printed.
+
+    :param folder: Run folder. Its `report/` gets `table1.{txt,md,tex,csv,json}`, `index.html` and `figures/`.
+    """
+    report = Path(folder) / "report"
+    cells, pairs = table(result), comparisons(result)
+    context = {
+        "columns": list(COLUMNS.values()),
+        "sections": [
+            ("As in the paper", _lines(result, PAPER_ROWS)),
+            ("Besides", _lines(result, result.options.rows[len(PAPER_ROWS) :])),
+        ],
+        "comparisons": {what: list(group) for what, group in groupby(pairs, key=itemgetter("what"))},
+        "n": len(result.labels),
+        "classes": len(PHOTOGRAPHS),
+        "config": result.config,
+        "perturbations": {COLUMNS[k]: v for k, v in result.perturbations.items()},
+        "noises": result.noises,
+        "facts": facts(result),
+        "reading": READING,
+    }
+    environment = Environment(
+        loader=PackageLoader("art_denoise.evaluation.report"),
+        autoescape=lambda name: bool(name) and name.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["latex"] = _latex
+    environment.filters["p"] = _p_value
+    save_examples(result, report / "figures" / "examples.png")
+    for name in ("table1.txt", "table1.md", "table1.tex", "index.html"):
+        write_text(report / name, environment.get_template(name).render(context))
+    write_text(report / "table1.csv", _csv(cells))
+    write_text(report / "table1.json", json.dumps({"cells": cells, "comparisons": pairs, **result.config}, indent=2))
+    return environment.get_template("table1.txt").render(context)
+
+
+#: How the paper is read where it leaves a choice. Printed with every report.
+READING = (
+    "Order: v0, + δ and clip to [0, 1], + v_def and clip, denoise and clip, standardise, classify.",
+    "δ: L∞ ≤ 10/255, crafted on training crops of the column's network, without clipping. IncV1 is the target itself "
+    "(white-box); VGG16 and VGG19 are transferred (black-box). The attacker does not know of the defence.",
+    "D_ROF: scikit-image's Chambolle iteration and stop rule, weight 10/255, each channel by itself. "
+    "D_nlm: scikit-image's fast filter, patch size 2, patch distance 3, h = 0.05, channels together.",
+    "v_def: Eq. 1 with draws that turn a wrong prediction through the denoiser into a right one, on clean images of a "
+    "split of their own; σ and ε chosen by the loss on a tuning split. “Knowing δ”: fitted on perturbed images instead.",
+    "Random direction: Gaussian noise of the same root mean square as v_def. Random signs: ±10/255.",
+    "Accuracy: top-1 of the target, with a 95 % Wilson interval. Comparisons: the same images, exact McNemar test.",
+)
+
+
+def facts(result: Result) -> list[str]:
+    """Return what was found out on the way, one line each: fooling rates, and how v_def came about."""
+    lines = [
+        f"δ of {COLUMNS[name]}: fooled {_percent(delta.provenance['crafting_fooling_rate']):g} % of the "
+        f"{delta.provenance['images']} crops it was crafted on, L∞ {255 * delta.linf:.1f}/255"
+        for name, delta in result.perturbations.items()
+    ]
+    for name, noise in result.noises.items():
+        found = noise.provenance
+        lines.append(
+            f"v_def {name}: {found['accepted']} of {found['drawn']} draws accepted, σ {255 * found['sigma']:g}/255, "
+            f"RMS {255 * found['eps']:g}/255, L∞ {255 * found['linf']:.1f}/255"
+        )
+    return lines
+
+
+def _share(result: Result, row: Row, column: str) -> Share:
+    return accuracy(result.predicted[row.cell(column)], result.labels)
+
+
+def _lines(result: Result, rows: tuple[Row, ...]) -> list[dict[str, Any]]:
+    """Return rows for the templates: text, and for each column accuracy, interval and the paper's figure as texts."""
+    lines = []
+    for row in rows:
+        cells = []
+        for i, column in enumerate(COLUMNS):
+            share = _share(result, row, column)
+            cells.append(
+                {
+                    "accuracy": f"{100 * share.value:.1f}",
+                    "interval": "–".join(f"{100 * v:.1f}" for v in share.interval),
+                    "paper": f"{row.paper[i]:.1f}" if row.paper else "",
+                    # The same in all columns: shown once.
+                    "repeated": i > 0 and not row.of_column,
+                }
+            )
+        lines.append({"text": row.text, "cells": cells, "n": len(result.labels)})
+    return lines
+
+
+def _percent(value: float) -> float:
+    return round(100 * value, 2)
+
+
+def _p_value(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _latex(text: str) -> str:
+    """Typeset a row's name."""
+    symbols = {"v_def": r"$v_{def}$", "v0": "$v_0$", "δ": r"$\delta$", "D_ROF": r"$D_{ROF}$", "D_nlm": r"$D_{nlm}$"}
+    for name, symbol in symbols.items():
+        text = text.replace(name, symbol)
+    return text
+
+
+def _csv(records: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return out.getvalue()

@@ -1,0 +1,77 @@
+"""The rows and columns of Table 1: what is added to an image, what removes it again, and the paper's figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    :param key: Name in files.
+    :param text: Name in reports, in the paper's symbols.
+    :param added: What the attacker adds: "nothing", "uap" (the universal perturbation of the column) or "signs" (random
+        signs of the same size).
+    :param noise: What the defender adds: "nothing", "fitted" (v_def), "random" (random direction, size of v_def) or
+        "knowing" (v_def fitted on images that the attack of the column has perturbed).
+    :param denoiser: "none", "rof" or "nlm".
+    :param paper: The paper's accuracy in percent for the three columns, if the row is the paper's.
+    """
+
+    key: str
+    text: str
+    added: str = "uap"
+    noise: str = "nothing"
+    denoiser: str = "none"
+    paper: tuple[float, float, float] | None = None
+
+    @property
+    def of_column(self) -> bool:
+        """Whether the row differs between columns; otherwise the column's attack has no part in it."""
+        return self.added == "uap"
+
+    def cell(self, column: str) -> str:
+        """Name of the row's cell in a column; the same in all columns if they do not differ."""
+        return f"{self.key}-{column}" if self.of_column else self.key
+
+
+#: Columns: the network that the universal perturbation was crafted on, and the paper's name for it. The first is the
+#: target itself, a white-box attack; the others are black-box transfer.
+COLUMNS = {"inception_v1": "IncV1", "vgg16": "VGG16", "vgg19": "VGG19"}
+
+PAPER_ROWS = (
+    Row("clean", "v0", added="nothing", paper=(69.4, 69.4, 69.4)),
+    Row("uap", "v0 + δ", paper=(12.5, 28.7, 31.7)),
+    Row("uap-rof", "D_ROF(v0 + δ)", denoiser="rof", paper=(56.3, 47.2, 49.1)),
+    Row("uap-vdef-rof", "D_ROF(v0 + δ + v_def)", noise="fitted", denoiser="rof", paper=(57.1, 51.2, 51.3)),
+    Row("uap-nlm", "D_nlm(v0 + δ)", denoiser="nlm", paper=(57.7, 45.0, 46.9)),
+    Row("uap-vdef-nlm", "D_nlm(v0 + δ + v_def)", noise="fitted", denoiser="nlm", paper=(58.0, 47.7, 49.4)),
+)
+
+EXTRA_ROWS = (
+    Row("clean-rof", "D_ROF(v0)", added="nothing", denoiser="rof"),
+    Row("clean-nlm", "D_nlm(v0)", added="nothing", denoiser="nlm"),
+    Row("signs", "v0 + random signs", added="signs"),
+    Row("uap-random-rof", "D_ROF(v0 + δ + random direction)", noise="random", denoiser="rof"),
+    Row("uap-random-nlm", "D_nlm(v0 + δ + random direction)", noise="random", denoiser="nlm"),
+)
+
+#: Rows of a defender who has seen the attack.
+KNOWING_ROWS = (
+    Row("uap-knowing-rof", "D_ROF(v0 + δ + v_def knowing δ)", noise="knowing", denoiser="rof"),
+    Row("uap-knowing-nlm", "D_nlm(v0 + δ + v_def knowing δ)", noise="knowing", denoiser="nlm"),
+)
+
+#: Pairs of rows compared on the same images: what the first adds to the second.
+COMPARISONS = (
+    ("uap", "clean", "the attack"),
+    ("clean-rof", "clean", "ROF on clean images"),
+    ("clean-nlm", "clean", "NL-means on clean images"),
+    ("uap-rof", "uap", "ROF against the attack"),
+    ("uap-nlm", "uap", "NL-means against the attack"),
+    ("uap-vdef-rof", "uap-rof", "v_def, before ROF"),
+    ("uap-vdef-nlm", "uap-nlm", "v_def, before NL-means"),
+    ("uap-vdef-rof", "uap-random-rof", "direction of v_def, before ROF"),
+    ("uap-vdef-nlm", "uap-random-nlm", "direction of v_def, before NL-means"),
+)

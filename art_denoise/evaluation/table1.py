@@ -1,0 +1,365 @@
+"""Table 1 of Lee, Park & Lee (2018) on the photographs: train, craft, fit, score; each once, each stored.
+
+The order in which an image is treated: v0 → + δ, clip → + v_def, clip → denoise, clip → standardise → classify. All
+after the attack is done by the ART classifier itself, through its `preprocessing_defences`, as a user would do it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from art.estimators.classification import PyTorchClassifier
+from scipy.special import log_softmax
+from tqdm.auto import tqdm
+
+from art_denoise.attacks import Perturbation, craft_universal_perturbation
+from art_denoise.classifiers import RECIPES, build_network, load_weights, wrap
+from art_denoise.data import PHOTOGRAPHS, Crops, load_photographs
+from art_denoise.data.photographs import CROP_SIZE, SHARES
+from art_denoise.data.splits import fingerprint
+from art_denoise.defences import DefensiveNoiseDefence, NLMeansDefence, ROFDefence
+from art_denoise.defences._base import ImageDefence
+from art_denoise.defences._chain import with_defences
+from art_denoise.evaluation.rows import COLUMNS, EXTRA_ROWS, KNOWING_ROWS, PAPER_ROWS, Row
+from art_denoise.evaluation.store import RunFolder, cached_weights, key_of
+from art_denoise.evaluation.training import Schedule, train
+
+#: Options of the networks on the photographs: the VGG networks are a quarter as wide as the paper's, with batch norm.
+_BUILD: dict[str, dict[str, Any]] = {
+    "inception_v1": {},
+    "vgg16": {"width": 0.25, "batch_norm": True},
+    "vgg19": {"width": 0.25, "batch_norm": True},
+}
+
+_BATCH_SIZE = 128
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every choice of a run. Sizes are in units of the value range.
+
+    :param seed: Seed of splits, weights, augmentation, crafting, draws and controls.
+    :param shares: Blocks of a photograph in each split.
+    :param schedules: How each network is trained.
+    :param eps: L∞ bound of the universal perturbations and of the random signs.
+    :param craft_images: Training crops that each universal perturbation is crafted on.
+    :param craft_passes: Most passes over them.
+    :param rof_weight: Weight of the ROF defence.
+    :param nlm_h: Filter strength of the NL-means defence.
+    :param noise_sigmas: Standard deviations of the draws to choose from on the tuning split.
+    :param noise_eps: Root mean squares of v_def to choose from on the tuning split.
+    :param noise_draws: Draws per misclassified image.
+    :param noise_accept: "flip" or "loss"; see :meth:`DefensiveNoiseDefence.fit`.
+    :param noise_through: "defences" or "classifier", likewise.
+    :param noise_knowing: Fit v_def on images that each attack has perturbed too, in rows of their own.
+    """
+
+    seed: int = 0
+    shares: dict[str, int] = field(default_factory=lambda: dict(SHARES))
+    schedules: dict[str, Schedule] = field(
+        default_factory=lambda: {"inception_v1": Schedule(), "vgg16": Schedule(), "vgg19": Schedule(epochs=6)}
+    )
+    eps: float = 10 / 255
+    craft_images: int = 80
+    craft_passes: int = 3
+    rof_weight: float = 10 / 255
+    nlm_h: float = 0.05
+    noise_sigmas: tuple[float, ...] = (8 / 255, 16 / 255)
+    noise_eps: tuple[float, ...] = (1 / 255, 2 / 255, 4 / 255)
+    noise_draws: int = 12
+    noise_accept: str = "flip"
+    noise_through: str = "defences"
+    noise_knowing: bool = False
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of the table."""
+        return PAPER_ROWS + EXTRA_ROWS + (KNOWING_ROWS if self.noise_knowing else ())
+
+    @classmethod
+    def quick(cls, seed: int = 0) -> Options:
+        """Return choices for a run of well under a minute, whose figures mean nothing: every step, each tiny."""
+        return cls(
+            seed=seed,
+            shares={"train": 2, "tune": 1, "noise-fit": 2, "test": 2},
+            schedules=dict.fromkeys(COLUMNS, Schedule(epochs=1, views=4)),
+            craft_images=6,
+            craft_passes=1,
+            noise_sigmas=(16 / 255,),
+            noise_eps=(2 / 255,),
+            noise_draws=2,
+            # Networks this poor are seldom turned right by a draw.
+            noise_accept="loss",
+            noise_knowing=True,
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run found, and what it was found on.
+
+    :param images: Test images (N, 3, H, W) float32 in [0, 1].
+    :param labels: True labels, int64 (N,).
+    :param predicted: Predicted labels, int64 (N,), by name of the cell (:meth:`Row.cell`).
+    :param perturbations: The universal perturbation of each column.
+    :param noises: The defensive noises, by name.
+    :param denoisers: The two denoisers, by name.
+    :param options: The choices of the run.
+    :param config: Choices, versions and fingerprints as JSON-like values.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    predicted: dict[str, np.ndarray]
+    perturbations: dict[str, Perturbation]
+    noises: dict[str, Perturbation]
+    denoisers: dict[str, ImageDefence]
+    options: Options
+    config: dict[str, Any]
+
+
+def run_table1(folder: str | os.PathLike[str], options: Options, *, progress: bool = True) -> Result:
+    """Compute Table 1 on the photographs, using again what the folder and the cache already hold.
+
+    :param folder: Run folder; made if there is none.
+    :param progress: Show a progress bar for every step that takes more than a second.
+    :raises ValueError: If the folder holds a run with other choices.
+    """
+    splits = load_photographs(shares=options.shares, seed=options.seed)
+    config = {
+        "options": asdict(options),
+        "data": {"name": "photographs", **{name: crops.fingerprint for name, crops in splits.items()}},
+        "versions": _versions(),
+    }
+    return _Table1(RunFolder(Path(folder), config), options, splits, config, progress).run()
+
+
+class _Table1:
+    """The tasks of one run. Each is keyed by what it depends on."""
+
+    def __init__(
+        self, folder: RunFolder, options: Options, splits: dict[str, Crops], config: dict[str, Any], progress: bool
+    ) -> None:
+        self.folder, self.options, self.splits, self.config, self.progress = folder, options, splits, config, progress
+        self.denoisers: dict[str, ImageDefence] = {
+            "rof": ROFDefence(options.rof_weight),
+            "nlm": NLMeansDefence(options.nlm_h),
+        }
+
+    def run(self) -> Result:
+        files = {name: self._trained(name) for name in COLUMNS}
+        target = self._load("inception_v1", files)
+        deltas = {name: self._crafted(name, files) for name in COLUMNS}
+        noises = {name: self._fitted(name, target, files) for name in self.denoisers}
+        for name in self.denoisers if self.options.noise_knowing else ():
+            for column, delta in deltas.items():
+                noises[f"{name}-knowing-{column}"] = self._fitted_knowing(name, column, noises[name], delta, target)
+        predicted = self._scored(target, files["inception_v1"], deltas, noises)
+        return Result(
+            images=_unit(self.splits["test"]),
+            labels=self.splits["test"].labels,
+            predicted=predicted,
+            perturbations=deltas,
+            noises=noises,
+            denoisers=self.denoisers,
+            options=self.options,
+            config=self.config,
+        )
+
+    def _title(self, text: str) -> str | None:
+        return text if self.progress else None
+
+    def _trained(self, name: str) -> Path:
+        """Return the file of a network's weights, trained now if it is not in the cache."""
+        options = self.options
+        depends = {
+            "network": [name, _BUILD[name], len(PHOTOGRAPHS)],
+            "recipe": asdict(RECIPES[name]),
+            "schedule": asdict(options.schedules[name]),
+            "crops": self.splits["train"].fingerprint,
+            "seed": options.seed,
+            "versions": {k: self.config["versions"][k] for k in ("art_denoise", "torch", "torchvision")},
+        }
+
+        def trained() -> torch.nn.Module:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(options.seed)
+                network = build_network(name, num_classes=len(PHOTOGRAPHS), **_BUILD[name])
+                return train(
+                    network,
+                    self.splits["train"],
+                    mean=RECIPES[name].mean,
+                    std=RECIPES[name].std,
+                    schedule=options.schedules[name],
+                    seed=options.seed,
+                    device="cuda" if torch.cuda.is_available() else "cpu",
+                    progress=self._title(f"Train {COLUMNS[name]}"),
+                )
+
+        return cached_weights(f"photographs-{name}", key_of(depends), trained)
+
+    def _load(self, name: str, files: dict[str, Path]) -> PyTorchClassifier:
+        network = build_network(name, num_classes=len(PHOTOGRAPHS), **_BUILD[name])
+        load_weights(network, files[name])
+        return wrap(network, RECIPES[name], num_classes=len(PHOTOGRAPHS), input_size=CROP_SIZE)
+
+    def _crafted(self, name: str, files: dict[str, Path]) -> Perturbation:
+        """Return the universal perturbation crafted on one network, on a draw of the training crops."""
+        options, crops = self.options, self.splits["train"]
+        chosen = np.random.default_rng(options.seed).permutation(len(crops))[: options.craft_images]
+        arguments = {"eps": options.eps, "passes": options.craft_passes, "seed": options.seed}
+        depends = {"weights": files[name].name, "images": fingerprint(crops.images[chosen]), **arguments}
+
+        def craft() -> Perturbation:
+            classifier = self._load(name, files)
+            if self.progress:
+                tqdm.write(f"Craft the universal perturbation on {COLUMNS[name]}")
+            delta = craft_universal_perturbation(
+                classifier, _unit(crops)[chosen], verbose=self.progress, **arguments
+            )
+            return Perturbation(delta.array, {**delta.provenance, "source": name})
+
+        return self.folder.perturbation(f"delta-{name}", key_of(depends), craft)
+
+    def _fitted(self, denoiser: str, target: PyTorchClassifier, files: dict[str, Path]) -> Perturbation:
+        """Return v_def for one denoiser: fitted on clean images, σ and ε chosen by the loss on clean tuning images."""
+        options, fit, tune = self.options, self.splits["noise-fit"], self.splits["tune"]
+        depends = {
+            "weights": files["inception_v1"].name,
+            "images": [fit.fingerprint, tune.fingerprint],
+            "denoiser": repr(self.denoisers[denoiser]),
+            "options": {k: v for k, v in asdict(options).items() if k.startswith(("noise_", "seed"))},
+        }
+
+        def choose() -> Perturbation:
+            candidates = []
+            for sigma in options.noise_sigmas:
+                defence = self._fit(denoiser, target, _unit(fit), fit.labels, sigma, f"σ = {255 * sigma:g}/255")
+                for eps in options.noise_eps:
+                    scaled = defence.noise * (eps / options.noise_eps[0])
+                    chain = [DefensiveNoiseDefence(scaled), self.denoisers[denoiser]]
+                    with with_defences(target, chain):
+                        scores = log_softmax(target.predict(_unit(tune), batch_size=_BATCH_SIZE), axis=1)
+                    loss = -float(scores[np.arange(len(tune)), tune.labels].mean())
+                    estimate = {**defence.estimate, "eps": eps, "linf": float(np.abs(scaled).max())}
+                    estimate["factor"] *= eps / options.noise_eps[0]
+                    candidates.append((loss, Perturbation(scaled, {**estimate, "tuning_loss": loss})))
+            tried = [{k: c.provenance[k] for k in ("sigma", "eps", "tuning_loss")} for _, c in candidates]
+            best = min(candidates, key=lambda candidate: candidate[0])[1]
+            return Perturbation(best.array, {**best.provenance, "through_denoiser": denoiser, "tried": tried})
+
+        return self.folder.perturbation(f"v_def-{denoiser}", key_of(depends), choose)
+
+    def _fitted_knowing(
+        self, denoiser: str, column: str, noise: Perturbation, delta: Perturbation, target: PyTorchClassifier
+    ) -> Perturbation:
+        """Return v_def fitted on images that the column's attack has perturbed, with σ and ε of the clean v_def."""
+        fit = self.splits["noise-fit"]
+        depends = {"v_def": noise.provenance["key"], "delta": fingerprint(delta.array)}
+
+        def make() -> Perturbation:
+            images = delta.add_to(_unit(fit))
+            sigma, eps = noise.provenance["sigma"], noise.provenance["eps"]
+            title = f"knowing δ of {COLUMNS[column]}"
+            defence = self._fit(denoiser, target, images, fit.labels, sigma, title, eps=eps)
+            return Perturbation(defence.noise, {**defence.estimate, "fitted_on": f"perturbed by {column}"})
+
+        return self.folder.perturbation(f"v_def-{denoiser}-knowing-{column}", key_of(depends), make)
+
+    def _fit(
+        self,
+        denoiser: str,
+        target: PyTorchClassifier,
+        images: np.ndarray,
+        labels: np.ndarray,
+        sigma: float,
+        title: str,
+        eps: float | None = None,
+    ) -> DefensiveNoiseDefence:
+        defence = DefensiveNoiseDefence()
+        with with_defences(target, [self.denoisers[denoiser]]):
+            defence.fit(
+                images,
+                labels,
+                classifier=target,
+                accept=self.options.noise_accept,
+                through=self.options.noise_through,
+                sigma=sigma,
+                eps=eps or self.options.noise_eps[0],
+                draws=self.options.noise_draws,
+                seed=self.options.seed,
+                batch_size=_BATCH_SIZE,
+                progress=self._title(f"Fit v_def, {denoiser}, {title}"),
+            )
+        return defence
+
+    def _scored(
+        self,
+        target: PyTorchClassifier,
+        weights: Path,
+        deltas: dict[str, Perturbation],
+        noises: dict[str, Perturbation],
+    ) -> dict[str, np.ndarray]:
+        """Return the predicted labels of every cell of the table, by the cell's name."""
+        test = self.splits["test"]
+        rng = np.random.default_rng([self.options.seed, 1])
+        signs = rng.choice(np.array([-1, 1], dtype=np.float32), test.images.shape[1:]) * np.float32(self.options.eps)
+        random = {name: _random_direction(noises[name].array, rng) for name in self.denoisers}
+
+        images = _unit(test)
+        cells = {row.cell(column): (row, column) for row in self.options.rows for column in COLUMNS}
+        predicted = {}
+        for name, (row, column) in tqdm(cells.items(), "Score", disable=not self.progress, unit="cell"):
+            added = {"nothing": None, "signs": signs, "uap": deltas[column].array}[row.added]
+            noise = None
+            if row.noise != "nothing":
+                names = {"fitted": row.denoiser, "knowing": f"{row.denoiser}-knowing-{column}"}
+                noise = random[row.denoiser] if row.noise == "random" else noises[names[row.noise]].array
+            chain: list[ImageDefence] = [] if noise is None else [DefensiveNoiseDefence(noise)]
+            if row.denoiser != "none":
+                chain.append(self.denoisers[row.denoiser])
+            depends = {
+                "weights": weights.name,
+                "images": test.fingerprint,
+                "added": None if added is None else fingerprint(added),
+                "noise": None if noise is None else fingerprint(noise),
+                "denoiser": None if row.denoiser == "none" else repr(self.denoisers[row.denoiser]),
+            }
+            attacked = images if added is None else Perturbation(added).add_to(images)
+            predicted[name] = self.folder.labels(name, key_of(depends), partial(_predict, target, chain, attacked))
+        return predicted
+
+
+def _predict(
+    classifier: PyTorchClassifier, defences: list[ImageDefence], images: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return the predicted labels, int64 (N,), of images behind defences, and the seconds it took."""
+    start = time.perf_counter()
+    with with_defences(classifier, defences):
+        labels = classifier.predict(images, batch_size=_BATCH_SIZE).argmax(axis=1)
+    return labels.astype(np.int64), time.perf_counter() - start
+
+
+def _unit(crops: Crops) -> np.ndarray:
+    """Return the crops as float32 (N, 3, H, W) in [0, 1]."""
+    return crops.images.astype(np.float32) / 255
+
+
+def _random_direction(like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return noise of the same shape and root mean square in a random direction."""
+    direction = rng.standard_normal(like.shape)
+    return (direction * np.sqrt(np.square(like).mean() / np.square(direction).mean())).astype(np.float32)
+
+
+def _versions() -> dict[str, str]:
+    names = ("art_denoise", "adversarial-robustness-toolbox", "torch", "torchvision", "numpy", "scikit-image")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,0 +1,74 @@
+"""Universal perturbations through ART, with the faster DeepFool inside."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from conftest import tiny_classifier
+
+from art_denoise import craft_universal_perturbation
+
+SHAPE = (3, 8, 8)
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.random.default_rng(1).uniform(0, 1, (24, *SHAPE)).astype(np.float32)
+
+
+def test_fools_within_its_bound(x):
+    classifier = tiny_classifier(SHAPE)
+    delta = craft_universal_perturbation(classifier, x, eps=0.2, passes=5, target_fooling_rate=0.6, seed=1)
+    assert delta.array.shape == SHAPE
+    assert delta.array.dtype == np.float32
+    assert delta.linf <= 0.2 * (1 + 1e-6)
+    fooled = np.mean(classifier.predict(x + delta.array).argmax(1) != classifier.predict(x).argmax(1))
+    assert fooled == pytest.approx(delta.provenance["crafting_fooling_rate"])
+    signs = 0.2 * np.random.default_rng(2).choice([-1, 1], SHAPE).astype(np.float32)
+    assert fooled > np.mean(classifier.predict(x + signs).argmax(1) != classifier.predict(x).argmax(1)) + 0.1
+
+
+def test_saturated_pixels_do_not_erase_it(x):
+    """ART's attack clips every image and so loses the perturbation where the last image is black or white."""
+    black = np.where(np.random.default_rng(3).random(x.shape) < 0.5, 0, x).astype(np.float32)
+    delta = craft_universal_perturbation(tiny_classifier(SHAPE), black, eps=0.1, passes=3, seed=1)
+    assert 0.35 < np.mean(delta.array < -0.01) < 0.65
+
+
+def test_seed_and_state(x):
+    classifier = tiny_classifier(SHAPE)
+    random.seed(5)
+    state = random.getstate()
+    first = craft_universal_perturbation(classifier, x, eps=0.2, passes=1, seed=3)
+    assert random.getstate() == state
+    assert classifier.clip_values == (0.0, 1.0) or tuple(classifier.clip_values) == (0.0, 1.0)
+    np.testing.assert_array_equal(
+        craft_universal_perturbation(classifier, x, eps=0.2, passes=1, seed=3).array, first.array
+    )
+    other = craft_universal_perturbation(classifier, x, eps=0.2, passes=1, seed=4)
+    assert not np.array_equal(other.array, first.array)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"eps": 10}, "`eps` must be finite and > 0 and <= 1, got 10"),
+        ({"eps": 0}, "`eps`"),
+        ({"passes": 0}, "`passes` must be >= 1"),
+        ({"target_fooling_rate": 2}, "`target_fooling_rate`"),
+    ],
+)
+def test_bad_input(x, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        craft_universal_perturbation(tiny_classifier(SHAPE), x, **kwargs)
+
+
+def test_a_perturbation_of_zero_is_an_error(x):
+    classifier = tiny_classifier(SHAPE)
+    for parameter in classifier.model.parameters():
+        parameter.data.zero_()
+    classifier.model[-1].bias.data[0] = 1  # always class 0, with no slope
+    with pytest.raises(ValueError, match="stayed zero"):
+        craft_universal_perturbation(classifier, x[:2], passes=1)

@@ -1,0 +1,68 @@
+"""Shared by all tests: a cache folder of their own, small images and a small classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from art.estimators.classification import PyTorchClassifier
+
+#: Batch, channels, height and width all different, height and width odd: swapped axes show.
+SHAPE = (2, 3, 37, 31)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
+    """Keep the user's cache folder out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"):
+            patch.setenv(name, str(folder))
+        yield folder
+
+
+@pytest.fixture
+def realdata() -> Path:
+    """Folder of real data beside the checkout; a test that asks for it is skipped where there is none."""
+    folder = Path(__file__).parents[2] / "shared" / "realdata"
+    if not folder.is_dir():
+        pytest.skip("no real data on this machine")
+    return folder
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    """Two noisy images (2, 3, 37, 31) float32 in [0, 1]: a bright square on a ramp."""
+    rng = np.random.default_rng(7)
+    clean = np.zeros(SHAPE) + np.linspace(0.2, 0.5, SHAPE[3])
+    clean[:, :, 10:25, 8:20] += np.array([0.2, 0.3, 0.4])[:, None, None]
+    return np.clip(clean + rng.normal(0, 0.05, SHAPE), 0, 1).astype(np.float32)
+
+
+def tiny_classifier(
+    shape: tuple[int, int, int] = (3, 8, 8), classes: int = 4, *, seed: int = 0, **kwargs
+) -> PyTorchClassifier:
+    """A small smooth convolutional classifier with fixed random weights and logits out."""
+    generator = torch.Generator().manual_seed(seed)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(shape[0], 6, 3, padding=1),
+        torch.nn.Tanh(),
+        torch.nn.Conv2d(6, 6, 3, stride=2, padding=1),
+        torch.nn.Tanh(),
+        torch.nn.Flatten(),
+        torch.nn.Linear(6 * ((shape[1] + 1) // 2) * ((shape[2] + 1) // 2), classes),
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
+    return PyTorchClassifier(
+        network.eval(),
+        loss=torch.nn.CrossEntropyLoss(),
+        input_shape=shape,
+        nb_classes=classes,
+        clip_values=kwargs.pop("clip_values", (0.0, 1.0)),
+        device_type="cpu",
+        **kwargs,
+    )

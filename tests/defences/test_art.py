@@ -1,0 +1,152 @@
+"""The defences inside ART: chains, order, attacks, fitting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from art.attacks.evasion import DeepFool, FastGradientMethod, ProjectedGradientDescent
+from conftest import tiny_classifier
+from skimage.restoration import denoise_tv_chambolle
+
+from art_denoise import DefensiveNoiseDefence, NLMeansDefence, ROFDefence
+
+SHAPE = (3, 8, 8)
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.random.default_rng(1).uniform(0.1, 0.9, (6, *SHAPE)).astype(np.float32)
+
+
+def test_three_lines_of_use(x):
+    classifier = tiny_classifier(SHAPE, preprocessing_defences=[ROFDefence()])
+    denoised = np.stack([denoise_tv_chambolle(image, weight=10 / 255, channel_axis=0) for image in x])
+    np.testing.assert_allclose(classifier.predict(x), tiny_classifier(SHAPE).predict(denoised), atol=1e-4)
+    assert not np.allclose(classifier.predict(x), tiny_classifier(SHAPE).predict(x), atol=1e-3)
+
+
+def test_chain_adds_the_noise_before_it_denoises(x):
+    noise = np.random.default_rng(2).normal(0, 0.05, SHAPE).astype(np.float32)
+    classifier = tiny_classifier(SHAPE, preprocessing_defences=[DefensiveNoiseDefence(noise), ROFDefence()])
+    noisy = np.clip(x + noise, 0, 1)
+    expected = tiny_classifier(SHAPE).predict(ROFDefence()(noisy)[0])
+    np.testing.assert_allclose(classifier.predict(x), expected, atol=1e-5)
+
+
+def test_standardisation_comes_after_the_defence(x):
+    standardise = (np.full((3, 1, 1), 0.4, np.float32), np.full((3, 1, 1), 0.2, np.float32))
+    classifier = tiny_classifier(SHAPE, preprocessing_defences=[ROFDefence()], preprocessing=standardise)
+    expected = tiny_classifier(SHAPE, clip_values=(-9, 9)).predict((ROFDefence()(x)[0] - 0.4) / 0.2)
+    np.testing.assert_allclose(classifier.predict(x), expected, atol=1e-4)
+
+
+def test_float64_arrays(x):
+    classifier = tiny_classifier(SHAPE, preprocessing_defences=[NLMeansDefence()])
+    np.testing.assert_allclose(classifier.predict(x.astype(np.float64)), classifier.predict(x), atol=1e-6)
+
+
+def test_apply_predict_and_apply_fit(x):
+    silent = tiny_classifier(SHAPE, preprocessing_defences=[ROFDefence(apply_predict=False)])
+    np.testing.assert_array_equal(silent.predict(x), tiny_classifier(SHAPE).predict(x))
+    assert ROFDefence().apply_predict
+    assert not ROFDefence().apply_fit
+
+
+@pytest.mark.parametrize("attack", [FastGradientMethod, ProjectedGradientDescent, DeepFool])
+@pytest.mark.parametrize("gradient", ["exact", "identity"])
+def test_attacks_run_through_the_defence(attack, gradient, x):
+    classifier = tiny_classifier(SHAPE, preprocessing_defences=[ROFDefence(gradient=gradient)])
+    kwargs = {} if attack is DeepFool else {"eps": 0.1}
+    if attack is not FastGradientMethod:
+        kwargs |= {"max_iter": 5, "verbose": False}
+    adversarial = attack(classifier, **kwargs).generate(x)
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+    assert np.abs(adversarial - x).max() > 1e-3
+    if "eps" in kwargs:
+        assert np.abs(adversarial - x).max() <= 0.1 + 1e-6
+
+
+def noisy_task() -> tuple[np.ndarray, np.ndarray]:
+    """Images with the predicted labels of a classifier, some of them changed to the runner-up."""
+    x = np.random.default_rng(3).uniform(0.1, 0.9, (30, *SHAPE)).astype(np.float32)
+    order = tiny_classifier(SHAPE).predict(x).argsort(axis=1)
+    y = order[:, -1].copy()
+    y[::3] = order[::3, -2]
+    return x, y
+
+
+@pytest.mark.parametrize("accept", ["flip", "loss"])
+def test_fit_helps_the_classifier(accept):
+    x, y = noisy_task()
+    classifier = tiny_classifier(SHAPE)
+    defence = DefensiveNoiseDefence()
+    defence.fit(x, y, classifier=classifier, accept=accept, sigma=0.1, eps=0.03, draws=200)
+    assert defence.is_fitted
+    assert defence.noise.shape == SHAPE
+    assert np.sqrt(np.mean(defence.noise**2)) == pytest.approx(0.03, rel=1e-4)
+    assert defence.estimate["accepted"] <= defence.estimate["drawn"]
+    assert defence.estimate["linf"] == pytest.approx(np.abs(defence.noise).max())
+
+    def loss(images: np.ndarray, chosen: slice) -> float:
+        logits = classifier.predict(images[chosen]).astype(float)
+        return float(np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(len(logits)), y[chosen]]))
+
+    chosen = slice(None, None, 3) if accept == "flip" else slice(None)
+    assert loss(defence(x)[0], chosen) < loss(x, chosen)
+
+
+def test_fit_goes_through_the_defences_that_follow():
+    x, y = noisy_task()
+    fitted = {}
+    for through in ("defences", "classifier"):
+        noise = DefensiveNoiseDefence(np.full(SHAPE, 0.5))  # were it applied, nothing would be right
+        chain = [noise, ROFDefence(0.1)]
+        classifier = tiny_classifier(SHAPE, preprocessing_defences=chain)
+        noise.fit(x, y, classifier=classifier, through=through, sigma=0.1, draws=20)
+        assert list(classifier.preprocessing_defences) == chain
+        fitted[through] = noise.noise
+    alone = DefensiveNoiseDefence()
+    alone.fit(x, y, classifier=tiny_classifier(SHAPE), sigma=0.1, draws=20)
+    np.testing.assert_array_equal(fitted["classifier"], alone.noise)
+    alone.fit(x, y, classifier=tiny_classifier(SHAPE, preprocessing_defences=[ROFDefence(0.1)]), sigma=0.1, draws=20)
+    np.testing.assert_array_equal(fitted["defences"], alone.noise)
+    assert not np.array_equal(fitted["defences"], fitted["classifier"])
+
+
+def test_fit_follows_range_layout_and_labels():
+    x, y = noisy_task()
+    reference = DefensiveNoiseDefence()
+    reference.fit(x, y, classifier=tiny_classifier(SHAPE), sigma=0.1, draws=20)
+
+    one_hot = DefensiveNoiseDefence()
+    one_hot.fit(x, np.eye(4)[y], classifier=tiny_classifier(SHAPE), sigma=0.1, draws=20)
+    np.testing.assert_array_equal(one_hot.noise, reference.noise)
+
+    class Bytes(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = tiny_classifier(SHAPE).model
+
+        def forward(self, images):
+            return self.network(images.permute(0, 3, 1, 2) / 255)
+
+    from art.estimators.classification import PyTorchClassifier
+
+    classifier = PyTorchClassifier(
+        Bytes(), torch.nn.CrossEntropyLoss(), (8, 8, 3), 4, clip_values=(0, 255), channels_first=False, device_type="cpu"
+    )
+    last = DefensiveNoiseDefence(clip_values=(0, 255), channels_first=False)
+    last.fit(x.transpose(0, 2, 3, 1) * 255, y, classifier=classifier, sigma=0.1, draws=20)
+    assert last.noise.shape == (8, 8, 3)
+    np.testing.assert_allclose(last.noise.transpose(2, 0, 1), reference.noise, atol=1e-5)
+
+
+def test_fit_says_what_is_missing(x):
+    with pytest.raises(TypeError, match="`y` and `classifier` are needed"):
+        DefensiveNoiseDefence().fit(x, np.zeros(6, dtype=int))
+    with pytest.raises(ValueError, match="`through`"):
+        DefensiveNoiseDefence().fit(x, np.zeros(6, dtype=int), classifier=tiny_classifier(SHAPE), through="all")
+    with pytest.raises(ValueError, match="`eps`"):
+        DefensiveNoiseDefence().fit(x, np.zeros(6, dtype=int), classifier=tiny_classifier(SHAPE), eps=0)

@@ -1,0 +1,119 @@
+"""Non-local means: equal to scikit-image's fast filter and to its definition, with a gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from oracles import nl_means_fast
+from skimage.restoration import denoise_nl_means
+
+from art_denoise.filters import nl_means_denoise
+
+
+def scikit_image(x: np.ndarray, h: float, patch_size: int, patch_distance: int) -> np.ndarray:
+    options = {"h": h, "patch_size": patch_size, "patch_distance": patch_distance}
+    if x.shape[1] == 1:  # with a channel axis of length one scikit-image returns the image transposed
+        return np.stack([denoise_nl_means(image[0], **options).reshape(image.shape) for image in x])
+    # scikit-image squeezes axes of length one away.
+    return np.stack([denoise_nl_means(image, channel_axis=0, **options).reshape(image.shape) for image in x])
+
+
+@pytest.mark.parametrize("h", [0.02, 0.05, 0.1, 0.3])
+@pytest.mark.parametrize(("patch_size", "patch_distance"), [(1, 2), (2, 3), (3, 3), (4, 2), (5, 1), (7, 4), (2, 0)])
+def test_equals_scikit_image(images, h, patch_size, patch_distance):
+    x = torch.from_numpy(images)
+    result = nl_means_denoise(x, h, patch_size=patch_size, patch_distance=patch_distance).numpy()
+    expected = scikit_image(images, h, patch_size, patch_distance)
+    # A patch at the very cut-off may count in float64 and not in float32: exp(-5) times a difference of values.
+    np.testing.assert_allclose(result, expected, atol=5e-3, rtol=0)
+    assert np.abs(result - expected).mean() < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 9, 7), (2, 4, 5, 4), (1, 3, 1, 9), (1, 3, 10, 1), (1, 2, 1, 1), (1, 2, 2, 3)])
+def test_small_images_and_any_number_of_channels(shape):
+    x = np.random.default_rng(2).random(shape).astype(np.float32)
+    result = nl_means_denoise(torch.from_numpy(x), 0.3, patch_size=3, patch_distance=3).numpy()
+    np.testing.assert_allclose(result, scikit_image(x, 0.3, 3, 3), atol=5e-3, rtol=0)
+    assert np.abs(result - scikit_image(x, 0.3, 3, 3)).mean() < 1e-5
+
+
+@pytest.mark.parametrize("patch_size", [2, 5])
+def test_close_to_the_definition(patch_size):
+    image = np.random.default_rng(3).random((2, 9, 7)) * 0.3
+    result = nl_means_denoise(torch.from_numpy(image[None]), 0.1, patch_size=patch_size, patch_distance=2)[0].numpy()
+    # The approximate exponential is off by up to 4 %; a wrong window is off by far more.
+    expected = nl_means_fast(image, 0.1, patch_size, 2)
+    assert np.abs(result - expected).mean() < 1e-3 < np.abs(image - expected).mean()
+
+
+def test_small_h_is_the_identity(images):
+    x = torch.from_numpy(images)
+    torch.testing.assert_close(nl_means_denoise(x, 1e-4), x)
+
+
+def test_constant_image_is_fixed():
+    x = torch.full((2, 3, 5, 4), 0.3)
+    torch.testing.assert_close(nl_means_denoise(x, 0.05), x)
+
+
+def test_follows_shift_scale_and_transposition():
+    x = torch.from_numpy(np.random.default_rng(4).random((2, 3, 9, 7)))
+    reference = nl_means_denoise(x, 0.1)
+    torch.testing.assert_close(nl_means_denoise(3 * x + 0.5, 0.3), 3 * reference + 0.5)
+    torch.testing.assert_close(nl_means_denoise(x.mT.contiguous(), 0.1), reference.mT)
+
+
+def test_channels_share_their_weights():
+    x = torch.from_numpy(np.random.default_rng(5).random((2, 3, 9, 7)))
+    torch.testing.assert_close(nl_means_denoise(x[:, [2, 0, 1]], 0.1), nl_means_denoise(x, 0.1)[:, [2, 0, 1]])
+    assert not torch.allclose(nl_means_denoise(x[:, :1], 0.1), nl_means_denoise(x, 0.1)[:, :1])
+
+
+def test_stays_between_least_and_greatest(images):
+    result = nl_means_denoise(torch.from_numpy(images), 0.2).numpy()
+    assert (result.max((2, 3)) <= images.max((2, 3)) + 1e-6).all()
+    assert (result.min((2, 3)) >= images.min((2, 3)) - 1e-6).all()
+
+
+def test_each_image_is_by_itself(images):
+    x = torch.from_numpy(images)
+    together = nl_means_denoise(x, 0.1)
+    for n in range(2):
+        assert torch.equal(together[n : n + 1], nl_means_denoise(x[n : n + 1], 0.1))
+
+
+def test_input_is_not_changed(images):
+    x = torch.from_numpy(images.copy())
+    nl_means_denoise(x, 0.1)
+    assert torch.equal(x, torch.from_numpy(images))
+
+
+@pytest.mark.parametrize("patch_size", [1, 2, 3])
+def test_gradient(patch_size):
+    x = torch.from_numpy(np.random.default_rng(6).random((1, 2, 5, 4))).requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: nl_means_denoise(v, 0.4, patch_size=patch_size, patch_distance=2), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(images, dtype):
+    x = torch.from_numpy(images).to(dtype)
+    assert torch.equal(nl_means_denoise(x, 0.1), nl_means_denoise(x.float(), 0.1).to(dtype))
+
+
+def test_empty_batch():
+    assert nl_means_denoise(torch.zeros(0, 3, 5, 4), 0.1).shape == (0, 3, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"h": 0}, "`h` must be finite and > 0, got 0"),
+        ({"h": -0.1}, "`h`"),
+        ({"patch_size": 0}, "`patch_size` must be >= 1"),
+        ({"patch_distance": -1}, "`patch_distance` must be >= 0"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        nl_means_denoise(**{"x": torch.zeros(1, 3, 5, 4), "h": 0.1, **arguments})

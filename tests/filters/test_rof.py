@@ -1,0 +1,153 @@
+"""ROF: equal to scikit-image, with a gradient, and each channel by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import rof_energy
+from skimage.restoration import denoise_tv_chambolle
+
+from art_denoise.filters import rof_denoise
+from art_denoise.filters.rof import _gradient, _negative_divergence
+
+
+def scikit_image(x: np.ndarray, weight: float, **kwargs) -> np.ndarray:
+    return np.stack([denoise_tv_chambolle(image, weight=weight, channel_axis=0, **kwargs) for image in x])
+
+
+def rough(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
+    """A rough image without two equal neighbours, in float64."""
+    return torch.from_numpy(np.random.default_rng(seed).random(shape))
+
+
+@pytest.mark.parametrize("weight", [1e-3, 5 / 255, 10 / 255, 20 / 255, 0.5, 10.0])
+@pytest.mark.parametrize("shape", [(2, 3, 37, 31), (3, 1, 5, 4), (2, 2, 1, 9), (2, 2, 11, 1), (2, 3, 1, 1)])
+def test_equals_scikit_image(weight, shape):
+    x = np.random.default_rng(1).random(shape).astype(np.float32)
+    expected = scikit_image(x, weight)
+    if max(shape[2:]) > 1:
+        assert np.abs(expected - x).max() > 1e-3 * min(1, weight)  # the oracle does something
+    np.testing.assert_allclose(rof_denoise(torch.from_numpy(x), weight).numpy(), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("eps", "max_iter"), [(0.0, 1), (0.0, 2), (0.0, 200), (1e-2, 200), (1e-5, 37)])
+def test_stop_rule_is_scikit_images(images, eps, max_iter):
+    result = rof_denoise(torch.from_numpy(images), 0.1, eps=eps, max_iter=max_iter).numpy()
+    expected = scikit_image(images, 0.1, eps=eps, max_num_iter=max_iter)
+    np.testing.assert_allclose(result, expected, atol=1e-5, rtol=0)
+
+
+def test_photographs_equal_scikit_image():
+    from skimage import data
+
+    x = np.stack([data.astronaut()[:91, :100], data.coffee()[:91, :100]]).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    result = rof_denoise(torch.from_numpy(x), 10 / 255).numpy()
+    np.testing.assert_allclose(result, scikit_image(x, 10 / 255), atol=1e-5, rtol=0)
+
+
+def test_lowers_the_energy_it_minimises(images):
+    denoised = rof_denoise(torch.from_numpy(images), 0.1, eps=0).numpy()
+    for f, u in zip(images.reshape(-1, 37, 31), denoised.reshape(-1, 37, 31), strict=True):
+        assert rof_energy(u, f, 0.1) < 0.8 * rof_energy(f, f, 0.1)
+
+
+def test_difference_operators_are_adjoint():
+    u = rough((2, 7, 5))
+    p = rough((2, 2, 7, 5), seed=1)
+    p[0, :, -1] = 0  # the dual field is zero at the far border, where the gradient is
+    p[1, :, :, -1] = 0
+    torch.testing.assert_close((_gradient(u) * p).sum(), (u * _negative_divergence(p)).sum())
+
+
+def test_weight_zero_is_the_identity(images):
+    x = torch.from_numpy(images)
+    result = rof_denoise(x, 0)
+    assert torch.equal(result, x)
+    assert result.data_ptr() != x.data_ptr()
+
+
+def test_constant_image_is_fixed():
+    x = torch.full((2, 3, 5, 4), 0.3)
+    assert torch.equal(rof_denoise(x, 0.5), x)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    shift=st.floats(-0.5, 0.5),
+    scale=st.floats(0.1, 10),
+    seed=st.integers(0, 1000),
+)
+def test_follows_shift_and_scale(shift, scale, seed):
+    x = rough((2, 3, 7, 5), seed)
+    reference = rof_denoise(x, 0.1)
+    # The energy scales with the square of the values if the weight scales with them.
+    torch.testing.assert_close(rof_denoise(scale * x + shift, 0.1 * scale), scale * reference + shift)
+
+
+def test_follows_transposition():
+    x = rough((2, 3, 7, 5))
+    torch.testing.assert_close(rof_denoise(x.mT.contiguous(), 0.1), rof_denoise(x, 0.1).mT)
+
+
+def test_each_channel_of_each_image_is_by_itself(images):
+    x = torch.from_numpy(images)
+    together = rof_denoise(x, 0.1)
+    for n in range(2):
+        for c in range(3):
+            assert torch.equal(together[n : n + 1, c : c + 1], rof_denoise(x[n : n + 1, c : c + 1], 0.1))
+
+
+def test_input_is_not_changed(images):
+    x = torch.from_numpy(images.copy())
+    rof_denoise(x, 0.1)
+    assert torch.equal(x, torch.from_numpy(images))
+
+
+@pytest.mark.parametrize("eps", [0.0, 2e-4])
+def test_gradient(eps):
+    x = rough((1, 2, 5, 4)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: rof_denoise(v, 0.1, eps=eps, max_iter=20), x)
+
+
+def test_gradient_is_finite_in_flat_regions():
+    x = torch.full((1, 1, 6, 6), 0.5)
+    x[0, 0, 2, 2] = 1
+    x.requires_grad_()
+    rof_denoise(x, 0.1, max_iter=20).square().sum().backward()
+    assert torch.isfinite(x.grad).all()
+    assert x.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_single(images, dtype):
+    x = torch.from_numpy(images).to(dtype)
+    result = rof_denoise(x, 0.1)
+    assert result.dtype == dtype
+    assert torch.equal(result, rof_denoise(x.float(), 0.1).to(dtype))
+
+
+def test_empty_batch():
+    assert rof_denoise(torch.zeros(0, 3, 5, 4), 0.1).shape == (0, 3, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"weight": -0.1}, ValueError, "`weight` must be finite and >= 0, got -0.1"),
+        ({"weight": float("nan")}, ValueError, "`weight`"),
+        ({"weight": "10"}, TypeError, "`weight` must be a number"),
+        ({"eps": -1}, ValueError, "`eps`"),
+        ({"max_iter": 0}, ValueError, "`max_iter` must be >= 1"),
+        ({"max_iter": 1.5}, TypeError, "`max_iter` must be an integer"),
+        ({"x": torch.zeros(3, 5, 4)}, ValueError, r"\(N, C, H, W\), got \(3, 5, 4\)"),
+        ({"x": torch.zeros(1, 3, 0, 4)}, ValueError, "at least one channel and one pixel"),
+        ({"x": torch.zeros(1, 3, 5, 4, dtype=torch.uint8)}, TypeError, r"floating-point.*uint8.*\.float\(\)"),
+        ({"x": np.zeros((1, 3, 5, 4))}, TypeError, "ndarray"),
+    ],
+)
+def test_bad_input(arguments, error, message):
+    with pytest.raises(error, match=message):
+        rof_denoise(**{"x": torch.zeros(1, 3, 5, 4), "weight": 0.1, **arguments})
