@@ -1,20 +1,24 @@
 """Run Table 1 of Lee, Park & Lee (2018) on the photographs and print it.
 
-    python examples/table1.py            the whole table, minutes on a CPU
-    python examples/table1.py --quick    every step on a few images; the figures mean nothing
+python examples/table1.py            the whole table, minutes on a CPU
+python examples/table1.py --quick    every step on a few images; the figures mean nothing
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 
 def main(
-    out: Annotated[Optional[Path], typer.Option(help="Run folder [default: runs/table1, with --quick runs/quick]")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Every step on a few images; the figures mean nothing.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder [default: runs/table1, with --quick runs/quick]")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Every step on a few images; the figures mean nothing.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
     progress: Annotated[bool, typer.Option(help="Show progress bars.")] = True,
 ) -> None:

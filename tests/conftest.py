@@ -44,7 +44,7 @@ def images() -> np.ndarray:
 def tiny_classifier(
     shape: tuple[int, int, int] = (3, 8, 8), classes: int = 4, *, seed: int = 0, **kwargs
 ) -> PyTorchClassifier:
-    """A small smooth convolutional classifier with fixed random weights and logits out."""
+    """A small smooth convolutional classifier with fixed random weights, logits out."""
     generator = torch.Generator().manual_seed(seed)
     network = torch.nn.Sequential(
         torch.nn.Conv2d(shape[0], 6, 3, padding=1),
@@ -57,6 +57,8 @@ def tiny_classifier(
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
+        # No class is favoured on average, so that every class is predicted for some images.
+        network[-1].bias -= network(torch.rand(64, *shape, generator=generator)).mean(0)
     return PyTorchClassifier(
         network.eval(),
         loss=torch.nn.CrossEntropyLoss(),

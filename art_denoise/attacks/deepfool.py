@@ -13,16 +13,17 @@ from tqdm.auto import trange
 
 
 class SharedForwardDeepFool(DeepFool):
-    """ART's `DeepFool` for PyTorch classifiers, several times faster and with the same result.
+    """ART's `DeepFool` for PyTorch classifiers, several times faster.
 
     ART runs the network forward and back once for every class, and differentiates with respect to the weights too.
     Here all class gradients of a step come from one forward pass, gradients are taken with respect to the images only,
     and only of the images that are not fooled yet. A single image is stacked as often as there are classes, so that
     all gradients come from one backward pass too.
 
-    The classes considered are, for each image, the `nb_grads` that score highest on that image (ART takes all classes
-    that do so on any image of the call). A step is scaled by nothing (ART multiplies it by the width of
-    `clip_values`, which is the same for [0, 1]).
+    Where it differs from ART, ART is wrong: with `nb_grads` below the number of classes, ART considers the classes that
+    score highest on any image of the call, not on the image itself, and takes the label's logit from the label's
+    place among them, so that its steps are of the wrong length. ART also multiplies each step by the width of
+    `clip_values`.
 
     Takes ART's parameters, with ART's meaning: `max_iter` steps at most, `epsilon` overshoot, `nb_grads` classes,
     `batch_size`, `verbose`. Gradients pass through the classifier's preprocessing defences.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -222,10 +223,8 @@ class _Table1:
         def craft() -> Perturbation:
             classifier = self._load(name, files)
             if self.progress:
-                tqdm.write(f"Craft the universal perturbation on {COLUMNS[name]}")
-            delta = craft_universal_perturbation(
-                classifier, _unit(crops)[chosen], verbose=self.progress, **arguments
-            )
+                tqdm.write(f"Craft the universal perturbation on {COLUMNS[name]}", file=sys.stderr)
+            delta = craft_universal_perturbation(classifier, _unit(crops)[chosen], verbose=self.progress, **arguments)
             return Perturbation(delta.array, {**delta.provenance, "source": name})
 
         return self.folder.perturbation(f"delta-{name}", key_of(depends), craft)

@@ -74,7 +74,7 @@ def mean_accepted_noise(
         # One draw per candidate after another, so that more draws continue the sequence of fewer.
         queue = candidates.repeat(draws).split(batch_size) if len(candidates) else ()
         for chosen in tqdm(queue, desc=progress, disable=progress is None, unit="batch"):
-# Drawn one by one: a larger tensor would be filled in another order.
+            # Drawn one by one: a larger tensor would be filled in another order.
             delta = torch.stack([torch.randn(x.shape[1:], generator=generator) for _ in chosen]).to(x) * sigma
             after = logits(x[chosen] + delta)
             if accept == "flip":

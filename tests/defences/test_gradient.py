@@ -15,7 +15,8 @@ SHAPE = (3, 7, 5)
 def make(name: str, **kwargs):
     noise = np.random.default_rng(0).normal(0, 0.02, SHAPE)
     build = {
-        "rof": lambda: ROFDefence(0.1, **kwargs),
+        # A fixed number of iterations: across a change of the stop there is no slope to compare with.
+        "rof": lambda: ROFDefence(0.1, eps=0, max_iter=20, **kwargs),
         "nlm": lambda: NLMeansDefence(0.3, **kwargs),
         "noise": lambda: DefensiveNoiseDefence(noise, **kwargs),
     }

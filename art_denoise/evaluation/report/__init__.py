@@ -86,7 +86,7 @@ def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
         "perturbations": {COLUMNS[k]: v for k, v in result.perturbations.items()},
         "noises": result.noises,
         "facts": facts(result),
-        "reading": READING,
+        "reading": list(READING),
     }
     environment = Environment(
         loader=PackageLoader("art_denoise.evaluation.report"),
