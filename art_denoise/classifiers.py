@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a network expects: `mean` and `std` per channel in units of [0, 1], and torchvision's name of its weights."""
+    """What a network expects: `mean` and `std` per channel in units of [0, 1], and torchvision's name of weights."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -35,7 +35,7 @@ class Recipe:
 
 
 #: One line for each architecture. torchvision's GoogLeNet weights were trained on [-1, 1]; with `transform_input=True`
-#: torchvision maps ImageNet-standardised input to that range inside the network. We switch that off and standardise once.
+#: torchvision maps ImageNet-standardised input to that range in the network. We switch that off and standardise once.
 RECIPES = {
     "inception_v1": Recipe((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "GoogLeNet_Weights.IMAGENET1K_V1"),
     "vgg16": Recipe((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "VGG16_Weights.IMAGENET1K_V1"),
@@ -71,7 +71,7 @@ def build_network(
             weights=None, num_classes=num_classes, aux_logits=False, init_weights=False, transform_input=False
         )
     else:
-        layers = [
+        layers: list[Any] = [
             c if isinstance(c, str) else round(c * width) for c in torchvision_vgg.cfgs[_VGG_LAYERS[architecture]]
         ]
         network = models.VGG(torchvision_vgg.make_layers(layers, batch_norm=batch_norm), num_classes=num_classes)
@@ -151,8 +151,8 @@ def _classifier(
     if weights == "imagenet":
         if num_classes not in (None, 1000) or build.get("width", 1.0) != 1 or build.get("batch_norm"):
             raise ValueError(
-                "`weights` = 'imagenet' is for the full network with 1000 classes: leave out `num_classes`, `width` and "
-                "`batch_norm`, or give a file or None as `weights`"
+                "`weights` = 'imagenet' is for the full network with 1000 classes: leave out `num_classes`, `width` "
+                "and `batch_norm`, or give a file or None as `weights`"
             )
         network = _imagenet_network(architecture)
     else:

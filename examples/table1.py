@@ -13,9 +13,7 @@ import typer
 
 
 def main(
-    out: Annotated[
-        Path | None, typer.Option(help="Run folder [default: runs/table1, with --quick runs/quick]")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder [default: runs/table1, with --quick runs/quick]")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Every step on a few images; the figures mean nothing.")
     ] = False,

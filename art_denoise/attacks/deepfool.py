@@ -66,7 +66,8 @@ class SharedForwardDeepFool(DeepFool):
                 break
             current[active] = self._clip(images[still] + self._shortest(margins[still], gradients[still]))
         result = original + (1 + self.epsilon) * (current - original)
-        return np.asarray(self._clip(result).cpu().numpy(), dtype=ART_NUMPY_DTYPE)
+        adversarial: np.ndarray = self._clip(result).cpu().numpy()
+        return adversarial
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         """Predict, with gradient if autograd is on, through the preprocessing, in evaluation mode."""

@@ -18,7 +18,7 @@ class Perturbation:
     """One image that is added to every image.
 
     :param array: float32 (C, H, W), in units of the value range: ±10/255 is ±10 on images in 0 to 255.
-    :param provenance: How it came about, by name: attack, source, norm, eps, seed, fooling rate. Anything JSON can hold.
+    :param provenance: How it came about, by name: attack, source, norm, eps, seed, fooling rate. JSON-like values.
     """
 
     array: np.ndarray
@@ -31,7 +31,7 @@ class Perturbation:
 
     def add_to(self, images: np.ndarray) -> np.ndarray:
         """Return float32 images (N, C, H, W) in [0, 1] plus the perturbation, clipped to [0, 1]."""
-        return np.clip(images + self.array, 0, 1, dtype=np.float32)
+        return np.clip(images + self.array, 0, 1).astype(np.float32, copy=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import numpy as np
 from art.attacks.evasion import UniversalPerturbation
@@ -17,7 +18,7 @@ from art_denoise.filters._checks import check_integer, check_number
 class _UniversalPerturbation(UniversalPerturbation):
     """ART's universal perturbation, with the faster DeepFool inside."""
 
-    attacks_dict = {
+    attacks_dict: ClassVar[dict[str, str]] = {
         **UniversalPerturbation.attacks_dict,
         "deepfool": "art_denoise.attacks.deepfool.SharedForwardDeepFool",
     }

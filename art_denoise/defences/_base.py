@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
     """
 
     #: Parameters that every defence has, after its own.
-    shared_params = ["clip_values", "channels_first", "gradient", "chunk_size"]
+    shared_params: ClassVar[list[str]] = ["clip_values", "channels_first", "gradient", "chunk_size"]
 
     #: Working memory of the filter as a multiple of the chunk, gradient included. An estimate, for `chunk_size=None`.
     _memory_factor = 64
@@ -186,7 +186,7 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         if channels not in _USUAL_CHANNELS and other in _USUAL_CHANNELS and channels > 4:
             raise ValueError(
                 f"`x` must be {layout}, got {shape}, which looks like the other layout: "
-                f"use channels_first={not self.channels_first}, or transpose `x` if there really are {channels} channels"
+                f"use channels_first={not self.channels_first}, or transpose `x` if it does have {channels} channels"
             )
         if not x.numel():
             return

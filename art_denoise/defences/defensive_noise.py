@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class DefensiveNoiseDefence(ImageDefence):
     :raises ValueError: If a parameter is outside its interval.
     """
 
-    params = ["noise", *ImageDefence.shared_params]
+    params: ClassVar[list[str]] = ["noise", *ImageDefence.shared_params]
     _memory_factor = 4
 
     def __init__(
@@ -103,7 +103,7 @@ class DefensiveNoiseDefence(ImageDefence):
         :param sigma: Standard deviation of the draws in units of the value range, > 0. Greater flips more predictions
             and leaves more noise in the average.
         :param eps: Root mean square of the result in units of the value range, > 0. Eq. 1 multiplies the average by a
-            factor ε instead, which leaves the size to the number of accepted draws; `estimate["factor"]` is that factor.
+            factor ε instead, which leaves the size to the number of accepted draws; it is `estimate["factor"]`.
         :param draws: Draws per image, ≥ 1.
         :param seed: Seed of the draws.
         :param batch_size: Images per prediction.

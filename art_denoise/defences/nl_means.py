@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from art_denoise.defences._base import ImageDefence
@@ -25,8 +27,8 @@ class NLMeansDefence(ImageDefence):
     :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255). `h` acts the same on both.
     :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
     :param gradient: "exact" differentiates the filter; "identity" passes the gradient through unchanged (BPDA).
-    :param chunk_size: Images filtered at a time; None chooses from a memory budget (64 MiB, on a GPU 1 GiB). The result does not
-        depend on it.
+    :param chunk_size: Images filtered at a time; None chooses from a memory budget (64 MiB, on a GPU
+        1 GiB). The result does not depend on it.
     :param apply_fit: Whether ART applies the defence while a model is trained.
     :param apply_predict: Whether ART applies the defence at prediction.
     :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are filtered. Tensors stay on their device.
@@ -34,7 +36,7 @@ class NLMeansDefence(ImageDefence):
     :raises ValueError: If a parameter is outside its interval.
     """
 
-    params = ["h", "patch_size", "patch_distance", "mode", *ImageDefence.shared_params]
+    params: ClassVar[list[str]] = ["h", "patch_size", "patch_distance", "mode", *ImageDefence.shared_params]
 
     def __init__(
         self,

@@ -66,5 +66,5 @@ def paired_difference(first: np.ndarray, second: np.ndarray, labels: np.ndarray)
 def _check_lengths(predicted: np.ndarray, labels: np.ndarray) -> None:
     if predicted.shape != labels.shape or labels.ndim != 1 or not len(labels):
         raise ValueError(
-            f"predicted and true labels must be of the same length, at least 1, got {predicted.shape} and {labels.shape}"
+            f"predicted and true labels must have the same length, at least 1, got {predicted.shape} and {labels.shape}"
         )

@@ -217,7 +217,7 @@ class _Table1:
         """Return the universal perturbation crafted on one network, on a draw of the training crops."""
         options, crops = self.options, self.splits["train"]
         chosen = np.random.default_rng(options.seed).permutation(len(crops))[: options.craft_images]
-        arguments = {"eps": options.eps, "passes": options.craft_passes, "seed": options.seed}
+        arguments: dict[str, Any] = {"eps": options.eps, "passes": options.craft_passes, "seed": options.seed}
         depends = {"weights": files[name].name, "images": fingerprint(crops.images[chosen]), **arguments}
 
         def craft() -> Perturbation:
@@ -242,19 +242,19 @@ class _Table1:
         def choose() -> Perturbation:
             candidates = []
             for sigma in options.noise_sigmas:
-                defence = self._fit(denoiser, target, _unit(fit), fit.labels, sigma, f"σ = {255 * sigma:g}/255")
+                title = f"σ = {255 * sigma:g}/255"
+                fitted = self._fit(denoiser, target, _unit(fit), fit.labels, sigma, options.noise_eps[0], title)
                 for eps in options.noise_eps:
-                    scaled = defence.noise * (eps / options.noise_eps[0])
-                    chain = [DefensiveNoiseDefence(scaled), self.denoisers[denoiser]]
-                    with with_defences(target, chain):
+                    noise = _scaled(fitted, eps)
+                    with with_defences(target, [DefensiveNoiseDefence(noise.array), self.denoisers[denoiser]]):
                         scores = log_softmax(target.predict(_unit(tune), batch_size=_BATCH_SIZE), axis=1)
-                    loss = -float(scores[np.arange(len(tune)), tune.labels].mean())
-                    estimate = {**defence.estimate, "eps": eps, "linf": float(np.abs(scaled).max())}
-                    estimate["factor"] *= eps / options.noise_eps[0]
-                    candidates.append((loss, Perturbation(scaled, {**estimate, "tuning_loss": loss})))
-            tried = [{k: c.provenance[k] for k in ("sigma", "eps", "tuning_loss")} for _, c in candidates]
-            best = min(candidates, key=lambda candidate: candidate[0])[1]
-            return Perturbation(best.array, {**best.provenance, "through_denoiser": denoiser, "tried": tried})
+                    noise.provenance["tuning_loss"] = -float(scores[np.arange(len(tune)), tune.labels].mean())
+                    candidates.append(noise)
+            best = min(candidates, key=lambda noise: noise.provenance["tuning_loss"])
+            best.provenance["tried"] = [
+                {name: noise.provenance[name] for name in ("sigma", "eps", "tuning_loss")} for noise in candidates
+            ]
+            return best
 
         return self.folder.perturbation(f"v_def-{denoiser}", key_of(depends), choose)
 
@@ -266,11 +266,10 @@ class _Table1:
         depends = {"v_def": noise.provenance["key"], "delta": fingerprint(delta.array)}
 
         def make() -> Perturbation:
-            images = delta.add_to(_unit(fit))
             sigma, eps = noise.provenance["sigma"], noise.provenance["eps"]
             title = f"knowing δ of {COLUMNS[column]}"
-            defence = self._fit(denoiser, target, images, fit.labels, sigma, title, eps=eps)
-            return Perturbation(defence.noise, {**defence.estimate, "fitted_on": f"perturbed by {column}"})
+            fitted = self._fit(denoiser, target, delta.add_to(_unit(fit)), fit.labels, sigma, eps, title)
+            return Perturbation(fitted.array, {**fitted.provenance, "fitted_on": f"perturbed by {column}"})
 
         return self.folder.perturbation(f"v_def-{denoiser}-knowing-{column}", key_of(depends), make)
 
@@ -281,9 +280,10 @@ class _Table1:
         images: np.ndarray,
         labels: np.ndarray,
         sigma: float,
+        eps: float,
         title: str,
-        eps: float | None = None,
-    ) -> DefensiveNoiseDefence:
+    ) -> Perturbation:
+        """Return v_def fitted through a denoiser, with how it was estimated as provenance."""
         defence = DefensiveNoiseDefence()
         with with_defences(target, [self.denoisers[denoiser]]):
             defence.fit(
@@ -293,13 +293,13 @@ class _Table1:
                 accept=self.options.noise_accept,
                 through=self.options.noise_through,
                 sigma=sigma,
-                eps=eps or self.options.noise_eps[0],
+                eps=eps,
                 draws=self.options.noise_draws,
                 seed=self.options.seed,
                 batch_size=_BATCH_SIZE,
                 progress=self._title(f"Fit v_def, {denoiser}, {title}"),
             )
-        return defence
+        return Perturbation(np.asarray(defence.noise), {"denoiser": denoiser, **(defence.estimate or {})})
 
     def _scored(
         self,
@@ -350,7 +350,14 @@ def _predict(
 
 def _unit(crops: Crops) -> np.ndarray:
     """Return the crops as float32 (N, 3, H, W) in [0, 1]."""
-    return crops.images.astype(np.float32) / 255
+    return np.divide(crops.images, 255, dtype=np.float32)
+
+
+def _scaled(noise: Perturbation, eps: float) -> Perturbation:
+    """Return a defensive noise with another root mean square."""
+    by = eps / noise.provenance["eps"]
+    changed = {"eps": eps, "factor": by * noise.provenance["factor"], "linf": by * noise.provenance["linf"]}
+    return Perturbation((by * noise.array).astype(np.float32), {**noise.provenance, **changed})
 
 
 def _random_direction(like: np.ndarray, rng: np.random.Generator) -> np.ndarray:

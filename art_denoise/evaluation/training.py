@@ -70,7 +70,7 @@ def train(
 
     AdamW with a one-cycle learning rate (Smith & Topin 2018, arXiv:1708.07120) on `augment`ed views.
 
-    :param network: Network on standardised images (N, 3, H, W), returning logits (N, K). Its initial weights are its own.
+    :param network: Network on standardised images (N, 3, H, W), returning logits (N, K), as it was initialised.
     :param crops: Training crops.
     :param mean: Mean of each channel, in units of [0, 1], taken off before the network sees an image.
     :param std: Standard deviation of each channel, likewise.
@@ -81,7 +81,7 @@ def train(
     images, labels = torch.from_numpy(crops.images), torch.from_numpy(crops.labels)
     center = torch.tensor(mean, device=device).view(1, -1, 1, 1)
     spread = torch.tensor(std, device=device).view(1, -1, 1, 1)
-    network = network.to(device, memory_format=torch.channels_last).train()
+    network = network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
     per_epoch = math.ceil(len(crops) * schedule.views / schedule.batch_size)
     one_cycle = torch.optim.lr_scheduler.OneCycleLR(

@@ -22,14 +22,15 @@ def check_number(
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"`{name}` must be a number, got {value!r}")
-    if not math.isfinite(value) or value < low or value > high or (low_open and value == low):
+    number = float(value)
+    if not math.isfinite(number) or number < low or number > high or (low_open and number == low):
         rules = ["finite"]
         if low > -math.inf:
             rules.append(f"{'>' if low_open else '>='} {low:g}")
         if high < math.inf:
             rules.append(f"<= {high:g}")
         raise ValueError(f"`{name}` must be {' and '.join(rules)}, got {value!r}")
-    return float(value)
+    return number
 
 
 def check_integer(name: str, value: Any, *, low: int) -> int:

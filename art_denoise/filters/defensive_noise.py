@@ -14,7 +14,7 @@ from art_denoise.filters._checks import check_choice, check_integer, check_numbe
 
 @dataclass(frozen=True)
 class NoiseEstimate:
-    """Mean of the accepted draws, `mean` float32 (C, H, W), with how many draws were `accepted` out of how many `drawn`."""
+    """Mean of the accepted draws, `mean` float32 (C, H, W), and how many were `accepted` out of how many `drawn`."""
 
     mean: torch.Tensor
     accepted: int

@@ -27,15 +27,15 @@ def nl_means_denoise(x: torch.Tensor, h: float, *, patch_size: int = 2, patch_di
     peculiarities: `s` is `patch_size`, raised to the next odd number; the sum over `o` runs over a window that is
     smaller by one than `s`, hence even, and off-centre: `o` from 1 − s//2 to s//2 along each axis. So `patch_size=2`
     compares 2×2 pixels and divides by 3², and `patch_size=1` compares nothing: it averages the whole search window.
-    The exponential is Schraudolph's approximation, off by up to 4 %, and weights below exp(−5) are dropped. All channels
-    share their weights.
+    The exponential is Schraudolph's approximation, off by up to 4 %, and weights below exp(−5) are dropped. All
+    channels share their weights.
 
     :param x: Images, float tensor (N, C, H, W), in units of the value range (0 to 1). float32 and float64 are computed
         as they are, float16 and bfloat16 in float32.
     :param h: Filter strength (the paper's "cut-off distance") in units of the value range, > 0. The greater, the more
         unlike patches may be and still count, and the smoother the result. The paper uses 0.05.
     :param patch_size: Side of the patches in pixels, ≥ 1, as scikit-image reads it (above). The paper uses 2.
-    :param patch_distance: Greatest distance to a patch in the search window, per axis, in pixels, ≥ 0. The paper uses 3.
+    :param patch_distance: Greatest distance to a patch, per axis, in pixels, ≥ 0. The paper uses 3.
     :return: Denoised images (N, C, H, W), same dtype and device, each value between the least and greatest of `x`'s
         channel. An image depends on nothing but itself.
     :raises TypeError: If `x` is not a float tensor or an argument is not a number.

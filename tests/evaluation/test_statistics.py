@@ -35,5 +35,5 @@ def test_accuracy():
 
 @pytest.mark.parametrize(("predicted", "labels"), [([1, 2], [1]), ([], []), ([[1]], [[1]])])
 def test_bad_input(predicted, labels):
-    with pytest.raises(ValueError, match="same length"):
+    with pytest.raises(ValueError, match="the same length"):
         accuracy(np.array(predicted), np.array(labels))

@@ -22,7 +22,7 @@ from art_denoise.evaluation.table1 import Result
 
 
 def table(result: Result) -> list[dict[str, Any]]:
-    """Return the cells of Table 1 as records: row, column, correct, n, and accuracy with interval and paper in percent."""
+    """Return the cells of Table 1 as records: row, column, correct, n; accuracy, interval and paper in percent."""
     return [
         {
             "row": row.text,
@@ -90,7 +90,7 @@ def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
     }
     environment = Environment(
         loader=PackageLoader("art_denoise.evaluation.report"),
-        autoescape=lambda name: bool(name) and name.endswith(".html"),
+        autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -113,8 +113,8 @@ READING = (
     "(white-box); VGG16 and VGG19 are transferred (black-box). The attacker does not know of the defence.",
     "D_ROF: scikit-image's Chambolle iteration and stop rule, weight 10/255, each channel by itself. "
     "D_nlm: scikit-image's fast filter, patch size 2, patch distance 3, h = 0.05, channels together.",
-    "v_def: Eq. 1 with draws that turn a wrong prediction through the denoiser into a right one, on clean images of a "
-    "split of their own; σ and ε chosen by the loss on a tuning split. “Knowing δ”: fitted on perturbed images instead.",
+    "v_def: Eq. 1 with draws that turn a wrong prediction through the denoiser into a right one, on clean images of "
+    "their own split; σ and ε chosen by the loss on a tuning split. “Knowing δ”: fitted on perturbed images instead.",
     "Random direction: Gaussian noise of the same root mean square as v_def. Random signs: ±10/255.",
     "Accuracy: top-1 of the target, with a 95 % Wilson interval. Comparisons: the same images, exact McNemar test.",
 )
