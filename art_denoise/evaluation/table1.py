@@ -33,6 +33,7 @@ from art_denoise.defences._chain import with_defences
 from art_denoise.evaluation.rows import COLUMNS, EXTRA_ROWS, KNOWING_ROWS, PAPER_ROWS, Row
 from art_denoise.evaluation.store import RunFolder, cached_weights, key_of
 from art_denoise.evaluation.training import Schedule, train
+from art_denoise.filters._checks import check_choice
 
 #: Options of the networks on the photographs: the VGG networks are a quarter as wide as the paper's, with batch norm.
 _BUILD: dict[str, dict[str, Any]] = {
@@ -80,6 +81,11 @@ class Options:
     noise_accept: str = "flip"
     noise_through: str = "defences"
     noise_knowing: bool = False
+
+    def __post_init__(self) -> None:
+        # What is used hours later is checked now.
+        check_choice("noise_accept", self.noise_accept, ("flip", "loss"))
+        check_choice("noise_through", self.noise_through, ("defences", "classifier"))
 
     @property
     def rows(self) -> tuple[Row, ...]:

@@ -32,6 +32,10 @@ def test_quick_run_prints_the_table_and_says_where_the_report_is(tmp_path):
     assert "options.seed: 0 there, 1 now" in refused.stderr
     assert "Traceback" not in refused.stderr
 
+    unknown = start("--quick", "--noise-accept", "both", cwd=tmp_path)
+    assert unknown.returncode == 2
+    assert "`noise_accept` must be 'flip' or 'loss', got 'both'" in unknown.stderr
+
 
 def test_help(tmp_path):
     result = start("--help", cwd=tmp_path)

@@ -18,7 +18,7 @@ from art_denoise.evaluation.report.figures import save_examples
 from art_denoise.evaluation.rows import COLUMNS, COMPARISONS, PAPER_ROWS, Row
 from art_denoise.evaluation.statistics import Share, accuracy, paired_difference
 from art_denoise.evaluation.store import write_text
-from art_denoise.evaluation.table1 import Result
+from art_denoise.evaluation.table1 import Options, Result
 
 
 def table(result: Result) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
         "perturbations": {COLUMNS[k]: v for k, v in result.perturbations.items()},
         "noises": result.noises,
         "facts": facts(result),
-        "reading": list(READING),
+        "reading": reading(result.options),
     }
     environment = Environment(
         loader=PackageLoader("art_denoise.evaluation.report"),
@@ -106,18 +106,28 @@ def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
     return environment.get_template("table1.txt").render(context)
 
 
-#: How the paper is read where it leaves a choice. Printed with every report.
-READING = (
-    "Order: v0, + δ and clip to [0, 1], + v_def and clip, denoise and clip, standardise, classify.",
-    "δ: L∞ ≤ 10/255, crafted on training crops of the column's network, without clipping. IncV1 is the target itself "
-    "(white-box); VGG16 and VGG19 are transferred (black-box). The attacker does not know of the defence.",
-    "D_ROF: scikit-image's Chambolle iteration and stop rule, weight 10/255, each channel by itself. "
-    "D_nlm: scikit-image's fast filter, patch size 2, patch distance 3, h = 0.05, channels together.",
-    "v_def: Eq. 1 with draws that turn a wrong prediction through the denoiser into a right one, on clean images of "
-    "their own split; σ and ε chosen by the loss on a tuning split. “Knowing δ”: fitted on perturbed images instead.",
-    "Random direction: Gaussian noise of the same root mean square as v_def. Random signs: ±10/255.",
-    "Accuracy: top-1 of the target, with a 95 % Wilson interval. Comparisons: the same images, exact McNemar test.",
-)
+def reading(options: Options) -> list[str]:
+    """Return how the paper is read where it leaves a choice, one line each. Printed with every report."""
+    drawn = {
+        "flip": "draws that turn a wrong prediction into a right one",
+        "loss": "draws that lower the cross-entropy",
+    }[options.noise_accept]
+    through = {"defences": "through the denoiser it precedes", "classifier": "through the classifier alone"}
+    return [
+        "Order: v0, + δ and clip to [0, 1], + v_def and clip, denoise and clip, standardise, classify.",
+        f"δ: L∞ ≤ {255 * options.eps:g}/255, ART's universal perturbation with DeepFool inside, crafted on "
+        f"{options.craft_images} training crops in at most {options.craft_passes} passes on the column's network, "
+        "without clipping. IncV1 is the target itself (white-box); VGG16 and VGG19 are transferred (black-box). The "
+        "attacker does not know of the defence.",
+        f"D_ROF: scikit-image's Chambolle iteration and stop rule, weight {255 * options.rof_weight:g}/255, each "
+        "channel by itself. D_nlm: scikit-image's fast filter, patch size 2, patch distance 3, "
+        f"h = {options.nlm_h:g}, channels together.",
+        f"v_def: Eq. 1 with {drawn}, {through[options.noise_through]}, {options.noise_draws} draws an image, on clean "
+        "images of a split of their own; σ and ε chosen by the loss on a tuning split. “Knowing δ”: fitted on images "
+        "that the column's attack has perturbed.",
+        "Random direction: Gaussian noise of the same root mean square as v_def. Random signs: of the size of δ.",
+        "Accuracy: top-1 of the target, with a 95 % Wilson interval. Comparisons: the same images, exact McNemar test.",
+    ]
 
 
 def facts(result: Result) -> list[str]:
