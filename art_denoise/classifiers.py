@@ -21,6 +21,8 @@ from safetensors.torch import load_file as load_safetensors
 from torchvision import models
 from torchvision.models import vgg as torchvision_vgg
 
+from art_denoise.filters._checks import check_integer
+
 if TYPE_CHECKING:
     from art.defences.preprocessor import Preprocessor
 
@@ -91,7 +93,9 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike[str]) -> None
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"`weights` = {os.fspath(path)!r}: there is no such file")
+        raise FileNotFoundError(
+            f"`weights` = {os.fspath(path)!r}: there is no such file; 'imagenet' and None are the other choices"
+        )
     try:
         if path.suffix == ".safetensors":
             state = load_safetensors(path)
@@ -148,6 +152,10 @@ def _classifier(
     **build: Any,
 ) -> PyTorchClassifier:
     recipe = RECIPES[architecture]
+    if num_classes is not None:
+        check_integer("num_classes", num_classes, low=2)
+    check_integer("input_size", input_size, low=32)
+    classes = 1000 if num_classes is None else num_classes
     if weights == "imagenet":
         if num_classes not in (None, 1000) or build.get("width", 1.0) != 1 or build.get("batch_norm"):
             raise ValueError(
@@ -156,10 +164,10 @@ def _classifier(
             )
         network = _imagenet_network(architecture)
     else:
-        network = build_network(architecture, num_classes=num_classes or 1000, **build)
+        network = build_network(architecture, num_classes=classes, **build)
         if weights is not None:
             load_weights(network, weights)
-    return wrap(network, recipe, num_classes=num_classes or 1000, input_size=input_size, **wrapping)
+    return wrap(network, recipe, num_classes=classes, input_size=input_size, **wrapping)
 
 
 def _imagenet_network(architecture: str) -> torch.nn.Module:

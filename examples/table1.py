@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,7 +37,7 @@ def main(
     from art_denoise.evaluation.report import write_report
     from art_denoise.evaluation.table1 import Options, run_table1
 
-    given = {
+    given: dict[str, Any] = {
         "craft_images": craft_images,
         "craft_passes": craft_passes,
         "noise_accept": noise_accept,

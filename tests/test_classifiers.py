@@ -153,6 +153,8 @@ def test_defences_are_passed_on(x):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: vgg16(weights=None, num_classes=0), "`num_classes` must be >= 2"),
+        (lambda: vgg16(weights=None, num_classes=5, input_size=8), "`input_size` must be >= 32"),
         (lambda: build_network("resnet"), "`architecture` must be one of inception_v1"),
         (lambda: build_network("vgg16", width=0), "`width`"),
         (lambda: build_network("inception_v1", batch_norm=True), "options of the VGG networks"),

@@ -41,8 +41,10 @@ class SharedForwardDeepFool(DeepFool):
         :param x: Images (N, ...) in units of the classifier's `clip_values`.
         :param y: Not used: an image is fooled when its label is not what it was predicted as.
         :return: Perturbed images, float32, same shape; an image that was not fooled is where the last step left it.
-        :raises ValueError: If the classifier has a single output.
+        :raises ValueError: If the classifier has a single output, or `nb_grads` is below 2.
         """
+        if self.nb_grads < 2:
+            raise ValueError(f"`nb_grads` must be >= 2, the label and another class, got {self.nb_grads}")
         x = np.asarray(x, dtype=ART_NUMPY_DTYPE)
         adversarial = x.copy()
         for start in trange(0, len(x), self.batch_size, desc="DeepFool", disable=not self.verbose):

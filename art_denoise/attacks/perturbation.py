@@ -12,6 +12,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from art_denoise._files import replacing
+
 
 @dataclass(frozen=True)
 class Perturbation:
@@ -30,17 +32,25 @@ class Perturbation:
         return float(np.abs(self.array).max())
 
     def add_to(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 images (N, C, H, W) in [0, 1] plus the perturbation, clipped to [0, 1]."""
+        """Return float images (N, C, H, W) in [0, 1] plus the perturbation, as float32, clipped to [0, 1].
+
+        :raises TypeError: If the images are not floats.
+        :raises ValueError: If they are not of the perturbation's shape, or reach beyond [0, 1].
+        """
+        if not np.issubdtype(images.dtype, np.floating):
+            raise TypeError(f"`images` must be floats in [0, 1], got {images.dtype}: divide bytes by 255")
+        if images.shape[1:] != self.array.shape:
+            raise ValueError(f"`images` must be (N, {', '.join(map(str, self.array.shape))}), got {images.shape}")
+        if images.size and not (images.min() >= 0 and images.max() <= 1):
+            raise ValueError(f"`images` must be within 0 and 1, got {images.min():g} to {images.max():g}")
         return np.clip(images + self.array, 0, 1).astype(np.float32, copy=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(path.name + ".part")
         metadata = {"provenance": json.dumps(self.provenance), "units": "value range"}
-        save_file({"perturbation": np.ascontiguousarray(self.array, dtype=np.float32)}, beside, metadata=metadata)
-        os.replace(beside, path)
+        array = np.ascontiguousarray(self.array, dtype=np.float32)
+        with replacing(Path(path)) as beside:
+            save_file({"perturbation": array}, beside, metadata=metadata)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Perturbation:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from art.attacks.evasion import UniversalPerturbation
+from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise.attacks.perturbation import Perturbation
+from art_denoise.defences._chain import defences_of, with_defences
 from art_denoise.filters._checks import check_integer, check_number
 
 
@@ -62,6 +65,17 @@ def craft_universal_perturbation(
     check_integer("passes", passes, low=1)
     check_number("target_fooling_rate", target_fooling_rate, low=0, high=1)
     clip_values = classifier.clip_values
+    if clip_values is None or tuple(map(float, np.ravel(clip_values))) != (0.0, 1.0):
+        raise ValueError(
+            f"`classifier` must take images in [0, 1], clip_values=(0, 1), got clip_values={clip_values!r}"
+        )
+    if x.shape[1:] != tuple(classifier.input_shape) or not len(x):
+        raise ValueError(f"`x` must be images (N, C, H, W), N >= 1, of shape {classifier.input_shape}, got {x.shape}")
+    if not (np.issubdtype(x.dtype, np.floating) and x.min() >= 0 and x.max() <= 1):
+        raise ValueError(f"`x` must be floats within 0 and 1, got {x.dtype} from {x.min():g} to {x.max():g}")
+    # DeepFool's steps leave the range; a defence is shown what it would be shown: an image.
+    chain = defences_of(classifier)
+    chain = [_Clip(), *chain] if chain else chain
     try:
         classifier.set_params(clip_values=None)
         attack = _UniversalPerturbation(
@@ -74,8 +88,8 @@ def craft_universal_perturbation(
             norm=np.inf,
             verbose=verbose,
         )
-        with _seeded(seed):
-            attack.generate(x)
+        with _seeded(seed), with_defences(classifier, chain):
+            attack.generate(x.astype(np.float32))
     finally:
         classifier.set_params(clip_values=clip_values)
     noise = np.asarray(attack.noise[0], dtype=np.float32)
@@ -95,6 +109,13 @@ def craft_universal_perturbation(
             "crafting_fooling_rate": float(attack.fooling_rate),
         },
     )
+
+
+class _Clip(PreprocessorPyTorch):
+    """Clip images to [0, 1]."""
+
+    def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
+        return x.clamp(0, 1), y
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from art_denoise.data.splits import disjoint_split, fingerprint
+from art_denoise.filters._checks import check_integer
 
 #: The nineteen classes, in the order of their labels.
 PHOTOGRAPHS = (
@@ -119,7 +120,11 @@ def load_photographs(
     :param shares: Blocks of one photograph in each split, by name. Their sum decides how large a block is.
     :param seed: Decides which block belongs to which split. Each photograph draws for itself.
     :return: For each split `len(PHOTOGRAPHS) * share` crops, sorted by label. The same for the same arguments.
+    :raises ValueError: If a size or a share is below 1, or the shares ask for more blocks than there are pixels.
     """
+    check_integer("crop_size", crop_size, low=1)
+    for name, share in shares.items():
+        check_integer(f"shares[{name!r}]", share, low=1)
     parts: dict[str, list[tuple[np.ndarray, int, np.ndarray]]] = {name: [] for name in shares}
     for label, name in enumerate(PHOTOGRAPHS):
         photograph = load_photograph(name)

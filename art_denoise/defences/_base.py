@@ -12,12 +12,11 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
 from art_denoise.filters._checks import check_choice, check_flag, check_integer
 
-#: Memory, in bytes, that the filtering of one chunk is meant to stay under, by type of device. Small chunks stay in a
-#: CPU's cache and are filtered up to three times as fast; a GPU wants large ones.
-CHUNK_BUDGET = {"cpu": 64 * 2**20, "cuda": 1024 * 2**20}
+#: Memory, in bytes, that the filtering of one chunk is meant to stay under, by type of device.
+CHUNK_BUDGET = {"cpu": 512 * 2**20, "cuda": 2048 * 2**20}
 
 #: How far values may lie outside `clip_values`, as a share of the range. Attacks that do not clip step out of the range
-#: a little, and their images are filtered as they are; data on another scale is far out, and refused.
+#: a little, and their images are clipped before they are filtered; data on another scale is far out, and refused.
 _TOLERANCE = 0.5
 
 #: Numbers of channels that are almost surely channels when they are found on an axis.
@@ -34,8 +33,8 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
     #: Parameters that every defence has, after its own.
     shared_params: ClassVar[list[str]] = ["clip_values", "channels_first", "gradient", "chunk_size"]
 
-    #: Working memory of the filter as a multiple of the chunk, gradient included. An estimate, for `chunk_size=None`.
-    _memory_factor = 64
+    #: Working memory of the filter as a multiple of the chunk, without a gradient, on the device that needs the most.
+    _memory_factor = 16
 
     def __init__(
         self,
@@ -71,13 +70,13 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         :param x: Images, (N, C, H, W) or, with `channels_first=False`, (N, H, W, C), of any real dtype, on any device,
             in units of `clip_values`.
         :param y: Labels of any kind; returned as they are.
+            Values a little outside are clipped first; so are results, as the filters may overshoot a little.
         :return: Images of the same shape on the same device, float32, inside `clip_values`, and `y`.
         :raises TypeError: If `x` is not a tensor of numbers.
         :raises ValueError: If the shape is none of images, a value is NaN or infinite, or values lie outside
             `clip_values` by more than half its range.
         """
-        self._check_images(x)
-        images = x.to(torch.float32)
+        images = self._checked(x)
         if self.gradient == "identity":
             with torch.no_grad():
                 filtered = self._apply(images)
@@ -163,11 +162,12 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         array = np.asarray(x)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"`x` must be an array of real numbers, got dtype {array.dtype}")
-        if array.dtype.kind != "f":
+        if array.dtype.kind != "f" or not array.dtype.isnative:
             array = array.astype(ART_NUMPY_DTYPE)
         return torch.tensor(np.ascontiguousarray(array), device=self.device)
 
-    def _check_images(self, x: Any) -> None:
+    def _checked(self, x: Any) -> torch.Tensor:
+        """Return `x` as float32 if it is images in `clip_values`, or raise."""
         if not isinstance(x, torch.Tensor) or x.is_complex():
             raise TypeError(f"`x` must be a tensor of real numbers, got {type(x).__name__}: call the defence on arrays")
         shape = tuple(x.shape)
@@ -188,9 +188,10 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
                 f"`x` must be {layout}, got {shape}, which looks like the other layout: "
                 f"use channels_first={not self.channels_first}, or transpose `x` if it does have {channels} channels"
             )
-        if not x.numel():
-            return
-        low, high = (float(v) for v in torch.aminmax(x.detach()))
+        images = x.to(torch.float32)
+        if not images.numel():
+            return images
+        low, high = (float(v) for v in torch.aminmax(images.detach()))
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ValueError("`x` must be finite, got NaN or infinite values: find where they come from")
         first, last = map(float, self.clip_values)
@@ -200,6 +201,7 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
                 f"`x` must be in units of `clip_values` = ({first:g}, {last:g}), got values from {low:g} to {high:g}: "
                 "set `clip_values` to the range of the data; defences come before standardisation"
             )
+        return images
 
     def _apply(self, images: torch.Tensor) -> torch.Tensor:
         """Filter float32 images in the caller's layout and range, chunk by chunk."""
@@ -211,7 +213,7 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         """Take images from the caller's layout and range to (N, C, H, W) and [0, 1]."""
         low, high = map(float, self.clip_values)
         images = images if self.channels_first else images.permute(0, 3, 1, 2)
-        return (images - low) / (high - low)
+        return (images.clamp(low, high) - low) / (high - low)
 
     def _to_caller(self, unit: torch.Tensor) -> torch.Tensor:
         """Undo `_to_unit`."""

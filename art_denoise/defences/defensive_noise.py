@@ -33,7 +33,7 @@ class DefensiveNoiseDefence(ImageDefence):
     :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255).
     :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
     :param gradient: "exact" differentiates sum and clipping; "identity" passes the gradient through unchanged (BPDA).
-    :param chunk_size: Images treated at a time; None chooses from a memory budget (64 MiB, on a GPU 1 GiB).
+    :param chunk_size: Images treated at a time; None chooses from a memory budget (512 MiB, on a GPU 2 GiB).
     :param apply_fit: Whether ART applies the defence while a model is trained.
     :param apply_predict: Whether ART applies the defence at prediction.
     :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are treated. Tensors stay on their device.
@@ -43,6 +43,7 @@ class DefensiveNoiseDefence(ImageDefence):
 
     params: ClassVar[list[str]] = ["noise", *ImageDefence.shared_params]
     _memory_factor = 4
+    _noise: np.ndarray | None = None
 
     def __init__(
         self,
@@ -56,9 +57,9 @@ class DefensiveNoiseDefence(ImageDefence):
         apply_predict: bool = True,
         device_type: str = "gpu",
     ) -> None:
-        self.noise = noise
         #: How the noise was estimated, by name; None if it was given.
         self.estimate: dict[str, Any] | None = None
+        self.noise = noise
         super().__init__(
             clip_values=clip_values,
             channels_first=channels_first,
@@ -68,6 +69,16 @@ class DefensiveNoiseDefence(ImageDefence):
             apply_predict=apply_predict,
             device_type=device_type,
         )
+
+    @property
+    def noise(self) -> np.ndarray | None:
+        """The noise that is added, in units of the value range; None if there is none yet."""
+        return self._noise
+
+    @noise.setter
+    def noise(self, noise: np.ndarray | None) -> None:
+        self._noise = noise.detach().cpu().numpy() if isinstance(noise, torch.Tensor) else noise
+        self.estimate = None
 
     @property
     def is_fitted(self) -> bool:
@@ -109,15 +120,14 @@ class DefensiveNoiseDefence(ImageDefence):
         :param batch_size: Images per prediction.
         :param progress: Name of the progress bar; None shows none.
         :raises TypeError: If `y` or `classifier` is missing.
-        :raises ValueError: If an argument is unfit, or no draw helps any image.
+        :raises ValueError: If an argument or a label is unfit, or no draw helps any image.
         """
         if y is None or classifier is None:
             raise TypeError("`y` and `classifier` are needed to fit the noise: fit(x, y, classifier=...)")
         check_number("eps", eps, low=0, low_open=True)
         check_choice("through", through, ("defences", "classifier"))
-        images = self._to_tensor(x).cpu()
-        self._check_images(images)
-        labels = torch.from_numpy(np.argmax(y, axis=1) if np.ndim(y) == 2 else np.asarray(y)).long()
+        images = self._checked(self._to_tensor(x)).cpu()
+        labels = _class_indices(y, len(images), classifier.nb_classes)
 
         def logits(unit: torch.Tensor) -> torch.Tensor:
             perturbed = self._to_caller(unit.clamp(0, 1)).numpy()
@@ -129,7 +139,7 @@ class DefensiveNoiseDefence(ImageDefence):
         with with_defences(classifier, chain if through == "defences" else []):
             estimate = mean_accepted_noise(
                 logits,
-                self._to_unit(images.float()),
+                self._to_unit(images),
                 labels,
                 sigma=sigma,
                 draws=draws,
@@ -140,6 +150,8 @@ class DefensiveNoiseDefence(ImageDefence):
             )
         factor = eps / float(estimate.mean.square().mean().sqrt())
         noise = (estimate.mean * factor).numpy()
+        if np.abs(noise).max() > 1:
+            raise ValueError(f"`eps` = {eps:g} makes a noise larger than the value range: use a smaller one")
         self.noise = noise if self.channels_first else noise.transpose(1, 2, 0)
         self.estimate = {
             "accept": accept,
@@ -169,7 +181,7 @@ class DefensiveNoiseDefence(ImageDefence):
         if self.noise is None:
             return
         noise = np.asarray(self.noise)
-        if noise.ndim != 3 or noise.dtype.kind not in "fiu":
+        if noise.ndim != 3 or not noise.size or noise.dtype.kind not in "fiu":
             layout = "(C, H, W)" if self.channels_first else "(H, W, C)"
             raise ValueError(f"`noise` must be an array {layout} of numbers, got {noise.dtype} {noise.shape}")
         if not np.isfinite(noise).all() or np.abs(noise).max() > 1:
@@ -177,3 +189,18 @@ class DefensiveNoiseDefence(ImageDefence):
                 "`noise` must be finite and within -1 to 1, as it is in units of the value range: "
                 "divide noise made for 0 to 255 by 255"
             )
+
+
+def _class_indices(y: np.ndarray, count: int, classes: int) -> torch.Tensor:
+    """Return labels, class indices (N,) or one-hot (N, K), as class indices, int64 (N,), or raise."""
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == classes and labels.dtype.kind in "fiub":
+        labels = labels.argmax(axis=1)
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"`y` must be class indices ({count},) or one-hot labels ({count}, {classes}), "
+            f"got {labels.dtype} {labels.shape}"
+        )
+    if count and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(f"`y` must be class indices from 0 to {classes - 1}, got {labels.min()} to {labels.max()}")
+    return torch.from_numpy(labels.astype(np.int64))

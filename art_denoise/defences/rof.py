@@ -27,8 +27,8 @@ class ROFDefence(ImageDefence):
     :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255). `weight` acts the same on both.
     :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
     :param gradient: "exact" differentiates the filter; "identity" passes the gradient through unchanged (BPDA).
-    :param chunk_size: Images filtered at a time; None chooses from a memory budget (64 MiB, on a GPU
-        1 GiB). The result does not depend on it.
+    :param chunk_size: Images filtered at a time; None chooses from a memory budget (512 MiB, on a
+        GPU 2 GiB). The result does not depend on it.
     :param apply_fit: Whether ART applies the defence while a model is trained.
     :param apply_predict: Whether ART applies the defence at prediction.
     :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are filtered. Tensors stay on their device.

@@ -10,7 +10,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import platformdirs
 import torch
 from safetensors.torch import save_file
 
+from art_denoise._files import replacing
 from art_denoise.attacks import Perturbation
 
 
@@ -26,12 +29,25 @@ def key_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def file_digest(path: Path) -> str:
+    """Return 16 hexadecimal digits that change with any byte of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def source_digest(*modules: ModuleType) -> str:
+    """Return 16 hexadecimal digits that change with the source of any module, or of any module of a package."""
+    digest = hashlib.sha256()
+    for module in modules:
+        source = Path(str(module.__file__))
+        for file in sorted(source.parent.rglob("*.py")) if source.name == "__init__.py" else [source]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file, whole or not at all; folders are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def cached_weights(name: str, key: str, train: Callable[[], torch.nn.Module]) -> Path:
@@ -44,11 +60,8 @@ def cached_weights(name: str, key: str, train: Callable[[], torch.nn.Module]) ->
     path = platformdirs.user_cache_path("art_denoise") / "weights" / f"{name}-{key}.safetensors"
     if not path.is_file():
         state = {k: v.detach().cpu().contiguous() for k, v in train().state_dict().items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Another run may be training the same network: each writes a file of its own, the last one stays.
-        beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-        save_file(state, beside)
-        os.replace(beside, path)
+        with replacing(path) as beside:
+            save_file(state, beside)
     return path
 
 
@@ -64,7 +77,11 @@ class RunFolder:
         self.path = Path(path)
         file = self.path / "config.json"
         if file.is_file():
-            there = json.loads(file.read_text(encoding="utf-8"))
+            there = _read_json(file)
+            if there is None:
+                raise ValueError(
+                    f"{os.fspath(file)} is damaged: choose another folder, or delete this one to start anew"
+                )
             differences = _differences(there, json.loads(json.dumps(config)))
             if differences:
                 raise ValueError(
@@ -82,10 +99,9 @@ class RunFolder:
         :param predict: Returns the labels and the seconds they took.
         """
         file = self.path / "cells" / f"{name}.json"
-        if file.is_file():
-            cell = json.loads(file.read_text(encoding="utf-8"))
-            if cell["key"] == key:
-                return np.array(cell["labels"], dtype=np.int64)
+        cell = _read_json(file) or {}
+        if cell.get("key") == key:
+            return np.array(cell["labels"], dtype=np.int64)
         labels, seconds = predict()
         cell = {"key": key, "seconds": round(seconds, 3), "labels": labels.tolist()}
         write_text(file, json.dumps(cell) + "\n")
@@ -99,7 +115,7 @@ class RunFolder:
         :param make: Returns the perturbation.
         """
         file = self.path / "perturbations" / f"{name}.safetensors"
-        if file.is_file():
+        with suppress(FileNotFoundError, ValueError):  # a damaged file counts as none
             stored = Perturbation.load(file)
             if stored.provenance.get("key") == key:
                 return stored
@@ -107,6 +123,15 @@ class RunFolder:
         made = Perturbation(made.array, {**made.provenance, "key": key})
         made.save(file)
         return made
+
+
+def _read_json(file: Path) -> dict[str, Any] | None:
+    """Return what a JSON file holds, or None if there is none or it is damaged."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:

@@ -22,6 +22,11 @@ from art.estimators.classification import PyTorchClassifier
 from scipy.special import log_softmax
 from tqdm.auto import tqdm
 
+import art_denoise.attacks
+import art_denoise.data
+import art_denoise.defences
+import art_denoise.filters
+from art_denoise import classifiers
 from art_denoise.attacks import Perturbation, craft_universal_perturbation
 from art_denoise.classifiers import RECIPES, build_network, load_weights, wrap
 from art_denoise.data import PHOTOGRAPHS, Crops, load_photographs
@@ -30,8 +35,9 @@ from art_denoise.data.splits import fingerprint
 from art_denoise.defences import DefensiveNoiseDefence, NLMeansDefence, ROFDefence
 from art_denoise.defences._base import ImageDefence
 from art_denoise.defences._chain import with_defences
+from art_denoise.evaluation import training
 from art_denoise.evaluation.rows import COLUMNS, EXTRA_ROWS, KNOWING_ROWS, PAPER_ROWS, Row
-from art_denoise.evaluation.store import RunFolder, cached_weights, key_of
+from art_denoise.evaluation.store import RunFolder, cached_weights, file_digest, key_of, source_digest
 from art_denoise.evaluation.training import Schedule, train
 from art_denoise.filters._checks import check_choice
 
@@ -55,6 +61,9 @@ class Options:
     :param eps: L∞ bound of the universal perturbations and of the random signs.
     :param craft_images: Training crops that each universal perturbation is crafted on.
     :param craft_passes: Most passes over them.
+    :param craft_steps: Most DeepFool steps for an image.
+    :param craft_overshoot: DeepFool's overshoot.
+    :param craft_until: Fooling rate at which crafting ends.
     :param rof_weight: Weight of the ROF defence.
     :param nlm_h: Filter strength of the NL-means defence.
     :param noise_sigmas: Standard deviations of the draws to choose from on the tuning split.
@@ -73,6 +82,9 @@ class Options:
     eps: float = 10 / 255
     craft_images: int = 80
     craft_passes: int = 3
+    craft_steps: int = 10
+    craft_overshoot: float = 0.02
+    craft_until: float = 0.8
     rof_weight: float = 10 / 255
     nlm_h: float = 0.05
     noise_sigmas: tuple[float, ...] = (8 / 255, 16 / 255)
@@ -194,7 +206,8 @@ class _Table1:
             "schedule": asdict(options.schedules[name]),
             "crops": self.splits["train"].fingerprint,
             "seed": options.seed,
-            "versions": {k: self.config["versions"][k] for k in ("art_denoise", "torch", "torchvision")},
+            "source": source_digest(training, classifiers, art_denoise.data),
+            "versions": {k: self.config["versions"][k] for k in ("device", "torch", "torchvision")},
         }
 
         def trained() -> torch.nn.Module:
@@ -222,9 +235,23 @@ class _Table1:
     def _crafted(self, name: str, files: dict[str, Path]) -> Perturbation:
         """Return the universal perturbation crafted on one network, on a draw of the training crops."""
         options, crops = self.options, self.splits["train"]
+        if options.craft_images > len(crops):
+            raise ValueError(f"`craft_images` must be <= {len(crops)}, the training crops, got {options.craft_images}")
         chosen = np.random.default_rng(options.seed).permutation(len(crops))[: options.craft_images]
-        arguments: dict[str, Any] = {"eps": options.eps, "passes": options.craft_passes, "seed": options.seed}
-        depends = {"weights": files[name].name, "images": fingerprint(crops.images[chosen]), **arguments}
+        arguments: dict[str, Any] = {
+            "eps": options.eps,
+            "passes": options.craft_passes,
+            "max_steps": options.craft_steps,
+            "overshoot": options.craft_overshoot,
+            "target_fooling_rate": options.craft_until,
+            "seed": options.seed,
+        }
+        depends = {
+            "weights": file_digest(files[name]),
+            "images": fingerprint(crops.images[chosen]),
+            "source": source_digest(art_denoise.attacks),
+            **arguments,
+        }
 
         def craft() -> Perturbation:
             classifier = self._load(name, files)
@@ -239,7 +266,8 @@ class _Table1:
         """Return v_def for one denoiser: fitted on clean images, σ and ε chosen by the loss on clean tuning images."""
         options, fit, tune = self.options, self.splits["noise-fit"], self.splits["tune"]
         depends = {
-            "weights": files["inception_v1"].name,
+            "weights": file_digest(files["inception_v1"]),
+            "source": source_digest(art_denoise.filters, art_denoise.defences),
             "images": [fit.fingerprint, tune.fingerprint],
             "denoiser": repr(self.denoisers[denoiser]),
             "options": {k: v for k, v in asdict(options).items() if k.startswith(("noise_", "seed"))},
@@ -321,6 +349,7 @@ class _Table1:
         random = {name: _random_direction(noises[name].array, rng) for name in self.denoisers}
 
         images = _unit(test)
+        digest, source = file_digest(weights), source_digest(art_denoise.filters, art_denoise.defences)
         cells = {row.cell(column): (row, column) for row in self.options.rows for column in COLUMNS}
         predicted = {}
         for name, (row, column) in tqdm(cells.items(), "Score", disable=not self.progress, unit="cell"):
@@ -333,7 +362,8 @@ class _Table1:
             if row.denoiser != "none":
                 chain.append(self.denoisers[row.denoiser])
             depends = {
-                "weights": weights.name,
+                "weights": digest,
+                "source": source,
                 "images": test.fingerprint,
                 "added": None if added is None else fingerprint(added),
                 "noise": None if noise is None else fingerprint(noise),
@@ -373,5 +403,11 @@ def _random_direction(like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _versions() -> dict[str, str]:
-    names = ("art_denoise", "adversarial-robustness-toolbox", "torch", "torchvision", "numpy", "scikit-image")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    """Return the versions of everything that a figure can depend on, and the kind of device."""
+    names = ("adversarial-robustness-toolbox", "torch", "torchvision", "numpy", "scikit-image")
+    return {
+        "art_denoise": f"{art_denoise.__version__}, source {source_digest(art_denoise)}",
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        **{name: version(name) for name in names},
+    }

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from art_denoise.filters._checks import check_filter_input, check_integer, check_number
 
 #: Patches further apart than this, in units of h², get no weight: exp(-5) = 0.0067. scikit-image's cut-off.
 _CUTOFF = 5.0
+
+#: A filter strength so small that nothing is changed, and that the inverse of its square is no number in float32.
+_LEAST_H = 1e-12
 
 
 def nl_means_denoise(x: torch.Tensor, h: float, *, patch_size: int = 2, patch_distance: int = 3) -> torch.Tensor:
@@ -32,8 +37,8 @@ def nl_means_denoise(x: torch.Tensor, h: float, *, patch_size: int = 2, patch_di
 
     :param x: Images, float tensor (N, C, H, W), in units of the value range (0 to 1). float32 and float64 are computed
         as they are, float16 and bfloat16 in float32.
-    :param h: Filter strength (the paper's "cut-off distance") in units of the value range, > 0. The greater, the more
-        unlike patches may be and still count, and the smoother the result. The paper uses 0.05.
+    :param h: Filter strength (the paper's "cut-off distance") in units of the value range, > 0, ≤ 1e6. The
+        greater, the more unlike patches may be and still count, and the smoother the result. The paper uses 0.05.
     :param patch_size: Side of the patches in pixels, ≥ 1, as scikit-image reads it (above). The paper uses 2.
     :param patch_distance: Greatest distance to a patch, per axis, in pixels, ≥ 0. The paper uses 3.
     :return: Denoised images (N, C, H, W), same dtype and device, each value between the least and greatest of `x`'s
@@ -41,10 +46,12 @@ def nl_means_denoise(x: torch.Tensor, h: float, *, patch_size: int = 2, patch_di
     :raises TypeError: If `x` is not a float tensor or an argument is not a number.
     :raises ValueError: If `x` is not (N, C, H, W) with C, H, W ≥ 1 or an argument is outside its interval.
 
-    Differentiable: autograd differentiates what is computed, the approximate exponential included; a weight that
-    crosses the cut-off jumps. Memory for the backward pass grows with the search window.
+    Differentiable once: exactly what is computed, the approximate exponential included; a weight that crosses the
+    cut-off jumps. For float32 on a CPU the backward pass computes the weights again and keeps a few planes in each
+    thread; elsewhere autograd keeps those of every shift, and memory grows with the search window.
 
     Cost: O(N C H W · patch_distance²) for small patches; the sum over a patch adds O(N H W · patch_distance² · s²).
+    float32 on a CPU is filtered by compiled code on as many threads as torch uses (`torch.set_num_threads`).
 
     Limitations: borders are continued by reflection without repeating the edge (NumPy *reflect*), as often as needed
     for images smaller than the window. Because the window is off-centre the filter is not symmetric under flips.
@@ -54,14 +61,19 @@ def nl_means_denoise(x: torch.Tensor, h: float, *, patch_size: int = 2, patch_di
     differences of a shift between all pixels.
     """
     check_filter_input(x)
-    h = check_number("h", h, low=0, low_open=True)
+    h = check_number("h", h, low=0, high=1e6, low_open=True)
     check_integer("patch_size", patch_size, low=1)
     check_integer("patch_distance", patch_distance, low=0)
-    if x.numel() == 0:
+    if h < _LEAST_H or x.numel() == 0:
         return x.clone()
     v = x.to(torch.promote_types(x.dtype, torch.float32))
     side = patch_size + 1 - patch_size % 2
-    return _shift_loop(v, side // 2, patch_distance, side**2 * x.shape[1] * h**2).to(x.dtype)
+    scale = side**2 * x.shape[1] * h**2
+    if x.device.type == "cpu" and v.dtype == torch.float32:
+        u: torch.Tensor = _ShiftLoopCPU.apply(v, side // 2, patch_distance, scale)
+    else:
+        u = _shift_loop(v, side // 2, patch_distance, scale)
+    return u.to(x.dtype)
 
 
 def _shift_loop(v: torch.Tensor, radius: int, distance: int, scale: float) -> torch.Tensor:
@@ -114,6 +126,50 @@ def _fast_exp(y: torch.Tensor) -> torch.Tensor:
 def _reflect(v: torch.Tensor, pad: int) -> torch.Tensor:
     """Continue images by reflection without repeating the edge, also where `pad` exceeds the image (NumPy's rule)."""
     for axis in (2, 3):
-        index = np.pad(np.arange(v.shape[axis]), pad, mode="reflect")
-        v = v.index_select(axis, torch.from_numpy(index).to(v.device))
+        v = v.index_select(axis, torch.from_numpy(_reflected(v.shape[axis], pad)).to(v.device))
     return v
+
+
+def _reflected(size: int, pad: int) -> np.ndarray:
+    """Return where along an axis each pixel of the continued image comes from."""
+    return np.pad(np.arange(size), pad, mode="reflect")
+
+
+class _ShiftLoopCPU(torch.autograd.Function):
+    """What `_shift_loop` does, for float32 images on the CPU, with its adjoint as its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, v: torch.Tensor, radius: int, distance: int, scale: float) -> torch.Tensor:
+        from art_denoise.filters import _nl_means_kernels as kernels
+        from art_denoise.filters._compiled import share_out
+
+        images = v.detach().contiguous().numpy()
+        out = np.empty_like(images)
+        pad = radius + distance
+        rows, columns = (_reflected(size, pad) for size in images.shape[2:])
+        ctx.window = rows, columns, pad, radius, distance, scale, _CUTOFF
+
+        def work(start: int, stop: int) -> None:
+            kernels.nl_means_images(images, out, start, stop, *ctx.window)
+
+        share_out(work, len(images), images[0].size)
+        result = torch.from_numpy(out)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(v, result)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        from art_denoise.filters import _nl_means_kernels as kernels
+        from art_denoise.filters._compiled import share_out
+
+        v, result = ctx.saved_tensors
+        images, out, grad_out = (t.detach().contiguous().numpy() for t in (v, result, grad))
+        grad_x = np.empty_like(images)
+
+        def work(start: int, stop: int) -> None:
+            kernels.nl_means_images_adjoint(images, out, grad_out, grad_x, start, stop, *ctx.window)
+
+        share_out(work, len(images), images[0].size)
+        return torch.from_numpy(grad_x), None, None, None

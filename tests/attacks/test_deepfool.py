@@ -84,6 +84,11 @@ def test_input_is_not_changed_and_range_is_kept(x):
     assert result.max() <= 1
 
 
+def test_one_class_is_none(x):
+    with pytest.raises(ValueError, match="`nb_grads` must be >= 2"):
+        SharedForwardDeepFool(tiny_classifier(SHAPE), nb_grads=1, verbose=False).generate(x)
+
+
 def test_single_output_is_refused(x):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 1))
     classifier = PyTorchClassifier(network, torch.nn.BCEWithLogitsLoss(), SHAPE, 2, device_type="cpu")

@@ -26,6 +26,19 @@ def test_add_to_clips():
     assert delta.linf == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (np.zeros((1, 1, 1, 3), dtype=np.uint8), TypeError, "divide bytes by 255"),
+        (np.zeros((1, 3, 1, 3)), ValueError, r"`images` must be \(N, 1, 1, 3\), got \(1, 3, 1, 3\)"),
+        (np.full((1, 1, 1, 3), 2.0), ValueError, "within 0 and 1, got 2 to 2"),
+    ],
+)
+def test_add_to_other_images(images, error, message):
+    with pytest.raises(error, match=message):
+        Perturbation(np.zeros((1, 1, 3), dtype=np.float32)).add_to(images)
+
+
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "text").write_text("no perturbation")
     save_file({"weights": np.zeros(3, dtype=np.float32)}, tmp_path / "other")

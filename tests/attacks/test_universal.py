@@ -9,7 +9,7 @@ import pytest
 from art.attacks.evasion import DeepFool
 from conftest import tiny_classifier
 
-from art_denoise import craft_universal_perturbation
+from art_denoise import ROFDefence, craft_universal_perturbation
 
 SHAPE = (3, 8, 8)
 
@@ -66,6 +66,39 @@ def test_seed_and_state(x):
 def test_bad_input(x, kwargs, message):
     with pytest.raises(ValueError, match=message):
         craft_universal_perturbation(tiny_classifier(SHAPE), x, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: (x * 255).astype(np.uint8), "`x` must be floats within 0 and 1, got uint8"),
+        (lambda x: x * 255, "`x` must be floats within 0 and 1"),
+        (lambda x: x[:0], "N >= 1"),
+        (lambda x: x[0], r"`x` must be images \(N, C, H, W\)"),
+    ],
+)
+def test_bad_images(x, change, message):
+    with pytest.raises(ValueError, match=message):
+        craft_universal_perturbation(tiny_classifier(SHAPE), change(x))
+
+
+def test_another_range_is_refused(x):
+    with pytest.raises(ValueError, match=r"clip_values=\(0, 1\), got"):
+        craft_universal_perturbation(tiny_classifier(SHAPE, clip_values=(0, 255)), x)
+
+
+def test_through_a_defence(x):
+    """DeepFool's steps leave the range far behind where the margins are wide; the defence still sees images."""
+    defence = ROFDefence(0.1)
+    classifier = tiny_classifier(SHAPE, preprocessing_defences=[defence])
+    classifier.model[-1].bias.data[0] += 4
+    delta = craft_universal_perturbation(classifier, x, eps=0.1, passes=2, seed=1)
+    assert delta.linf <= 0.1 * (1 + 1e-6)
+    assert list(classifier.preprocessing_defences) == [defence]
+    plain = tiny_classifier(SHAPE)
+    plain.model[-1].bias.data[0] += 4
+    other = craft_universal_perturbation(plain, x, eps=0.1, passes=2, seed=1)
+    assert not np.allclose(delta.array, other.array, atol=1e-3)
 
 
 def test_a_perturbation_of_zero_is_an_error(x):

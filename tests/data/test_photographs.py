@@ -65,5 +65,9 @@ def test_block_grid_is_as_coarse_as_it_can_be(height, width, count):
 def test_bad_input():
     with pytest.raises(ValueError, match="`name` must be one of astronaut"):
         load_photograph("lena")
+    with pytest.raises(ValueError, match=r"`shares\['test'\]` must be >= 1, got 0"):
+        load_photographs(shares={"train": 1, "test": 0})
+    with pytest.raises(ValueError, match="`crop_size`"):
+        load_photographs(crop_size=0)
     with pytest.raises(ValueError, match="`count` must be from 1 to the number of pixels, 20, got 21"):
         block_grid(4, 5, 21)

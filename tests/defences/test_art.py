@@ -163,6 +163,39 @@ def test_fit_follows_range_layout_and_labels():
     np.testing.assert_allclose(last.noise.transpose(2, 0, 1), reference.noise, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.zeros((6, 1), dtype=int), r"class indices \(6,\) or one-hot labels \(6, 4\), got int64 \(6, 1\)"),
+        (np.zeros(5, dtype=int), r"got int64 \(5,\)"),
+        (np.full(6, 1.7), "got float64"),
+        (np.full(6, "cat"), "`y` must be class indices"),
+        (np.full(6, 9), "class indices from 0 to 3, got 9 to 9"),
+        (np.full(6, -100), "class indices from 0 to 3, got -100"),
+    ],
+)
+def test_labels_that_are_none(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        DefensiveNoiseDefence().fit(x, y, classifier=tiny_classifier(SHAPE))
+
+
+def test_fit_refuses_a_noise_beyond_the_range():
+    x, y = noisy_task()
+    defence = DefensiveNoiseDefence()
+    with pytest.raises(ValueError, match=r"`eps` = 0\.9 makes a noise larger than the value range"):
+        defence.fit(x, y, classifier=tiny_classifier(SHAPE), sigma=0.1, eps=0.9, draws=20)
+    assert defence.noise is None
+
+
+def test_another_noise_forgets_the_estimate():
+    x, y = noisy_task()
+    defence = DefensiveNoiseDefence()
+    defence.fit(x, y, classifier=tiny_classifier(SHAPE), sigma=0.1, draws=20)
+    assert defence.estimate
+    defence.set_params(noise=np.zeros(SHAPE))
+    assert defence.estimate is None
+
+
 def test_fit_says_what_is_missing(x):
     with pytest.raises(TypeError, match="`y` and `classifier` are needed"):
         DefensiveNoiseDefence().fit(x, np.zeros(6, dtype=int))

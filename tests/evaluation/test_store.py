@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+import art_denoise.defences
+import art_denoise.filters
 from art_denoise import Perturbation
-from art_denoise.evaluation.store import RunFolder, cached_weights, key_of, write_text
+from art_denoise.evaluation.store import RunFolder, cached_weights, file_digest, key_of, source_digest, write_text
 
 
 def test_keys_change_with_every_part():
@@ -23,6 +25,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_text(tmp_path / "deep" / "file", "new \udc80")
     assert (tmp_path / "deep" / "file").read_text() == "old"
+    assert [f.name for f in (tmp_path / "deep").iterdir()] == ["file"]
 
 
 def test_labels_are_predicted_once(tmp_path):
@@ -74,6 +77,27 @@ def test_another_configuration_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"other choices \(options\.seed: 0 there, 1 now; version: 1 there, 2 now\)"):
         RunFolder(tmp_path, {"options": {"seed": 1, "eps": (1, 2)}, "version": "2"})
     assert (tmp_path / "config.json").read_text() == before
+
+
+def test_damaged_files_are_made_again_or_named(tmp_path):
+    folder = RunFolder(tmp_path, {})
+    for part, name in (("cells", "cell.json"), ("perturbations", "delta.safetensors")):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / name).write_text('{"key": "ke')
+    assert folder.labels("cell", "key", lambda: (np.array([1]), 0.0)).tolist() == [1]
+    made = folder.perturbation("delta", "key", lambda: Perturbation(np.ones((1, 2, 2), dtype=np.float32)))
+    np.testing.assert_array_equal(Perturbation.load(tmp_path / "perturbations" / "delta.safetensors").array, made.array)
+    (tmp_path / "config.json").write_text("")
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        RunFolder(tmp_path, {})
+
+
+def test_digests_change_with_the_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "b").write_bytes(b"2")
+    assert file_digest(tmp_path / "a") != file_digest(tmp_path / "b")
+    assert source_digest(art_denoise.filters) != source_digest(art_denoise.defences)
+    assert source_digest(art_denoise) == source_digest(art_denoise)
 
 
 def test_weights_are_trained_once():

@@ -58,6 +58,7 @@ def test_a_second_run_computes_nothing(run, monkeypatch):
 
     for name in ("train", "craft_universal_perturbation", "_predict"):
         monkeypatch.setattr(table1, name, computed)
+    monkeypatch.setattr(table1._Table1, "_fit", computed)
     again = run_table1(folder, Options.quick(), progress=False)
     for name, labels in result.predicted.items():
         np.testing.assert_array_equal(again.predicted[name], labels)
@@ -91,6 +92,11 @@ def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch):
     again = run_table1(tmp_path, Options.quick(), progress=False)
     for name, labels in result.predicted.items():
         np.testing.assert_array_equal(again.predicted[name], labels)
+
+
+def test_more_crops_than_there_are_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="`craft_images` must be <= 38, the training crops, got 100"):
+        run_table1(tmp_path, replace(Options.quick(), craft_images=100), progress=False)
 
 
 def test_other_choices_are_refused(run):

@@ -120,8 +120,8 @@ def reading(options: Options) -> list[str]:
         "without clipping. IncV1 is the target itself (white-box); VGG16 and VGG19 are transferred (black-box). The "
         "attacker does not know of the defence.",
         f"D_ROF: scikit-image's Chambolle iteration and stop rule, weight {255 * options.rof_weight:g}/255, each "
-        "channel by itself. D_nlm: scikit-image's fast filter, patch size 2, patch distance 3, "
-        f"h = {options.nlm_h:g}, channels together.",
+        "channel by itself. D_nlm: scikit-image's fast filter, "
+        f"h = {options.nlm_h:g}, patch size 2, patch distance 3, channels together.",
         f"v_def: Eq. 1 with {drawn}, {through[options.noise_through]}, {options.noise_draws} draws an image, on clean "
         "images of a split of their own; σ and ε chosen by the loss on a tuning split. “Knowing δ”: fitted on images "
         "that the column's attack has perturbed.",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from art_denoise._files import replacing
 from art_denoise.data import PHOTOGRAPHS
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def save_examples(result: Result, path: Path, *, count: int = 6, column: str = "
         ("D_nlm(v0 + δ)", result.denoisers["nlm"](perturbed)[0], result.predicted[f"uap-nlm-{column}"][chosen]),
     ]
     figure = Figure(figsize=(1.9 * len(panels), 1.9 * len(chosen) + 0.7), layout="constrained")
-    figure.suptitle("Attacks that worked, and what the defences make of them\n(green: right, red: wrong)", fontsize=10)
+    title = "Attacks that worked" if broken[chosen].all() else "Attacks, whether they worked or not"
+    figure.suptitle(f"{title}, and what the defences make of them\n(green: right, red: wrong)", fontsize=10)
     axes = figure.subplots(len(chosen), len(panels), squeeze=False)
     for j, (title, images, labels) in enumerate(panels):
         for i, image in enumerate(images):
@@ -57,7 +58,5 @@ def save_examples(result: Result, path: Path, *, count: int = 6, column: str = "
             ax.set_xlabel(text, color=colour, fontsize=8)
             if i == 0:
                 ax.set_title(title, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    figure.savefig(beside, format="png", dpi=110)
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        figure.savefig(beside, format="png", dpi=110)
