@@ -58,7 +58,7 @@ def rof_denoise(x: torch.Tensor, weight: float, *, eps: float = 2e-4, max_iter: 
     Source: A. Chambolle, "An algorithm for total variation minimization and applications", J. Math. Imaging Vis. 20
     (2004), doi:10.1023/B:JMIV.0000011325.36760.1e, Eq. (9). Deviations, all scikit-image's: step 1/4 rather than ≤ 1/8;
     stop on the change of the energy ``‖u − f‖² + weight · TV(u)``, which lacks the ½ of the energy that is minimised,
-    rather than on the change of the dual variable. On a CPU the result is scikit-image's (with NumPy 2) to the last bit;
+    rather than on the change of the dual variable. On a CPU the result is scikit-image's (with NumPy 2), bit for bit;
     elsewhere the energy is summed in another order, and a borderline stop can fall one iteration apart.
     """
     check_filter_input(x)
