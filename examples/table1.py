@@ -34,8 +34,9 @@ def main(
     progress: Annotated[bool, typer.Option(help="Show progress bars.")] = True,
 ) -> None:
     """Train three classifiers on photographs, attack them, defend them, and print Table 1 of Lee, Park & Lee (2018)."""
+    from art_denoise.evaluation.options import Options
     from art_denoise.evaluation.report import write_report
-    from art_denoise.evaluation.table1 import Options, run_table1
+    from art_denoise.evaluation.table1 import run_table1
 
     given: dict[str, Any] = {
         "craft_images": craft_images,

@@ -11,9 +11,10 @@ import pytest
 
 from art_denoise import Perturbation, ROFDefence
 from art_denoise.evaluation import table1
+from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.report import comparisons, table, write_report
 from art_denoise.evaluation.rows import COLUMNS, COMPARISONS, PAPER_ROWS
-from art_denoise.evaluation.table1 import Options, run_table1
+from art_denoise.evaluation.table1 import run_table1
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from art_denoise.data import PHOTOGRAPHS
+from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.report.figures import save_examples
 from art_denoise.evaluation.rows import COLUMNS, COMPARISONS, PAPER_ROWS, Row
 from art_denoise.evaluation.statistics import Share, accuracy, paired_difference
 from art_denoise.evaluation.store import write_text
-from art_denoise.evaluation.table1 import Options, Result
+from art_denoise.evaluation.table1 import Result
 
 
 def table(result: Result) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Speed of the filters and attacks, measured fairly: real images, interleaved runs, medians, losses too."""
