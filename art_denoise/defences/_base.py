@@ -68,9 +68,9 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         """Apply the defence to a tensor; autograd differentiates it as `gradient` says.
 
         :param x: Images, (N, C, H, W) or, with `channels_first=False`, (N, H, W, C), of any real dtype, on any device,
-            in units of `clip_values`.
+            in units of `clip_values`. Values a little outside are clipped first; so are results, as the filters may
+            overshoot a little.
         :param y: Labels of any kind; returned as they are.
-            Values a little outside are clipped first; so are results, as the filters may overshoot a little.
         :return: Images of the same shape on the same device, float32, inside `clip_values`, and `y`.
         :raises TypeError: If `x` is not a tensor of numbers.
         :raises ValueError: If the shape is none of images, a value is NaN or infinite, or values lie outside

@@ -80,9 +80,12 @@ def run_table1(folder: str | os.PathLike[str], options: Options, *, progress: bo
 
     :param folder: Run folder; made if there is none.
     :param progress: Show a progress bar for every step that takes more than a second.
-    :raises ValueError: If the folder holds a run with other choices.
+    :raises ValueError: If the folder holds a run with other choices, or the options ask for more crops than there are.
     """
     splits = load_photographs(shares=options.shares, seed=options.seed)
+    available = len(splits["train"])
+    if options.craft_images > available:
+        raise ValueError(f"`craft_images` must be <= {available}, the training crops, got {options.craft_images}")
     config = {
         "options": asdict(options),
         "data": {"name": "photographs", **{name: crops.fingerprint for name, crops in splits.items()}},
@@ -164,8 +167,6 @@ class _Table1:
     def _crafted(self, name: str, files: dict[str, Path]) -> Perturbation:
         """Return the universal perturbation crafted on one network, on a draw of the training crops."""
         options, crops = self.options, self.splits["train"]
-        if options.craft_images > len(crops):
-            raise ValueError(f"`craft_images` must be <= {len(crops)}, the training crops, got {options.craft_images}")
         chosen = np.random.default_rng(options.seed).permutation(len(crops))[: options.craft_images]
         arguments: dict[str, Any] = {
             "eps": options.eps,

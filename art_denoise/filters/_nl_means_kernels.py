@@ -177,6 +177,27 @@ def _nl_means_shift_adjoint(
 
 
 @compiled
+def _exponential(scale, limit):
+    """Return offset, factor and cut-off of the weight of a distance d that is still to be divided by `scale`.
+
+    As bits, exp(-d / scale) is 2²³ (127 - 60801 / 2²⁰ - d / (scale ln 2)).
+    """
+    offset = np.float32(2**23 * (127 - 60801 / 2**20))
+    return offset, np.float32(2**23 / np.log(2.0) / scale), np.float32(limit * scale)
+
+
+@compiled
+def _add_shifts(padded, pad, distance, radius, factor, offset, cutoff, square, bits, weight, total, weights):
+    """Add what all shifts of the search window but none contribute; see `_nl_means_shift`."""
+    for down in range(-distance, distance + 1):
+        for right in range(distance + 1):
+            if right > 0 or down > 0:
+                _nl_means_shift(
+                    padded, pad, down, right, radius, factor, offset, cutoff, square, bits, weight, total, weights
+                )
+
+
+@compiled
 def _continue(image, rows_index, columns_index, padded):
     """Write the image (C, H, W) as it is continued beyond its borders."""
     for c in range(image.shape[0]):
@@ -199,10 +220,7 @@ def nl_means_images(x, out, start, stop, rows_index, columns_index, pad, radius,
     square = np.empty((side + 2, widest), x.dtype)
     bits = np.empty(widest, np.int32)
     weight = bits.view(np.float32)
-    # exp(-d) as bits: 2²³ (127 - 60801 / 2²⁰ - d / ln 2); here d is a sum still to be divided by `scale`.
-    offset = np.float32(2**23 * (127 - 60801 / 2**20))
-    factor = np.float32(2**23 / np.log(2.0) / scale)
-    cutoff = np.float32(limit * scale)
+    offset, factor, cutoff = _exponential(scale, limit)
     bits[0] = np.int32(offset)
     centre = weight[0]
     for n in range(start, stop):
@@ -213,12 +231,7 @@ def nl_means_images(x, out, start, stop, rows_index, columns_index, pad, radius,
             for i in range(height):
                 for j in range(width):
                     total[c, i, j] = centre * x[n, c, i, j]
-        for down in range(-distance, distance + 1):
-            for right in range(distance + 1):
-                if right > 0 or down > 0:
-                    _nl_means_shift(
-                        padded, pad, down, right, radius, factor, offset, cutoff, square, bits, weight, total, weights
-                    )
+        _add_shifts(padded, pad, distance, radius, factor, offset, cutoff, square, bits, weight, total, weights)
         for c in range(channels):
             for i in range(height):
                 for j in range(width):
@@ -246,33 +259,14 @@ def nl_means_images_adjoint(
     weight = bits.view(np.float32)
     line_grad = np.empty(widest, x.dtype)
     spread = np.empty(widest, x.dtype)
-    offset = np.float32(2**23 * (127 - 60801 / 2**20))
-    factor = np.float32(2**23 / np.log(2.0) / scale)
-    cutoff = np.float32(limit * scale)
+    offset, factor, cutoff = _exponential(scale, limit)
     slope = np.float32(-2 / np.log(2.0) / scale)  # the 2 is that of the square
     bits[0] = np.int32(offset)
     centre = weight[0]
     for n in range(start, stop):
         _continue(x[n], rows_index, columns_index, padded)
         weights[:] = centre
-        for down in range(-distance, distance + 1):
-            for right in range(distance + 1):
-                if right > 0 or down > 0:
-                    _nl_means_shift(
-                        padded,
-                        pad,
-                        down,
-                        right,
-                        radius,
-                        factor,
-                        offset,
-                        cutoff,
-                        square,
-                        bits,
-                        weight,
-                        total[:0],
-                        weights,
-                    )
+        _add_shifts(padded, pad, distance, radius, factor, offset, cutoff, square, bits, weight, total[:0], weights)
         # From here on `total` is the gradient with respect to T, and `weights` that with respect to W.
         for i in range(height):
             for j in range(width):

@@ -198,19 +198,25 @@ def rof_planes(f, u, start, stop, step, ratio, weight, eps, max_iter, iterations
 
 
 @compiled
-def _rof_image(f, p0, p1, u):
-    """Write u = f + ∇ᵀp, the image that belongs to the dual field p."""
-    height, width = f.shape
+def _negative_divergence(p0, p1, v):
+    """Write v = ∇ᵀp, the adjoint of the forward differences, at a field that is 0 at the far border."""
+    height, width = v.shape
     for i in range(height):
         for j in range(width):
-            u[i, j] = -(p0[i, j] + p1[i, j])
+            v[i, j] = -(p0[i, j] + p1[i, j])
         if i > 0:
             for j in range(width):
-                u[i, j] += p0[i - 1, j]
+                v[i, j] += p0[i - 1, j]
         for j in range(1, width):
-            u[i, j] += p1[i, j - 1]
-        for j in range(width):
-            u[i, j] += f[i, j]
+            v[i, j] += p1[i, j - 1]
+
+
+@compiled
+def _add(a, b):
+    """Add plane b to plane a."""
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            a[i, j] += b[i, j]
 
 
 @compiled
@@ -251,16 +257,8 @@ def _rof_pass_adjoint(u, q0, q1, a0, a1, b0, b1, v, grad, step, ratio):
             for j in range(width):
                 b0[i, j] = zero
     # u = f + ∇ᵀp and g = ∇u: back through both.
-    for i in range(height):
-        for j in range(width):
-            v[i, j] = -(b0[i, j] + b1[i, j])
-        if i > 0:
-            for j in range(width):
-                v[i, j] += b0[i - 1, j]
-        for j in range(1, width):
-            v[i, j] += b1[i, j - 1]
-        for j in range(width):
-            grad[i, j] += v[i, j]
+    _negative_divergence(b0, b1, v)
+    _add(grad, v)
     _add_gradient(v, a0, a1)
 
 
@@ -321,6 +319,7 @@ def rof_planes_adjoint(f, grad_u, grad_f, start, stop, step, ratio, weight, iter
                 if k * segment + i == used - 1:
                     continue  # the last field has no iteration after it
                 following = p[i + 1] if i + 1 < count else firsts[k + 1]
-                _rof_image(f[m], p[i, 0], p[i, 1], u)
+                _negative_divergence(p[i, 0], p[i, 1], u)
+                _add(u, f[m])
                 _rof_pass_adjoint(u, following[0], following[1], a[0], a[1], b[0], b[1], v, grad_f[m], step, ratio)
             top = k * segment - 1

@@ -84,8 +84,6 @@ def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
         "n": len(result.labels),
         "classes": len(PHOTOGRAPHS),
         "config": result.config,
-        "perturbations": {COLUMNS[k]: v for k, v in result.perturbations.items()},
-        "noises": result.noises,
         "facts": facts(result),
         "reading": reading(result.options),
     }
@@ -100,11 +98,13 @@ def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
     environment.filters["latex"] = _latex
     environment.filters["p"] = _p_value
     save_examples(result, report / "figures" / "examples.png")
-    for name in ("table1.txt", "table1.md", "table1.tex", "index.html"):
+    text = environment.get_template("table1.txt").render(context)
+    write_text(report / "table1.txt", text)
+    for name in ("table1.md", "table1.tex", "index.html"):
         write_text(report / name, environment.get_template(name).render(context))
     write_text(report / "table1.csv", _csv(cells))
     write_text(report / "table1.json", json.dumps({"cells": cells, "comparisons": pairs, **result.config}, indent=2))
-    return environment.get_template("table1.txt").render(context)
+    return text
 
 
 def reading(options: Options) -> list[str]:
