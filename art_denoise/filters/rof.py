@@ -19,7 +19,7 @@ _LEAST_WEIGHT = 1e-30
 
 #: Dual fields that the backward pass keeps, in bytes for each thread. Where those of all iterations take more, it keeps
 #: the square root of their number, and computes the others once more.
-_MEMORY_OF_BACKWARD = 96 * 2**20
+_MEMORY_OF_BACKWARD = 32 * 2**20
 
 
 def rof_denoise(x: torch.Tensor, weight: float, *, eps: float = 2e-4, max_iter: int = 200) -> torch.Tensor:
@@ -49,7 +49,7 @@ def rof_denoise(x: torch.Tensor, weight: float, *, eps: float = 2e-4, max_iter: 
 
     Differentiable once: exactly the iterations done, the stop held fixed. The gradient of \|∇u\| where it vanishes is
     taken as 0. On a CPU the backward pass computes the iterations again, one image channel at a time in each thread,
-    and keeps at most 96 MiB of them in each thread, or, where all K of them take more, about 2 √K; elsewhere autograd
+    and keeps at most 32 MiB of them in each thread, or, where all K of them take more, about 2 √K; elsewhere autograd
     unrolls the iterations, and memory grows with their number.
 
     Cost: O(N C H W) an iteration. An image channel that has stopped costs nothing more. CPU tensors are filtered by
@@ -150,7 +150,7 @@ class _ChambolleCPU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, f: torch.Tensor, weight: float, eps: float, max_iter: int) -> torch.Tensor:
-        from art_denoise.filters import _rof_kernels as kernels
+        from art_denoise.filters import _rof_chambolle_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
         planes = f.detach().contiguous().numpy()
@@ -170,13 +170,13 @@ class _ChambolleCPU(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        from art_denoise.filters import _rof_kernels as kernels
+        from art_denoise.filters import _rof_chambolle_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
         (f,) = ctx.saved_tensors
         planes, grad_u = f.detach().contiguous().numpy(), grad.contiguous().numpy()
         grad_f = np.empty_like(planes)
-        most_stored = max(2, _MEMORY_OF_BACKWARD // (2 * planes[0].nbytes))
+        most_stored = max(2, _MEMORY_OF_BACKWARD // (3 * planes[0].nbytes))
 
         step, ratio, weight = ctx.constants
         iterations = ctx.iterations

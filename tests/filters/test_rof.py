@@ -15,7 +15,7 @@ from skimage.restoration import denoise_tv_chambolle
 
 from art_denoise.data.photographs import load_photograph
 from art_denoise.filters import rof_denoise
-from art_denoise.filters._rof_kernels import _pairwise_sum
+from art_denoise.filters._rof_chambolle_kernels import _pairwise_sum
 from art_denoise.filters.rof import _chambolle, _gradient, _negative_divergence
 
 
