@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from art.config import ART_NUMPY_DTYPE
 from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
+from tqdm.auto import tqdm
 
 from art_denoise.filters._checks import check_choice, check_flag, check_integer
 
@@ -31,7 +32,7 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
     """
 
     #: Parameters that every defence has, after its own.
-    shared_params: ClassVar[list[str]] = ["clip_values", "channels_first", "gradient", "chunk_size"]
+    shared_params: ClassVar[list[str]] = ["clip_values", "channels_first", "gradient", "chunk_size", "verbose"]
 
     #: Working memory of the filter as a multiple of the chunk, without a gradient, on the device that needs the most.
     _memory_factor = 16
@@ -43,6 +44,7 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         channels_first: bool,
         gradient: str,
         chunk_size: int | None,
+        verbose: bool,
         apply_fit: bool,
         apply_predict: bool,
         device_type: str,
@@ -55,6 +57,7 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         self.channels_first = channels_first
         self.gradient = gradient
         self.chunk_size = chunk_size
+        self.verbose = verbose
         self._check_params()
 
     @abc.abstractmethod
@@ -152,6 +155,7 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         if limits[0] >= limits[1]:
             raise ValueError(f"Invalid 'clip_values': min >= max. Got {self.clip_values!r}")
         check_flag("channels_first", self.channels_first)
+        check_flag("verbose", self.verbose)
         check_choice("gradient", self.gradient, ("exact", "identity"))
         if self.chunk_size is not None:
             check_integer("chunk_size", self.chunk_size, low=1)
@@ -206,7 +210,23 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
     def _apply(self, images: torch.Tensor) -> torch.Tensor:
         """Filter float32 images in the caller's layout and range, chunk by chunk."""
         unit = self._to_unit(images)
-        filtered = [self._filter(chunk) for chunk in unit.split(self._images_per_chunk(unit))]
+        size, start = self._images_per_chunk(unit), 0
+        filtered: list[torch.Tensor] = []
+        with tqdm(total=len(unit), desc=type(self).__name__, unit="image", disable=not self.verbose) as bar:
+            while start < len(unit) or not filtered:
+                chunk = unit[start : start + size]
+                try:
+                    filtered.append(self._filter(chunk))
+                except torch.cuda.OutOfMemoryError:
+                    if len(chunk) == 1:
+                        raise
+                    size = len(chunk) // 2
+                else:
+                    start += size
+                    bar.update(len(chunk))
+                    continue
+                # Out of the handler, whose traceback keeps the tensors of the failed attempt alive.
+                torch.cuda.empty_cache()
         return self._to_caller(torch.cat(filtered)).clamp(*map(float, self.clip_values))
 
     def _to_unit(self, images: torch.Tensor) -> torch.Tensor:

@@ -34,6 +34,7 @@ class DefensiveNoiseDefence(ImageDefence):
     :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
     :param gradient: "exact" differentiates sum and clipping; "identity" passes the gradient through unchanged (BPDA).
     :param chunk_size: Images treated at a time; None chooses from a memory budget (512 MiB, on a GPU 2 GiB).
+    :param verbose: Whether to show a progress bar.
     :param apply_fit: Whether ART applies the defence while a model is trained.
     :param apply_predict: Whether ART applies the defence at prediction.
     :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are treated. Tensors stay on their device.
@@ -53,6 +54,7 @@ class DefensiveNoiseDefence(ImageDefence):
         channels_first: bool = True,
         gradient: str = "exact",
         chunk_size: int | None = None,
+        verbose: bool = False,
         apply_fit: bool = False,
         apply_predict: bool = True,
         device_type: str = "gpu",
@@ -65,6 +67,7 @@ class DefensiveNoiseDefence(ImageDefence):
             channels_first=channels_first,
             gradient=gradient,
             chunk_size=chunk_size,
+            verbose=verbose,
             apply_fit=apply_fit,
             apply_predict=apply_predict,
             device_type=device_type,

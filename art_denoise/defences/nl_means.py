@@ -27,8 +27,9 @@ class NLMeansDefence(ImageDefence):
     :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255). `h` acts the same on both.
     :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
     :param gradient: "exact" differentiates the filter; "identity" passes the gradient through unchanged (BPDA).
-    :param chunk_size: Images filtered at a time; None chooses from a memory budget (512 MiB, on a
-        GPU 2 GiB). The result does not depend on it.
+    :param chunk_size: Images filtered at a time; None chooses from a memory budget (512 MiB, on a GPU 2 GiB). Halved as
+        often as a GPU's memory does not suffice. The result does not depend on it.
+    :param verbose: Whether to show a progress bar.
     :param apply_fit: Whether ART applies the defence while a model is trained.
     :param apply_predict: Whether ART applies the defence at prediction.
     :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are filtered. Tensors stay on their device.
@@ -49,6 +50,7 @@ class NLMeansDefence(ImageDefence):
         channels_first: bool = True,
         gradient: str = "exact",
         chunk_size: int | None = None,
+        verbose: bool = False,
         apply_fit: bool = False,
         apply_predict: bool = True,
         device_type: str = "gpu",
@@ -62,6 +64,7 @@ class NLMeansDefence(ImageDefence):
             channels_first=channels_first,
             gradient=gradient,
             chunk_size=chunk_size,
+            verbose=verbose,
             apply_fit=apply_fit,
             apply_predict=apply_predict,
             device_type=device_type,

@@ -7,8 +7,7 @@ from typing import ClassVar
 import torch
 
 from art_denoise.defences._base import ImageDefence
-from art_denoise.filters._checks import check_choice, check_integer, check_number
-from art_denoise.filters.rof import rof_denoise
+from art_denoise.filters.rof import check_rof_arguments, rof_denoise
 
 
 class ROFDefence(ImageDefence):
@@ -21,14 +20,18 @@ class ROFDefence(ImageDefence):
     there for that) defeats most of it.
 
     :param weight: TV weight in units of the value range, ≥ 0; greater is smoother. The paper's 10 of 255.
-    :param solver: "chambolle": scikit-image's iteration and stop rule, as in the paper.
-    :param eps: Relative change of energy at which an image channel stops, ≥ 0.
-    :param max_iter: Most iterations, ≥ 1.
+    :param solver: "chambolle": scikit-image's iteration and stop rule, as in the paper. "converged": the minimiser of
+        the energy, to a duality gap.
+    :param eps: For "chambolle": relative change of energy at which an image channel stops, ≥ 0.
+    :param tol: For "converged": relative duality gap at which an image channel stops, > 0.
+    :param max_iter: Most iterations, ≥ 1; None is 200 for "chambolle" and 10 000 for "converged", which warns
+        (`RuntimeWarning`) when it has done them.
     :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255). `weight` acts the same on both.
     :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
     :param gradient: "exact" differentiates the filter; "identity" passes the gradient through unchanged (BPDA).
-    :param chunk_size: Images filtered at a time; None chooses from a memory budget (512 MiB, on a
-        GPU 2 GiB). The result does not depend on it.
+    :param chunk_size: Images filtered at a time; None chooses from a memory budget (512 MiB, on a GPU 2 GiB). Halved as
+        often as a GPU's memory does not suffice. The result does not depend on it.
+    :param verbose: Whether to show a progress bar.
     :param apply_fit: Whether ART applies the defence while a model is trained.
     :param apply_predict: Whether ART applies the defence at prediction.
     :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are filtered. Tensors stay on their device.
@@ -36,7 +39,7 @@ class ROFDefence(ImageDefence):
     :raises ValueError: If a parameter is outside its interval.
     """
 
-    params: ClassVar[list[str]] = ["weight", "solver", "eps", "max_iter", *ImageDefence.shared_params]
+    params: ClassVar[list[str]] = ["weight", "solver", "eps", "tol", "max_iter", *ImageDefence.shared_params]
 
     def __init__(
         self,
@@ -44,11 +47,13 @@ class ROFDefence(ImageDefence):
         *,
         solver: str = "chambolle",
         eps: float = 2e-4,
-        max_iter: int = 200,
+        tol: float = 1e-4,
+        max_iter: int | None = None,
         clip_values: tuple[float, float] = (0.0, 1.0),
         channels_first: bool = True,
         gradient: str = "exact",
         chunk_size: int | None = None,
+        verbose: bool = False,
         apply_fit: bool = False,
         apply_predict: bool = True,
         device_type: str = "gpu",
@@ -56,22 +61,21 @@ class ROFDefence(ImageDefence):
         self.weight = weight
         self.solver = solver
         self.eps = eps
+        self.tol = tol
         self.max_iter = max_iter
         super().__init__(
             clip_values=clip_values,
             channels_first=channels_first,
             gradient=gradient,
             chunk_size=chunk_size,
+            verbose=verbose,
             apply_fit=apply_fit,
             apply_predict=apply_predict,
             device_type=device_type,
         )
 
     def _filter(self, x: torch.Tensor) -> torch.Tensor:
-        return rof_denoise(x, self.weight, eps=self.eps, max_iter=self.max_iter)
+        return rof_denoise(x, self.weight, solver=self.solver, eps=self.eps, tol=self.tol, max_iter=self.max_iter)
 
     def _check_own_params(self) -> None:
-        check_number("weight", self.weight, low=0)
-        check_choice("solver", self.solver, ("chambolle",))
-        check_number("eps", self.eps, low=0)
-        check_integer("max_iter", self.max_iter, low=1)
+        check_rof_arguments(self.weight, self.solver, self.eps, self.tol, self.max_iter)

@@ -1,7 +1,7 @@
 """How the inner loops of the filters run on the CPU: compiled by Numba, on as many threads as torch uses.
 
-The loops themselves are in `_rof_chambolle_kernels` and `_nl_means_kernels`. They do the arithmetic of the torch code on one
-plane (H, W) or one image (C, H, W) at a time, so that what one thread works on stays in its cache, and hold no lock.
+The loops themselves are in the files `_*_kernels`. They do the arithmetic of the torch code on one plane (H, W) or one
+image (C, H, W) at a time, so that what one thread works on stays in its cache, and hold no lock.
 """
 
 from __future__ import annotations

@@ -1,45 +1,11 @@
-"""The inner loops of Chambolle's iteration on the CPU. See `_rof_chambolle` for the mathematics.
-
-A plane (H, W) is worked on as one line of H · W pixels, in blocks of whole rows that stay in the nearest cache, so that
-the loops are long however narrow the image. `mask` is 1 but for the last pixel of every row, which has no pixel to its
-right. A dual field has a row of zeros before its first: what is above and to the left of a pixel is always there. An
-image has a copy of its last row after it: what is below is always there.
-"""
+"""The inner loops of Chambolle's iteration on the CPU. See `_rof_chambolle` for the mathematics."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from art_denoise.filters._compiled import compiled, compiled_freely
-
-#: Pixels in a block, give or take a row.
-_BLOCK = 8192
-
-
-@compiled
-def _mask_of_block(f):
-    """Return the mask of a block of rows of the plane f (H, W); its size is that of a block."""
-    height, width = f.shape
-    rows = min(height, max(1, _BLOCK // width))
-    mask = np.ones((rows, width), f.dtype)
-    mask[:, width - 1] = 0
-    return mask.reshape(rows * width)
-
-
-@compiled_freely
-def _sum_of_squares(a):
-    total = a.dtype.type(0)
-    for j in range(a.size):
-        total += a[j] * a[j]
-    return total
-
-
-@compiled_freely
-def _sum(a):
-    total = a.dtype.type(0)
-    for j in range(a.size):
-        total += a[j]
-    return total
+from art_denoise.filters._planes import add_gradient, copy, line_square_sum, line_sum, mask_of_block
 
 
 @compiled
@@ -96,13 +62,6 @@ def _pairwise_sum(a):
         done = counts[top + 1]
         starts[top + 1], counts[top + 1], halves[top + 1] = starts[top] + done, counts[top] - done, 0
         top += 1
-
-
-@compiled
-def _copy(source, target):
-    """Copy a line; Numba's assignment of slices is several times as slow."""
-    for j in range(target.size):
-        target[j] = source[j]
 
 
 @compiled
@@ -176,16 +135,16 @@ def _rof_pass(f, p, q, kept, u, d, lengths, mask, width, step, ratio, weight, su
     _image_rows(f, p, 0, ahead, width, d[:ahead], u[:ahead])
     energy = 0.0
     if summed:
-        energy += _sum_of_squares(d[:ahead])
+        energy += line_square_sum(d[:ahead])
     for start in range(0, n, mask.size):
         stop = min(start + mask.size, n)
         ahead = stop + width
         both = max(0, min(stop - start, n - ahead))
         if stop == n:
-            _copy(u[n - width : n], u[n : n + width])
+            copy(u[n - width : n], u[n : n + width])
         if kept:
-            _copy(p[0, width + start : width + stop], q[0, width + start : width + stop])
-            _copy(p[1, width + start : width + stop], q[1, width + start : width + stop])
+            copy(p[0, width + start : width + stop], q[0, width + start : width + stop])
+            copy(p[1, width + start : width + stop], q[1, width + start : width + stop])
         terms = d[ahead : ahead + both] if whole else d[:both]
         some = lengths[start:stop] if whole else lengths[: stop - start]
         if both:
@@ -194,7 +153,7 @@ def _rof_pass(f, p, q, kept, u, d, lengths, mask, width, step, ratio, weight, su
         if start + both < stop:
             _step_rows(u[start + both :], q, start + both, stop, width, mask[both:], some[both:], step, ratio)
         if summed:
-            energy += _sum_of_squares(terms) + weight * _sum(some)
+            energy += line_square_sum(terms) + weight * line_sum(some)
     return energy
 
 
@@ -237,7 +196,7 @@ def rof_planes(f, u, start, stop, step, ratio, weight, eps, max_iter, iterations
     height, width = f.shape[1:]
     n = height * width
     careful = 0 < eps < 100 * _DOUBT
-    mask = _mask_of_block(f[0])
+    mask = mask_of_block(f[0])
     p = np.empty((2, width + n), f.dtype)
     image = np.zeros(n + width + 1, f.dtype)
     d, lengths = np.empty(n, f.dtype), np.empty(n, f.dtype)
@@ -272,7 +231,7 @@ def rof_planes(f, u, start, stop, step, ratio, weight, eps, max_iter, iterations
                 elif change < limit:
                     break
             previous = energy
-        _copy(image, u[m].reshape(n))
+        copy(image, u[m].reshape(n))
 
 
 @compiled_freely
@@ -317,20 +276,9 @@ def _divergence_rows(b, width, v, grad):
         grad[j] += term
 
 
-@compiled_freely
-def _add_gradient(v, a, start, stop, width, mask):
-    """Add ∇v to the field a at the pixels `start` to `stop`; v holds these, those of one row more, and another."""
-    size = stop - start
-    here, right, below = v[:size], v[1 : size + 1], v[width : width + size]
-    a0, a1 = a[0, start:stop], a[1, start:stop]
-    for j in range(size):
-        a0[j] += below[j] - here[j]
-        a1[j] += (right[j] - here[j]) * mask[j]
-
-
 @compiled
 def _rof_pass_adjoint(u, p, a, grad, b, v, mask, width, step, ratio):
-    """Take the adjoint of `_rof_pass`: a (2, H W) is the gradient with respect to q, and becomes that with respect to p.
+    """Take the adjoint of `_rof_pass`: a, the gradient with respect to q, becomes that with respect to p; (2, H W).
 
     What f itself contributes is added to `grad`. `b` and `v` are for the row above a block and the block.
     """
@@ -343,15 +291,15 @@ def _rof_pass_adjoint(u, p, a, grad, b, v, mask, width, step, ratio):
         _divergence_rows(b, width, v[width : width + size], grad[start:stop])
         # The gradient of a row needs the row below it, and so comes a row later.
         if start == 0:
-            _add_gradient(v[width:], a, 0, stop - width, width, mask)
+            add_gradient(v[width:], a, 0, stop - width, width, mask)
         else:
-            _add_gradient(v, a, start - width, stop - width, width, mask)
+            add_gradient(v, a, start - width, stop - width, width, mask)
         if stop == n:
-            _copy(v[size : size + width], v[width + size : 2 * width + size])
-            _add_gradient(v[size:], a, n - width, n, width, mask)
+            copy(v[size : size + width], v[width + size : 2 * width + size])
+            add_gradient(v[size:], a, n - width, n, width, mask)
         else:
             for line in (v, b[0], b[1]):
-                _copy(line[size : size + width], line[:width])
+                copy(line[size : size + width], line[:width])
 
 
 @compiled
@@ -369,7 +317,7 @@ def rof_planes_adjoint(f, grad_u, grad_f, start, stop, step, ratio, weight, iter
     segment = longest
     if longest > most_stored:
         segment = int(np.ceil(np.sqrt(longest)))
-    mask = _mask_of_block(f[0])
+    mask = mask_of_block(f[0])
     some = min(mask.size + width, n)
     firsts = np.empty(((longest + segment - 1) // segment, 2, width + n), f.dtype)
     fields = np.empty((segment, 2, width + n), f.dtype)
@@ -385,16 +333,16 @@ def rof_planes_adjoint(f, grad_u, grad_f, start, stop, step, ratio, weight, iter
         used = iterations[m]  # the result belongs to the field after used - 1 iterations
         for k in range(1, (used - 1) // segment + 1):
             p = firsts[k]
-            _copy(firsts[k - 1].reshape(p.size), p.reshape(p.size))
+            copy(firsts[k - 1].reshape(p.size), p.reshape(p.size))
             for _ in range(segment):
                 _rof_pass(plane, p, p, False, image, d, lengths, mask, width, step, ratio, weight, False)
         # The last field has no iteration after it: u = f + ∇ᵀp.
-        _copy(grad_u[m].reshape(n), grad)
-        _copy(grad, image[:n])
-        _copy(grad[n - width :], image[n : n + width])
+        copy(grad_u[m].reshape(n), grad)
+        copy(grad, image[:n])
+        copy(grad[n - width :], image[n : n + width])
         a[:] = 0
         for i in range(0, n, mask.size):
-            _add_gradient(image[i:], a, i, min(i + mask.size, n), width, mask)
+            add_gradient(image[i:], a, i, min(i + mask.size, n), width, mask)
         top = used - 2
         for k in range((used - 1) // segment, -1, -1):
             # The iterations from the fields k * segment to top.

@@ -19,6 +19,7 @@ def make(name: str, **kwargs):
     build = {
         # A fixed number of iterations: across a change of the stop there is no slope to compare with.
         "rof": lambda: ROFDefence(0.1, eps=0, max_iter=20, **kwargs),
+        "rof_converged": lambda: ROFDefence(0.1, solver="converged", tol=1e-9, max_iter=100_000, **kwargs),
         "nlm": lambda: NLMeansDefence(0.3, **kwargs),
         "noise": lambda: DefensiveNoiseDefence(noise, **kwargs),
     }
@@ -31,26 +32,31 @@ def x() -> np.ndarray:
     return np.random.default_rng(1).uniform(0.2, 0.8, (2, *SHAPE)).astype(np.float32)
 
 
+def step_of(*names: str) -> float:
+    """Length of a difference: the minimiser has a kink wherever a difference of pixels becomes 0, which are many."""
+    return 1e-4 if "rof_converged" in names else 2e-3
+
+
 def directional(function, x: np.ndarray, direction: np.ndarray, step: float) -> np.ndarray:
     return (function(x + step * direction) - function(x - step * direction)) / (2 * step)
 
 
 @pytest.mark.parametrize("clip_values", [(0.0, 1.0), (0, 255)])
 @pytest.mark.parametrize("channels_first", [True, False])
-@pytest.mark.parametrize("name", ["rof", "nlm", "noise"])
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm", "noise"])
 def test_estimate_gradient_is_the_slope(name, x, clip_values, channels_first):
     width = clip_values[1] - clip_values[0]
     x = x.transpose(0, 2, 3, 1) * width if not channels_first else x * width
     defence = make(name, clip_values=clip_values, channels_first=channels_first)
     rng = np.random.default_rng(2)
     seed, direction = rng.normal(size=(2, *x.shape)).astype(np.float32)
-    slope = directional(lambda v: float(np.sum(defence(v)[0] * seed, dtype=float)), x, direction, 2e-3 * width)
+    slope = directional(lambda v: float(np.sum(defence(v)[0] * seed, dtype=float)), x, direction, step_of(name) * width)
     gradient = defence.estimate_gradient(x, seed)
     assert gradient.dtype == np.float32
     assert float(np.sum(gradient * direction)) == pytest.approx(slope, rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["rof", "nlm", "noise"])
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm", "noise"])
 def test_estimate_gradient_of_several_classes(name, x):
     defence = make(name)
     grads = np.random.default_rng(3).normal(size=(2, 4, *SHAPE)).astype(np.float32)
@@ -62,7 +68,7 @@ def test_estimate_gradient_of_several_classes(name, x):
         defence.estimate_gradient(x, grads[:, :, :, :-1])
 
 
-@pytest.mark.parametrize("name", ["rof", "nlm", "noise"])
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm", "noise"])
 def test_identity_passes_the_gradient_and_not_the_values(name, x):
     grad = np.random.default_rng(4).normal(size=x.shape).astype(np.float32)
     defence = make(name, gradient="identity")
@@ -71,7 +77,7 @@ def test_identity_passes_the_gradient_and_not_the_values(name, x):
 
 
 @pytest.mark.parametrize("gradient", ["exact", "identity"])
-@pytest.mark.parametrize("name", ["rof", "nlm", "noise"])
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm", "noise"])
 def test_forward_touches_no_grad(name, x, gradient):
     tensor = torch.from_numpy(x).requires_grad_()
     result, _ = make(name, gradient=gradient).forward(tensor)
@@ -79,7 +85,9 @@ def test_forward_touches_no_grad(name, x, gradient):
     assert result.requires_grad
 
 
-@pytest.mark.parametrize("names", [("rof",), ("nlm",), ("noise",), ("noise", "rof"), ("noise", "nlm")])
+@pytest.mark.parametrize(
+    "names", [("rof",), ("rof_converged",), ("nlm",), ("noise",), ("noise", "rof"), ("noise", "nlm")]
+)
 def test_gradient_of_the_loss_through_art(names, x):
     """`loss_gradient` of a defended classifier is the slope of the classifier's own loss."""
     classifier = tiny_classifier(SHAPE, preprocessing_defences=[make(n) for n in names])
@@ -91,7 +99,7 @@ def test_gradient_of_the_loss_through_art(names, x):
         logits = classifier.predict(v).astype(float)
         return np.log(np.exp(logits).sum(1)) - (logits * y).sum(1)
 
-    slope = directional(loss, x, direction, 2e-3)
+    slope = directional(loss, x, direction, step_of(*names))
     # ART returns the gradient of the mean loss over the batch for each image, or of the sum: compare directions too.
     inner = (gradient * direction).sum((1, 2, 3))
     scale = 1 / len(x) if np.allclose(inner * len(x), slope, rtol=0.05, atol=1e-3) else 1
@@ -99,13 +107,13 @@ def test_gradient_of_the_loss_through_art(names, x):
     assert np.abs(gradient).max() > 0
 
 
-@pytest.mark.parametrize("names", [("rof",), ("noise", "nlm")])
+@pytest.mark.parametrize("names", [("rof",), ("rof_converged",), ("noise", "nlm")])
 def test_gradient_of_the_logits_through_art(names, x):
     classifier = tiny_classifier(SHAPE, preprocessing_defences=[make(n) for n in names])
     direction = np.random.default_rng(6).normal(size=x.shape).astype(np.float32)
-    slopes = directional(lambda v: classifier.predict(v).astype(float), x, direction, 2e-3)
+    slopes = directional(lambda v: classifier.predict(v).astype(float), x, direction, step_of(*names))
     gradients = classifier.class_gradient(x)
-    np.testing.assert_allclose((gradients * direction[:, None]).sum((2, 3, 4)), slopes, rtol=0.05, atol=2e-3)
+    np.testing.assert_allclose((gradients * direction[:, None]).sum((2, 3, 4)), slopes, rtol=0.05, atol=1e-2)
 
 
 def test_defended_gradient_is_not_the_undefended():

@@ -17,10 +17,12 @@ def make(name: str, **kwargs):
     if name == "noise":
         noise = NOISE if kwargs.get("channels_first", True) else NOISE.transpose(1, 2, 0)
         return DefensiveNoiseDefence(noise, device_type="cpu", **kwargs)
+    if name == "rof_converged":
+        return ROFDefence(solver="converged", device_type="cpu", **kwargs)
     return {"rof": ROFDefence, "nlm": NLMeansDefence}[name](device_type="cpu", **kwargs)
 
 
-@pytest.fixture(params=["rof", "nlm", "noise"])
+@pytest.fixture(params=["rof", "rof_converged", "nlm", "noise"])
 def name(request) -> str:
     return request.param
 
@@ -88,6 +90,36 @@ def test_batch_and_chunks_do_not_matter(name, images, chunk_size):
     np.testing.assert_array_equal(make(name, chunk_size=chunk_size)(many)[0], alone)
 
 
+def test_a_chunk_too_large_for_the_memory_is_halved(name, images, monkeypatch):
+    many = np.concatenate([images] * 5)
+    expected, _ = make(name)(many)
+    defence, filtered = make(name), []
+
+    def scarce(x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        filtered.append(len(x))
+        return type(defence)._filter(defence, x)
+
+    monkeypatch.setattr(defence, "_filter", scarce)
+    np.testing.assert_array_equal(defence(many)[0], expected)
+    assert filtered == [2, 2, 2, 2, 2]  # from ten, by way of five
+
+    def none(x: torch.Tensor) -> torch.Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(defence, "_filter", none)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        defence(many)
+
+
+def test_progress_only_when_asked_for(name, images, capsys):
+    make(name)(images)
+    assert capsys.readouterr().err == ""
+    make(name, verbose=True, chunk_size=1)(images)
+    assert "Defence: 100%" in capsys.readouterr().err
+
+
 def test_twice_the_same(name, images):
     defence = make(name)
     first = defence(images)[0]
@@ -95,7 +127,7 @@ def test_twice_the_same(name, images):
     np.testing.assert_array_equal(defence(images)[0], first)
 
 
-@pytest.mark.parametrize("name", ["rof", "nlm"])
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm"])
 @pytest.mark.parametrize("shape", [(2, 1, 5, 4), (2, 3, 1, 9), (2, 3, 1, 1), (1, 5, 6, 7), (0, 3, 5, 4)])
 def test_unusual_shapes(name, shape):
     x = np.random.default_rng(1).random(shape).astype(np.float32)
@@ -162,6 +194,7 @@ def test_noise_not_set():
         ({"gradient": "none"}, ValueError, "`gradient` must be 'exact' or 'identity', got 'none'"),
         ({"chunk_size": 0}, ValueError, "`chunk_size` must be >= 1"),
         ({"apply_fit": "no"}, TypeError, "`apply_fit`"),
+        ({"verbose": 1}, TypeError, "`verbose` must be True or False"),
     ],
 )
 def test_refused_parameters(name, kwargs, error, message):
@@ -173,7 +206,9 @@ def test_refused_parameters(name, kwargs, error, message):
     ("defence", "kwargs", "message"),
     [
         (ROFDefence, {"weight": -1}, "`weight` must be finite and >= 0.*got -1"),
+        (ROFDefence, {"weight": 1e7}, "`weight` must be finite and >= 0 and <= 1e\\+06"),
         (ROFDefence, {"solver": "newton"}, "`solver`"),
+        (ROFDefence, {"solver": "converged", "tol": 0}, "`tol`"),
         (ROFDefence, {"eps": -1}, "`eps`"),
         (ROFDefence, {"max_iter": 0}, "`max_iter`"),
         (NLMeansDefence, {"h": 0}, "`h` must be finite and > 0.*got 0"),

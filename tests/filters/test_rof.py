@@ -15,8 +15,9 @@ from skimage.restoration import denoise_tv_chambolle
 
 from art_denoise.data.photographs import load_photograph
 from art_denoise.filters import rof_denoise
+from art_denoise.filters._rof_chambolle import Chambolle
 from art_denoise.filters._rof_chambolle_kernels import _pairwise_sum
-from art_denoise.filters.rof import _chambolle, _gradient, _negative_divergence
+from art_denoise.filters._rof_operators import gradient, negative_divergence
 
 
 def scikit_image(x: np.ndarray, weight: float, **kwargs) -> np.ndarray:
@@ -77,7 +78,7 @@ def test_difference_operators_are_adjoint():
     p = rough((2, 2, 7, 5), seed=1)
     p[0, :, -1] = 0  # the dual field is zero at the far border, where the gradient is
     p[1, :, :, -1] = 0
-    torch.testing.assert_close((_gradient(u) * p).sum(), (u * _negative_divergence(p)).sum())
+    torch.testing.assert_close((gradient(u) * p).sum(), (u * negative_divergence(p)).sum())
 
 
 def test_weight_zero_is_the_identity(images):
@@ -146,7 +147,7 @@ def test_compiled_and_torch_agree(shape, weight, eps, max_iter):
     rng = np.random.default_rng(8)
     x, grad = (torch.from_numpy(rng.random(shape).astype(np.float32)) for _ in range(2))
     theirs, ours = x.clone().requires_grad_(), x.clone().requires_grad_()
-    expected = _chambolle(theirs.flatten(0, 1), weight, eps, max_iter).reshape(shape)
+    expected = Chambolle.apply(theirs.flatten(0, 1), weight, eps, max_iter).reshape(shape)
     expected.backward(grad)
     result = rof_denoise(ours, weight, eps=eps, max_iter=max_iter)
     result.backward(grad)
@@ -165,7 +166,7 @@ def test_gradient_with_little_memory(monkeypatch, max_iter):
         return ours.grad
 
     expected = gradient()
-    monkeypatch.setattr("art_denoise.filters.rof._MEMORY_OF_BACKWARD", 0)
+    monkeypatch.setattr("art_denoise.filters._rof_chambolle._MEMORY_OF_BACKWARD", 0)
     assert torch.equal(gradient(), expected)
 
 
@@ -220,6 +221,11 @@ def test_empty_batch():
         ({"eps": -1}, ValueError, "`eps`"),
         ({"max_iter": 0}, ValueError, "`max_iter` must be >= 1"),
         ({"max_iter": 1.5}, TypeError, "`max_iter` must be an integer"),
+        ({"solver": "newton"}, ValueError, "`solver` must be 'chambolle' or 'converged', got 'newton'"),
+        ({"tol": 1e-3}, ValueError, "`tol` belongs to solver='converged', got 0.001.*use `eps`"),
+        ({"solver": "converged", "eps": 1e-3}, ValueError, "`eps` belongs to solver='chambolle'.*use `tol`"),
+        ({"solver": "converged", "tol": 0}, ValueError, "`tol` must be finite and > 0"),
+        ({"return_gap": True}, ValueError, "`return_gap` needs solver='converged'"),
         ({"x": torch.zeros(3, 5, 4)}, ValueError, r"\(N, C, H, W\), got \(3, 5, 4\)"),
         ({"x": torch.zeros(1, 3, 0, 4)}, ValueError, "at least one channel and one pixel"),
         ({"x": torch.zeros(1, 3, 5, 4, dtype=torch.uint8)}, TypeError, r"floating-point.*uint8.*\.float\(\)"),

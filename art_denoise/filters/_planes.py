@@ -1,0 +1,65 @@
+"""Loops over planes for the compiled code: a plane (H, W) as one line of H · W pixels.
+
+It is worked on in blocks of whole rows that stay in the nearest cache, so that loops are long however narrow the image.
+A `mask` is 1 but for the last pixel of every row, which has no pixel to its right. A dual field (2, W + H · W) has a
+row of zeros before its first, so that what is above and to the left of a pixel is always there; an image
+(H · W + W + 1) has a copy of its last row, and a pixel more, after it: so is what is below and to the right.
+
+What calls these functions has them compiled in, and Numba's cache does not see when they change: after a change here,
+touch the files that import them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from art_denoise.filters._compiled import compiled, compiled_freely
+
+#: Pixels in a block, give or take a row.
+_BLOCK = 8192
+
+
+@compiled
+def mask_of_block(f):
+    """Return the mask of a block of the plane f (H, W), of the size of a block."""
+    height, width = f.shape
+    rows = min(height, max(1, _BLOCK // width))
+    mask = np.ones((rows, width), f.dtype)
+    mask[:, width - 1] = 0
+    return mask.reshape(rows * width)
+
+
+@compiled_freely
+def line_square_sum(a):
+    """Sum the squares of a line."""
+    result = a.dtype.type(0)
+    for j in range(a.size):
+        result += a[j] * a[j]
+    return result
+
+
+@compiled_freely
+def line_sum(a):
+    """Sum a line."""
+    result = a.dtype.type(0)
+    for j in range(a.size):
+        result += a[j]
+    return result
+
+
+@compiled
+def copy(source, target):
+    """Copy a line; Numba's assignment of slices is several times as slow."""
+    for j in range(target.size):
+        target[j] = source[j]
+
+
+@compiled_freely
+def add_gradient(v, a, start, stop, width, mask):
+    """Add ∇v to the field a at the pixels `start` to `stop`; v holds these, those of one row more, and another."""
+    size = stop - start
+    here, right, below = v[:size], v[1 : size + 1], v[width : width + size]
+    a0, a1 = a[0, start:stop], a[1, start:stop]
+    for j in range(size):
+        a0[j] += below[j] - here[j]
+        a1[j] += (right[j] - here[j]) * mask[j]

@@ -1,0 +1,245 @@
+"""The minimiser of the ROF energy, to a given duality gap, and its derivative. See `rof` for the model.
+
+With u the image and p the dual field, |p| ≤ weight at every pixel, the energy and its dual are
+
+    P(u) = ½‖u - f‖² + weight Σ |∇u|,    D(p) = ½‖f‖² - ½‖w‖²,    w = f - ∇ᵀp,
+
+and their difference, the duality gap, is a sum of terms none of which is negative,
+
+    ½‖u - w‖² + Σ (weight |∇u| - ⟨∇u, p⟩).
+
+It bounds how far P(u) is from its minimum and, as P is strongly convex, ½‖u - u*‖².
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+
+from art_denoise.filters._rof_operators import gradient, length, negative_divergence
+
+#: First primal step and modulus of convexity of the accelerated iteration. Any step, and any modulus up to 1,
+#: converges; these took the fewest iterations on photographs at weights of 5/255 to 1/2.
+_TAU, _GAMMA = 0.2, 0.2
+
+#: Iterations from one evaluation of the gap to the next.
+_EVERY = 10
+
+#: Iterations of conjugate gradients whose gain is taken for the error of what was before them.
+_DELAY = 10
+
+
+def converged(f: torch.Tensor, weight: float, tol: float, max_iter: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Minimise the ROF energy of planes (M, H, W).
+
+    :return: The minimisers, differentiable once, and their relative gaps (M,), float64.
+    """
+    u, gaps = _Converged.apply(f, weight, tol, max_iter)
+    worst = float(gaps.max())
+    if worst > tol:
+        warnings.warn(
+            f"ROF did not converge: relative duality gap {worst:.1e} > `tol` = {tol:g} after {max_iter} iterations in "
+            f"{int((gaps > tol).sum())} of {len(gaps)} image channels: raise `max_iter` or `tol`",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return u, gaps
+
+
+class _Converged(torch.autograd.Function):
+    """Minimise, and differentiate implicitly.
+
+    At the solution p = Π(p + ∇u) with u = f - ∇ᵀp, where Π shortens to `weight`. Where |z| < weight, z = p + ∇u, ∇u is
+    0 and stays 0; elsewhere p turns, dp = weight / (|z| - weight) E d(∇u), where E takes away what is along z. Hence
+    du = df - ∇ᵀEs with (E ∇∇ᵀ E + c) s = E ∇ df, c = (|z| - weight) / weight: a symmetric problem, which conjugate
+    gradients solve, and the derivative, being that of a proximal operator, is symmetric too.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, f: torch.Tensor, weight: float, tol: float, max_iter: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        u, gaps = torch.empty_like(f), torch.zeros(len(f), dtype=torch.float64, device=f.device)
+        flat = _flat(f, weight)
+        u[flat] = _mean(f[flat])
+        rough = f if not flat.any() else f[~flat]
+        needed = ctx.needs_input_grad[0]
+        dual = f.new_empty((len(rough) if needed else 0, 2, *f.shape[1:]))
+        if len(rough):
+            solve = _solve_compiled if f.device.type == "cpu" else _solve
+            u[~flat], gaps[~flat] = solve(rough, dual, weight, tol, max_iter)
+        if needed:
+            ctx.save_for_backward(u, dual, flat)
+            ctx.arguments = weight, tol, max_iter
+        ctx.mark_non_differentiable(gaps)
+        return u, gaps
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor, _: Any) -> tuple[torch.Tensor, None, None, None]:
+        u, dual, flat = ctx.saved_tensors
+        grad_f = grad.mean((1, 2), keepdim=True).expand_as(grad).clone()
+        if len(dual):
+            differentiate = _differentiate_compiled if u.device.type == "cpu" else _differentiate
+            grad_f[~flat] = differentiate(u[~flat], dual, grad[~flat], *ctx.arguments)
+        return grad_f, None, None, None
+
+
+def _flat(f: torch.Tensor, weight: float) -> torch.Tensor:
+    """Return which planes the weight is so large for that their minimiser is their mean, as a mask (M,).
+
+    That is so if there is a field p with ∇ᵀp = f - mean and |p| ≤ weight, and tried is ∇φ with ∇ᵀ∇φ = f - mean. It
+    cannot be so if ‖f - mean‖² > weight Σ |∇f|; first asked, being cheap, is Σ |∇f| ≤ 4 Σ |f - mean|.
+    """
+    rest = f - _mean(f)
+    square = rest.square().sum((1, 2))
+    flat = square <= weight * 4 * rest.abs().sum((1, 2))
+    if flat.any():
+        flat[flat.clone()] = square[flat] <= weight * length(gradient(f[flat])).sum((1, 2))
+    if flat.any():
+        flat[flat.clone()] = length(gradient(_potential(rest[flat]))).amax((1, 2)) <= weight
+    return flat
+
+
+def _mean(f: torch.Tensor) -> torch.Tensor:
+    """Return the mean (M, 1, 1) of planes, that of a constant plane being its constant."""
+    return f.mean((1, 2), keepdim=True, dtype=torch.float64).to(f.dtype)
+
+
+def _potential(rest: torch.Tensor) -> torch.Tensor:
+    """Solve ∇ᵀ∇φ = rest for planes (M, H, W) of mean 0, by a Fourier transform of their even continuation."""
+    height, width = rest.shape[1:]
+    even = torch.cat([rest, rest.flip(1)], 1).double()
+    spectrum = torch.fft.rfft2(torch.cat([even, even.flip(2)], 2))
+    rows = 2 - 2 * torch.cos(torch.pi * torch.arange(2 * height, device=rest.device, dtype=torch.float64) / height)
+    columns = 2 - 2 * torch.cos(torch.pi * torch.arange(width + 1, device=rest.device, dtype=torch.float64) / width)
+    eigenvalues = rows[:, None] + columns
+    eigenvalues[0, 0] = torch.inf
+    return torch.fft.irfft2(spectrum / eigenvalues, s=(2 * height, 2 * width))[:, :height, :width].to(rest.dtype)
+
+
+def _solve_compiled(
+    f: torch.Tensor, dual: torch.Tensor, weight: float, tol: float, max_iter: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the primal-dual iteration on the CPU; write the dual field if `dual` has place for it."""
+    from art_denoise.filters import _rof_converged_kernels as kernels
+    from art_denoise.filters._compiled import share_out
+
+    x, p = f.detach().contiguous().numpy(), dual.numpy()
+    u, gaps, iterations = np.empty_like(x), np.empty(len(x)), np.empty(len(x), dtype=np.int64)
+    number = x.dtype.type
+
+    def work(start: int, stop: int) -> None:
+        kernels.solve_planes(
+            x, u, p, start, stop, number(weight), tol, max_iter, _EVERY, _TAU, _GAMMA, gaps, iterations
+        )
+
+    share_out(work, len(x), x[0].size)
+    return torch.from_numpy(u), torch.from_numpy(gaps)
+
+
+def _solve(
+    f: torch.Tensor, dual: torch.Tensor, weight: float, tol: float, max_iter: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do the same in torch operations.
+
+    Source: A. Chambolle and T. Pock, "A first-order primal-dual algorithm for convex problems with applications to
+    imaging", J. Math. Imaging Vis. 40 (2011), doi:10.1007/s10851-010-0251-1, Algorithm 2.
+    """
+    result, gaps = torch.empty_like(f), torch.zeros(len(f), dtype=torch.float64, device=f.device)
+    active = torch.arange(len(f), device=f.device)
+    u, ahead, p = f, f, f.new_zeros((2, *f.shape))
+    tau = _TAU
+    for k in range(max_iter + 1):
+        if k % _EVERY == 0 or k == max_iter:
+            gap = _relative_gap(f, u, p, weight)
+            stop = (gap <= tol) if k < max_iter else torch.ones_like(gap, dtype=torch.bool)
+            if stop.any():
+                gaps[active[stop]], result[active[stop]] = gap[stop], u[stop]
+                if len(dual):
+                    dual[active[stop]] = p[:, stop].transpose(0, 1)
+                if stop.all():
+                    break
+                go = ~stop
+                active, f, u, ahead, p = active[go], f[go], u[go], ahead[go], p[:, go]
+        theta = (1 + 2 * _GAMMA * tau) ** -0.5
+        p = p + 1 / (8 * tau) * gradient(ahead)
+        p = p * (weight / length(p).clamp(min=weight))
+        image = (u + tau * (f - negative_divergence(p))) / (1 + tau)
+        ahead = image + theta * (image - u)
+        u = image
+        tau *= theta
+    return result, gaps
+
+
+def _relative_gap(f: torch.Tensor, u: torch.Tensor, p: torch.Tensor, weight: float) -> torch.Tensor:
+    """Return the duality gap of planes as a share of the energy of u, (M,) in float64."""
+    g = gradient(u)
+    lengths = length(g)
+    apart = (u - f + negative_divergence(p)).square()
+    gap = (0.5 * apart + weight * lengths - (g * p).sum(0)).sum((1, 2), dtype=torch.float64)
+    energy = (0.5 * (u - f).square() + weight * lengths).sum((1, 2), dtype=torch.float64)
+    return torch.where(energy > 0, gap / energy, 0.0)
+
+
+def _differentiate_compiled(
+    u: torch.Tensor, dual: torch.Tensor, grad: torch.Tensor, weight: float, tol: float, max_iter: int
+) -> torch.Tensor:
+    """Solve for the gradient on the CPU."""
+    from art_denoise.filters import _rof_converged_kernels as kernels
+    from art_denoise.filters._compiled import share_out
+
+    result, p, grad_u = (t.detach().contiguous().numpy() for t in (u, dual, grad))
+    grad_f, iterations = np.empty_like(result), np.empty(len(result), dtype=np.int64)
+    number = result.dtype.type
+
+    def work(start: int, stop: int) -> None:
+        kernels.differentiate_planes(
+            result, p, grad_u, grad_f, start, stop, number(weight), tol, max_iter, _DELAY, iterations
+        )
+
+    share_out(work, len(result), result[0].size)
+    return torch.from_numpy(grad_f)
+
+
+def _differentiate(
+    u: torch.Tensor, dual: torch.Tensor, grad: torch.Tensor, weight: float, tol: float, max_iter: int
+) -> torch.Tensor:
+    """Do the same in torch operations; every plane goes on until the last is done."""
+    z = dual.transpose(0, 1) + gradient(u)
+    size = length(z)
+    outside = size > weight
+    direction = z * torch.where(outside, 1 / size, 0.0)
+    compliance = torch.where(outside, (size - weight) / weight, 0.0)
+    scale = 1 / (2 + compliance)
+
+    def restricted(g: torch.Tensor) -> torch.Tensor:
+        return g - (direction * g).sum(0) * direction
+
+    def total(a: torch.Tensor) -> torch.Tensor:
+        return a.sum((1, 2), dtype=torch.float64)
+
+    v = grad.clone()
+    whole = total(v * v)
+    r = restricted(gradient(v))
+    d = scale * r
+    product = total((r * d).sum(0))
+    gains: list[torch.Tensor] = []
+    for _ in range(max_iter):
+        t = negative_divergence(d)
+        energy = total(t * t + compliance * (d * d).sum(0))
+        ratio = torch.where(energy > 0, product / energy, 0.0)
+        alpha = ratio.to(v.dtype)[:, None, None]
+        v = v - alpha * t
+        r = r - alpha * (restricted(gradient(t)) + compliance * d)
+        gains = [*gains[1 - _DELAY :], ratio * product]
+        if len(gains) == _DELAY and bool((sum(gains) <= tol * (total(v * v) + tol * whole)).all()):
+            break
+        before, product = product, total((scale * r * r).sum(0))
+        beta = torch.where(before > 0, product / before, 0.0).to(v.dtype)[:, None, None]
+        d = scale * r + beta * d
+    return v
