@@ -34,6 +34,40 @@ def nl_means_fast(image: np.ndarray, h: float, patch_size: int, patch_distance: 
     return out
 
 
+def nl_means_centred(
+    image: np.ndarray, h: float, patch_size: int, patch_distance: int, sigma: float = 0.0, *, gaussian: bool = False
+) -> np.ndarray:
+    """The definition of non-local means of one image (C, H, W): centred patches, neighbours inside the image.
+
+    With Gaussian weights in a patch, weights below exp(-5) are dropped.
+    """
+    channels, height, width = image.shape
+    r, d = patch_size // 2, patch_distance
+    v = np.pad(image.astype(np.float64), ((0, 0), (r, r), (r, r)), mode="reflect")
+    patch_weights = np.ones((patch_size, patch_size))
+    if gaussian:
+        deviation = (patch_size - 1) / 4
+        for k in range(-r, r + 1):
+            for m in range(-r, r + 1):
+                patch_weights[k + r, m + r] = math.exp(-(k * k + m * m) / (2 * deviation**2))
+    patch_weights /= patch_weights.sum()
+    out = np.zeros(image.shape)
+    for i in range(height):
+        for j in range(width):
+            total, weights = np.zeros(channels), 0.0
+            for y in range(max(0, i - d), min(height, i + d + 1)):
+                for x in range(max(0, j - d), min(width, j + d + 1)):
+                    here = v[:, i : i + patch_size, j : j + patch_size]
+                    there = v[:, y : y + patch_size, x : x + patch_size]
+                    distance = float(np.sum(patch_weights * ((here - there) ** 2).mean(0)))
+                    exponent = max(distance - 2 * sigma**2, 0) / h**2
+                    weight = 0.0 if gaussian and exponent > 5 else math.exp(-exponent)
+                    weights += weight
+                    total += weight * image[:, y, x]
+            out[:, i, j] = total / weights
+    return out
+
+
 def rof_energy(u: np.ndarray, f: np.ndarray, weight: float) -> float:
     """½‖u − f‖² + weight · TV(u) of planes (H, W); isotropic, forward differences, nothing across the border."""
     total = 0.5 * float(np.sum((u - f) ** 2))

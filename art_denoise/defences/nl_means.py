@@ -7,8 +7,7 @@ from typing import ClassVar
 import torch
 
 from art_denoise.defences._base import ImageDefence
-from art_denoise.filters._checks import check_choice, check_integer, check_number
-from art_denoise.filters.nl_means import nl_means_denoise
+from art_denoise.filters.nl_means import check_nl_means_arguments, nl_means_denoise
 
 
 class NLMeansDefence(ImageDefence):
@@ -21,9 +20,13 @@ class NLMeansDefence(ImageDefence):
     there for that) defeats most of it.
 
     :param h: Filter strength in units of the value range, > 0; greater is smoother. The paper's 0.05.
-    :param patch_size: Side of the patches in pixels, ≥ 1, as scikit-image reads it: 2 compares 2×2 pixels.
+    :param patch_size: Side of the patches in pixels, ≥ 1, as scikit-image reads it: 2 compares 2×2 pixels. Odd for
+        "centred".
     :param patch_distance: Greatest distance to a patch in the search window, per axis, in pixels, ≥ 0.
-    :param mode: "fast": scikit-image's fast filter with its peculiarities, as in the paper.
+    :param mode: "fast": scikit-image's fast filter with its peculiarities, as in the paper. "centred": the definition,
+        which follows flips of the image; it needs an odd `patch_size`.
+    :param patch_weights: For "centred": "uniform" or "gaussian".
+    :param sigma: Standard deviation of the noise that is not counted as a difference, in units of the value range, ≥ 0.
     :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255). `h` acts the same on both.
     :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
     :param gradient: "exact" differentiates the filter; "identity" passes the gradient through unchanged (BPDA).
@@ -37,7 +40,15 @@ class NLMeansDefence(ImageDefence):
     :raises ValueError: If a parameter is outside its interval.
     """
 
-    params: ClassVar[list[str]] = ["h", "patch_size", "patch_distance", "mode", *ImageDefence.shared_params]
+    params: ClassVar[list[str]] = [
+        "h",
+        "patch_size",
+        "patch_distance",
+        "mode",
+        "patch_weights",
+        "sigma",
+        *ImageDefence.shared_params,
+    ]
 
     def __init__(
         self,
@@ -46,6 +57,8 @@ class NLMeansDefence(ImageDefence):
         patch_size: int = 2,
         patch_distance: int = 3,
         mode: str = "fast",
+        patch_weights: str = "uniform",
+        sigma: float = 0.0,
         clip_values: tuple[float, float] = (0.0, 1.0),
         channels_first: bool = True,
         gradient: str = "exact",
@@ -59,6 +72,8 @@ class NLMeansDefence(ImageDefence):
         self.patch_size = patch_size
         self.patch_distance = patch_distance
         self.mode = mode
+        self.patch_weights = patch_weights
+        self.sigma = sigma
         super().__init__(
             clip_values=clip_values,
             channels_first=channels_first,
@@ -71,10 +86,17 @@ class NLMeansDefence(ImageDefence):
         )
 
     def _filter(self, x: torch.Tensor) -> torch.Tensor:
-        return nl_means_denoise(x, self.h, patch_size=self.patch_size, patch_distance=self.patch_distance)
+        return nl_means_denoise(
+            x,
+            self.h,
+            patch_size=self.patch_size,
+            patch_distance=self.patch_distance,
+            mode=self.mode,
+            patch_weights=self.patch_weights,
+            sigma=self.sigma,
+        )
 
     def _check_own_params(self) -> None:
-        check_number("h", self.h, low=0, low_open=True)
-        check_integer("patch_size", self.patch_size, low=1)
-        check_integer("patch_distance", self.patch_distance, low=0)
-        check_choice("mode", self.mode, ("fast",))
+        check_nl_means_arguments(
+            self.h, self.patch_size, self.patch_distance, self.mode, self.patch_weights, self.sigma
+        )

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import torch
 
 #: Compile a loop for the CPU at hand, once for all processes. Its arithmetic is done as it is written.
-compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 #: The same, where sums may be taken in any order and products be added without rounding them first.
-compiled_freely = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
+compiled_freely: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
 
 #: Fewest values in one task, so that handing it out costs little next to doing it.
 _TASK_SIZE = 2**16

@@ -19,10 +19,12 @@ def make(name: str, **kwargs):
         return DefensiveNoiseDefence(noise, device_type="cpu", **kwargs)
     if name == "rof_converged":
         return ROFDefence(solver="converged", device_type="cpu", **kwargs)
+    if name == "nlm_centred":
+        return NLMeansDefence(mode="centred", patch_size=3, device_type="cpu", **kwargs)
     return {"rof": ROFDefence, "nlm": NLMeansDefence}[name](device_type="cpu", **kwargs)
 
 
-@pytest.fixture(params=["rof", "rof_converged", "nlm", "noise"])
+@pytest.fixture(params=["rof", "rof_converged", "nlm", "nlm_centred", "noise"])
 def name(request) -> str:
     return request.param
 
@@ -215,6 +217,8 @@ def test_refused_parameters(name, kwargs, error, message):
         (NLMeansDefence, {"patch_size": 0}, "`patch_size`"),
         (NLMeansDefence, {"patch_distance": -1}, "`patch_distance`"),
         (NLMeansDefence, {"mode": "slow"}, "`mode`"),
+        (NLMeansDefence, {"mode": "centred"}, "`patch_size` must be odd"),
+        (NLMeansDefence, {"sigma": -1}, "`sigma`"),
         (DefensiveNoiseDefence, {"noise": np.zeros((0, 8, 9))}, r"`noise` must be an array \(C, H, W\)"),
         (DefensiveNoiseDefence, {"noise": np.zeros((8, 9))}, r"`noise` must be an array \(C, H, W\)"),
         (DefensiveNoiseDefence, {"noise": np.full((3, 8, 9), 10.0)}, "divide noise made for 0 to 255 by 255"),
