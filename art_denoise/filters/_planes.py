@@ -29,6 +29,25 @@ def mask_of_block(f):
     return mask.reshape(rows * width)
 
 
+@compiled
+def lines(sizes, like):
+    """Return lines of some sizes, each at another place within a page of memory.
+
+    A processor takes a load for that of an earlier store if they are at the same place in different pages, and waits.
+    """
+    page = 4096 // like.itemsize
+    total = 0
+    for size in sizes:
+        total += size + 2 * page
+    memory = np.zeros(total, like.dtype)
+    result, at = [memory[:0]], 0
+    for k, size in enumerate(sizes):
+        at = (at + page - 1) // page * page + (k * 3 * page // 16 + k * page // 64) % page
+        result.append(memory[at : at + size])
+        at += size
+    return result[1:]
+
+
 @compiled_freely
 def line_square_sum(a):
     """Sum the squares of a line."""

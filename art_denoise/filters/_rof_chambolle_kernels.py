@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from art_denoise.filters._compiled import compiled, compiled_freely
-from art_denoise.filters._planes import add_gradient, copy, line_square_sum, line_sum, mask_of_block
+from art_denoise.filters._planes import add_gradient, copy, line_square_sum, line_sum, lines, mask_of_block
 
 
 @compiled
@@ -197,12 +197,14 @@ def rof_planes(f, u, start, stop, step, ratio, weight, eps, max_iter, iterations
     n = height * width
     careful = 0 < eps < 100 * _DOUBT
     mask = mask_of_block(f[0])
-    p = np.empty((2, width + n), f.dtype)
-    image = np.zeros(n + width + 1, f.dtype)
+    some = min(mask.size + width, n)
+    plane, image, p_line, d_block, lengths_block = lines((n, n + width + 1, 2 * (width + n), some, some), f)
+    p = p_line.reshape((2, width + n))
     d, lengths = np.empty(n, f.dtype), np.empty(n, f.dtype)
-    block = n if careful else min(mask.size + width, n)
+    if careful:
+        d_block, lengths_block = d, lengths
     for m in range(start, stop):
-        plane = f[m].reshape(n)
+        copy(f[m].reshape(n), plane)
         p[:] = 0
         first = previous = 0.0
         for k in range(max_iter):
@@ -210,7 +212,7 @@ def rof_planes(f, u, start, stop, step, ratio, weight, eps, max_iter, iterations
             # Without a stop, the energy is only needed to see a flat image.
             summed = not careful and (eps > 0 or k == 0)
             energy = _rof_pass(
-                plane, p, p, False, image, d[:block], lengths[:block], mask, width, step, ratio, weight, summed
+                plane, p, p, False, image, d_block, lengths_block, mask, width, step, ratio, weight, summed
             )
             if careful:
                 energy = float(_exact_energy(d, lengths, weight))

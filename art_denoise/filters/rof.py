@@ -92,11 +92,10 @@ def rof_denoise(
     :warns RuntimeWarning: If "converged" has done `max_iter` iterations; names the greatest gap.
 
     Differentiable once. "chambolle": exactly the iterations done, the stop held fixed; the gradient of \|∇u\| where it
-    vanishes is taken as 0. The backward pass computes the iterations again, keeps at most 32 MiB of them in each thread
-    (on other devices twice the square root of their number, in fields of twice the chunk), and the others' work is done
-    once more. "converged": the minimiser's own derivative by implicit differentiation, where ∇u is 0 or not being held
-    fixed, solved by conjugate gradients to a relative error of about √`tol`; memory is twice the images, kept from the
-    forward pass.
+    vanishes is taken as 0. The backward pass computes the iterations again, one image channel at a time in each thread,
+    and keeps all K of them if they take at most 32 MiB, else about 2 √K; on other devices it is 2 √K, for all images.
+    "converged": the minimiser's own derivative by implicit differentiation, where ∇u is 0 or not being held fixed,
+    solved by conjugate gradients to a relative error of about √`tol`; twice the images are kept for it.
 
     Cost: O(N C H W) an iteration; an image channel that has stopped costs nothing more. At weight 10/255 photographs
     take 10 to 20 iterations of "chambolle" and 60 to 150 of "converged", more for larger weights. CPU tensors are

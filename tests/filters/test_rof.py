@@ -170,25 +170,6 @@ def test_gradient_with_little_memory(monkeypatch, max_iter):
     assert torch.equal(gradient(), expected)
 
 
-def test_second_derivatives_are_refused():
-    x = torch.rand(1, 1, 5, 4, requires_grad=True)
-    (first,) = torch.autograd.grad(rof_denoise(x, 0.1).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
-
-
-@pytest.mark.parametrize("threads", [1, 2, 5])
-def test_threads_do_not_matter(images, threads):
-    x = torch.from_numpy(images)
-    expected, before = rof_denoise(x, 0.1), torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        many = rof_denoise(x.repeat(40, 1, 1, 1), 0.1)
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(many, expected.repeat(40, 1, 1, 1))
-
-
 @pytest.mark.parametrize("weight", [1e-320, 1e-42, 1e-31])
 def test_vanishing_weight_is_the_identity(images, weight):
     x = torch.from_numpy(images)
@@ -198,14 +179,6 @@ def test_vanishing_weight_is_the_identity(images, weight):
 def test_large_weight_is_finite(images):
     result = rof_denoise(torch.from_numpy(images), 1e6, max_iter=20)
     assert torch.isfinite(result).all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_single(images, dtype):
-    x = torch.from_numpy(images).to(dtype)
-    result = rof_denoise(x, 0.1)
-    assert result.dtype == dtype
-    assert torch.equal(result, rof_denoise(x.float(), 0.1).to(dtype))
 
 
 def test_empty_batch():
@@ -248,7 +221,8 @@ def test_compiled_code_is_loaded_from_its_cache():
     code = (
         "import torch; from art_denoise import nl_means_denoise, rof_denoise\n"
         "x = torch.rand(3, 3, 20, 20, requires_grad=True)\n"
-        "for y in (rof_denoise(x, 0.1), rof_denoise(x, 0.1, eps=1e-5), nl_means_denoise(x, 0.1)): y.sum().backward()"
+        "for y in (rof_denoise(x, 0.1), rof_denoise(x, 0.1, eps=1e-5), rof_denoise(x, 0.1, solver='converged'),"
+        " nl_means_denoise(x, 0.1), nl_means_denoise(x, 0.1, mode='centred', patch_size=3)): y.sum().backward()"
     )
     for _ in range(2):
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -199,13 +199,6 @@ def test_warns_when_it_has_not_converged(images):
         solve(torch.from_numpy(images), 0.1)
 
 
-def test_second_derivatives_are_refused():
-    x = torch.rand(1, 1, 5, 4, requires_grad=True)
-    (first,) = torch.autograd.grad(solve(x, 0.1).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
-
-
 def test_a_fine_tolerance_is_reached_in_single_precision(images):
     u, gap = solve(torch.from_numpy(images), 0.1, tol=1e-8, return_gap=True)
     assert u.dtype == torch.float32
