@@ -110,6 +110,15 @@ def test_flat_is_only_what_is_flat():
     assert float(u[..., 4:].mean() - u[..., :4].mean()) == pytest.approx(0.05, rel=1e-3)
 
 
+@pytest.mark.parametrize("weight", np.geomspace(0.05, 2, 12))
+def test_flat_only_where_nothing_is_better(weight):
+    """Against Chambolle's iteration, across the weight at which the image becomes flat."""
+    x = rough(1, 1, 9, 8)
+    other = rof_denoise(x, weight, eps=0, max_iter=2000)
+    ours, theirs = (rof_energy(u[0, 0].numpy(), x[0, 0].numpy(), weight) for u in (solve(x, weight, tol=1e-6), other))
+    assert ours <= theirs * (1 + 1e-6)
+
+
 def test_small_weight_is_the_identity(images):
     x = torch.from_numpy(images)
     torch.testing.assert_close(solve(x, 1e-7), x, atol=1e-6, rtol=0)
