@@ -358,8 +358,9 @@ def main(
         f"`python -m benchmarks.filters`. {torch.get_num_threads()} threads on {os.cpu_count()} cores, load average "
         f"{os.getloadavg()[0]:.1f} at the start. Python {platform.python_version()}, {_versions()}.",
         "",
-        "Ratio: speed compared with the first line. Extra memory: how far resident memory rises during a run, the "
-        "result included, as a multiple of the images. Difference: greatest, of results, from the first line.",
+        "Ratio: speed compared with the first line. Extra memory: how far resident memory rises during a run, as a "
+        "multiple of the images, less what the process had and did not use (for small images, all of it). Difference: "
+        "greatest, of filtered images, from the first line.",
     ]
     done = {}
     with tqdm(total=len(sizes) * len(tasks()), unit="table") as bar:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 
 from art_denoise.defences._base import ImageDefence
+from art_denoise.filters._checks import check_choice
 from art_denoise.filters.rof import check_rof_arguments, rof_denoise
 
 
@@ -75,7 +76,11 @@ class ROFDefence(ImageDefence):
         )
 
     def _filter(self, x: torch.Tensor) -> torch.Tensor:
-        return rof_denoise(x, self.weight, solver=self.solver, eps=self.eps, tol=self.tol, max_iter=self.max_iter)
+        eps, tol = (self.eps, None) if self.solver == "chambolle" else (None, self.tol)
+        return rof_denoise(x, self.weight, solver=self.solver, eps=eps, tol=tol, max_iter=self.max_iter)
 
     def _check_own_params(self) -> None:
-        check_rof_arguments(self.weight, self.solver, self.eps, self.tol, self.max_iter)
+        # Both stops are kept, so that the solver can be changed and changed back.
+        check_rof_arguments(self.weight, "chambolle", self.eps, None, self.max_iter)
+        check_rof_arguments(self.weight, "converged", None, self.tol, self.max_iter)
+        check_choice("solver", self.solver, ("chambolle", "converged"))

@@ -44,7 +44,7 @@ def check_integer(name: str, value: Any, *, low: int) -> int:
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return a value that is one of the choices, or raise `ValueError` naming the argument and the choices."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"`{name}` must be {' or '.join(map(repr, choices))}, got {value!r}")
     return str(value)
 

@@ -127,7 +127,7 @@ def _patch_distances(padded, row, column, down, right, columns, i, side, kernel,
     i = 0; `square` is a ring of as many lines of squared differences as a patch has, and one line more.
     """
     grown = columns + max(side, 1) - 1
-    for k in range(0 if i == 0 else side - 1, side):
+    for k in range(0 if i == 0 else max(side - 1, 0), side):
         line = square[(i + k) % side, :grown]
         for c in range(padded.shape[0]):
             a = padded[c, row + k, column : column + grown]

@@ -99,8 +99,8 @@ def solve_planes(x, result, dual, start, stop, weight, tol, max_iter, every, tau
         while True:
             if k % every == 0 or k == max_iter:
                 gap, energy = _gap(f, u, p, mask, width, weight)
-                gaps[m] = gap / energy if energy > 0 else 0.0
-                if gaps[m] <= tol or k == max_iter:
+                gaps[m] = max(gap, 0.0) / energy if energy != 0 else 0.0
+                if gaps[m] <= tol or k == max_iter or not np.isfinite(gaps[m]):
                     break
             k += 1
             theta = 1 / np.sqrt(1 + 2 * gamma * step)
@@ -119,11 +119,11 @@ def solve_planes(x, result, dual, start, stop, weight, tol, max_iter, every, tau
 
 
 @compiled_freely
-def _linearise_rows(u, p, start, stop, width, mask, weight, direction, compliance):
+def _linearise_rows(u, p, start, stop, width, mask, weight, floor, direction, compliance):
     """Write what the fixed point p = Π(p + ∇u) is like to first order at some rows.
 
-    Where |z| > weight, z = p + ∇u, `direction` is z / |z| and `compliance` (|z| - weight) / weight; elsewhere both
-    are 0: ∇u stays 0 there.
+    Where |z| > weight, z = p + ∇u, `direction` is z / |z| and `compliance` (|z| - weight) / weight; elsewhere the
+    direction is 0, and so, but for the floor, is the compliance: ∇u stays 0 there.
     """
     p0, p1 = p[0, start:stop], p[1, start:stop]
     here, right, below = u[start:stop], u[start + 1 : stop + 1], u[start + width : stop + width]
@@ -136,12 +136,12 @@ def _linearise_rows(u, p, start, stop, width, mask, weight, direction, complianc
         inverse = 1 / size if size > weight else zero
         e0[j] = z0 * inverse
         e1[j] = z1 * inverse
-        c[j] = max(size - weight, zero) / weight
+        c[j] = max((size - weight) / weight, floor)
 
 
 @compiled_freely
 def _residual_rows(t, v, d, r, direction, compliance, start, stop, width, mask, alpha):
-    """Update the residual r ← r - α (E ∇t + c d) and the image v ← v - α t at some rows; return ⟨r, M r⟩ and ‖v‖².
+    """Update the residual r ← E (r - α (∇t + c d)) and the image v ← v - α t at some rows; return ⟨r, M r⟩ and ‖v‖².
 
     E takes away what is along `direction`; M = 1 / (2 + c) is the preconditioner.
     """
@@ -153,9 +153,11 @@ def _residual_rows(t, v, d, r, direction, compliance, start, stop, width, mask, 
     for j in range(stop - start):
         g0 = below[j] - here[j]
         g1 = (right[j] - here[j]) * mask[j]
-        along = e0[j] * g0 + e1[j] * g1
-        s0 = r0[j] - alpha * (g0 - along * e0[j] + c[j] * d0[j])
-        s1 = r1[j] - alpha * (g1 - along * e1[j] + c[j] * d1[j])
+        s0 = r0[j] - alpha * (g0 + c[j] * d0[j])
+        s1 = r1[j] - alpha * (g1 + c[j] * d1[j])
+        along = e0[j] * s0 + e1[j] * s1
+        s0 -= along * e0[j]
+        s1 -= along * e1[j]
         r0[j] = s0
         r1[j] = s1
         image = v[j] - alpha * here[j]
@@ -166,16 +168,22 @@ def _residual_rows(t, v, d, r, direction, compliance, start, stop, width, mask, 
 
 
 @compiled_freely
-def _direction_rows(d, r, compliance, start, stop, width, beta):
-    """Turn the search direction, d ← M r + β d, at some rows; return ⟨d, c d⟩."""
+def _search_rows(d, r, direction, compliance, start, stop, width, beta):
+    """Turn the search direction, d ← E (M r + β d), at some rows; return ⟨d, c d⟩.
+
+    But for rounding E changes nothing there. What rounding leaves along `direction` grows from step to step, though.
+    """
     number = r.dtype.type
     square = number(0)
     r0, r1, d0, d1 = r[0, start:stop], r[1, start:stop], d[0, width + start :], d[1, width + start :]
-    c = compliance[start:stop]
+    e0, e1, c = direction[0, start:stop], direction[1, start:stop], compliance[start:stop]
     for j in range(stop - start):
         scale = 1 / (number(2) + c[j])
         s0 = scale * r0[j] + beta * d0[j]
         s1 = scale * r1[j] + beta * d1[j]
+        along = e0[j] * s0 + e1[j] * s1
+        s0 -= along * e0[j]
+        s1 -= along * e1[j]
         d0[j] = s0
         d1[j] = s1
         square += c[j] * (s0 * s0 + s1 * s1)
@@ -196,47 +204,52 @@ def _divergence_rows(d, t, start, stop, width):
 
 
 @compiled
-def differentiate_planes(result, dual, grad_u, grad_f, start, stop, weight, tol, max_iter, delay, iterations):
-    """Multiply gradients by the derivative of the minimiser, plane by plane, by conjugate gradients."""
+def differentiate_planes(result, dual, grad_u, grad_f, start, stop, weight, tol, floor, most, delay, iterations):
+    """Multiply gradients by the derivative of the minimiser, plane by plane, by conjugate gradients.
+
+    Writes the number of steps taken; `most` of them mean that it has not converged.
+    """
     height, width = result.shape[1:]
     n = height * width
     mask = mask_of_block(result[0])
-    number = result.dtype.type
     u, t = np.zeros(n + width + 1, result.dtype), np.zeros(n + width + 1, result.dtype)
     r, direction = np.empty((2, n), result.dtype), np.empty((2, n), result.dtype)
     d, compliance = np.empty((2, width + n), result.dtype), np.empty(n, result.dtype)
-    gains = np.empty(delay)
+    v, gains = np.empty(n, result.dtype), np.empty(delay)
+    number = result.dtype.type
+    limit, least = number(weight), number(floor)
     for m in range(start, stop):
-        v = grad_f[m].reshape(n)
-        copy(grad_u[m].reshape(n), v)
+        grad = grad_u[m].reshape(n)
         copy(result[m].reshape(n), u[:n])
         _finish(u, n, width)
         p = dual[m].reshape((2, n))
         for i in range(0, n, mask.size):
-            _linearise_rows(u, p, i, min(i + mask.size, n), width, mask, weight, direction, compliance)
-        # The first residual is E ∇v.
+            _linearise_rows(u, p, i, min(i + mask.size, n), width, mask, limit, least, direction, compliance)
+        # The first residual is E ∇v: a step of -1 along v itself, from nothing.
         r[:] = 0
         d[:] = 0
         gains[:] = 0
-        copy(v, t[:n])
+        copy(grad, v)
+        copy(grad, t[:n])
         _finish(t, n, width)
-        product, all_of_it = 0.0, 0.0
-        for i in range(0, n, mask.size):
-            j = min(i + mask.size, n)
-            all_of_it += line_square_sum(v[i:j])
+        whole = line_square_sum(v)
+        product = 0.0
         for i in range(0, n, mask.size):
             j = min(i + mask.size, n)
             product += _residual_rows(t, v, d, r, direction, compliance, i, j, width, mask, number(-1))[0]
-        copy(grad_u[m].reshape(n), v)
+        copy(grad, v)
         beta = 0.0
-        iterations[m] = 0
-        for k in range(max_iter):
+        # Below this the residual is rounding.
+        rounding = product * np.finfo(result.dtype).eps ** 2
+        iterations[m] = most
+        for k in range(most):
             energy = 0.0
             for i in range(0, n, mask.size):
                 j = min(i + mask.size, n)
-                energy += _direction_rows(d, r, compliance, i, j, width, number(beta))
+                energy += _search_rows(d, r, direction, compliance, i, j, width, number(beta))
                 energy += _divergence_rows(d, t, i, j, width)
-            if not energy > 0:
+            if not (energy > 0 and product > rounding):
+                iterations[m] = k
                 break
             _finish(t, n, width)
             alpha, before, product, square = product / energy, product, 0.0, 0.0
@@ -245,9 +258,10 @@ def differentiate_planes(result, dual, grad_u, grad_f, start, stop, weight, tol,
                 some = _residual_rows(t, v, d, r, direction, compliance, i, j, width, mask, number(alpha))
                 product += some[0]
                 square += some[1]
-            iterations[m] = k + 1
             # What the last steps gained is, nearly, how far the steps before them were from the solution.
             gains[k % delay] = alpha * before
-            if k + 1 >= delay and gains.sum() <= tol * (square + tol * all_of_it):
+            if k + 1 >= delay and gains.sum() <= tol * (square + tol * whole):
+                iterations[m] = k + 1
                 break
             beta = product / before
+        copy(v, grad_f[m].reshape(n))

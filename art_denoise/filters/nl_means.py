@@ -62,7 +62,7 @@ def nl_means_denoise(
     :param sigma: Standard deviation of the noise in units of the value range, ≥ 0: what two patches differ by on
         account of it, 2σ², is not counted. With it, a smaller `h` (0.6 to 0.8 σ) is usual. As in scikit-image.
     :return: Denoised images (N, C, H, W), same dtype and device, each value between the least and greatest of `x`'s
-        channel. An image depends on nothing but itself.
+        channel, but for rounding. An image depends on nothing but itself.
     :raises TypeError: If `x` is not a float tensor or an argument is not a number.
     :raises ValueError: If `x` is not (N, C, H, W) with C, H, W ≥ 1, an argument is outside its interval, or a patch is
         larger than the image.
@@ -111,7 +111,7 @@ def check_nl_means_arguments(
             f"{patch_size + 1} has a centre"
         )
     if mode == "fast" and patch_weights != "uniform":
-        raise ValueError(f"`patch_weights` needs mode='centred', got {patch_weights!r} with mode='fast'")
+        raise ValueError(f"`patch_weights` needs mode='centred', got {patch_weights!r} with mode='fast': use 'uniform'")
 
 
 def _window(

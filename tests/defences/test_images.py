@@ -241,6 +241,15 @@ def test_set_params(name, images):
     assert defence.clip_values == (0, 255)
 
 
+def test_change_the_solver_and_change_it_back(images):
+    defence = ROFDefence(eps=1e-3)
+    before = defence(images)[0]
+    defence.set_params(solver="converged", tol=1e-5)
+    assert np.abs(defence(images)[0] - before).max() > 1e-3
+    defence.set_params(solver="chambolle")
+    np.testing.assert_array_equal(defence(images)[0], before)
+
+
 def test_pickle(name, images):
     defence = make(name)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(defence))(images)[0], defence(images)[0])

@@ -140,7 +140,9 @@ def test_gradient_is_finite_in_flat_regions():
     assert x.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 13, 11), (2, 1, 5, 4), (1, 2, 1, 6), (1, 4, 7, 1)])
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 13, 11), (2, 1, 5, 4), (1, 2, 1, 6), (1, 4, 7, 1), (1, 1, 129, 65), (1, 1, 3, 8191)]
+)
 @pytest.mark.parametrize(("weight", "eps", "max_iter"), [(0.1, 0, 30), (0.5, 2e-4, 200), (10 / 255, 2e-4, 200)])
 def test_compiled_and_torch_agree(shape, weight, eps, max_iter):
     """The compiled code against torch's, which other devices run: values and gradients."""
