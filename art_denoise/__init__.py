@@ -12,17 +12,31 @@ if TYPE_CHECKING:
     from art_denoise.attacks import Perturbation, SharedForwardDeepFool, craft_universal_perturbation
     from art_denoise.classifiers import inception_v1, vgg16, vgg19
     from art_denoise.data import load_photographs
-    from art_denoise.defences import DefensiveNoiseDefence, NLMeansDefence, ROFDefence
+    from art_denoise.defences import (
+        AsFlat,
+        AsNumPy,
+        AsPyTorch,
+        Compose,
+        DefensiveNoiseDefence,
+        NLMeansDefence,
+        ROFDefence,
+        check_chain,
+    )
     from art_denoise.filters import nl_means_denoise, rof_denoise
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "AsFlat": "art_denoise.defences",
+    "AsNumPy": "art_denoise.defences",
+    "AsPyTorch": "art_denoise.defences",
+    "Compose": "art_denoise.defences",
     "DefensiveNoiseDefence": "art_denoise.defences",
     "NLMeansDefence": "art_denoise.defences",
     "Perturbation": "art_denoise.attacks",
     "ROFDefence": "art_denoise.defences",
     "SharedForwardDeepFool": "art_denoise.attacks",
+    "check_chain": "art_denoise.defences",
     "craft_universal_perturbation": "art_denoise.attacks",
     "inception_v1": "art_denoise.classifiers",
     "load_photographs": "art_denoise.data",
@@ -33,11 +47,16 @@ _HOME = {
 }
 
 __all__ = [
+    "AsFlat",
+    "AsNumPy",
+    "AsPyTorch",
+    "Compose",
     "DefensiveNoiseDefence",
     "NLMeansDefence",
     "Perturbation",
     "ROFDefence",
     "SharedForwardDeepFool",
+    "check_chain",
     "craft_universal_perturbation",
     "inception_v1",
     "load_photographs",

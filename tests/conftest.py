@@ -68,3 +68,44 @@ def tiny_classifier(
         device_type="cpu",
         **kwargs,
     )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--estimators-table", help="write what the tests of the estimators found to this Markdown file")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the table of estimators from the results of its tests, each of which names its cell."""
+    path = session.config.getoption("--estimators-table")
+    if not path:
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    reports = [report for kind in ("passed", "failed", "skipped") for report in reporter.getreports(kind)]
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for report in reports:
+        found = dict(report.user_properties)
+        if "estimators_table" in found:
+            estimator, given_as, quantity, defence = found["estimators_table"]
+            value = {"passed": found.get("estimators_cell", "?"), "skipped": "not run"}.get(report.outcome, "**fails**")
+            cells.setdefault((estimator, given_as, quantity), {})[defence] = value
+    write_estimators_table(Path(path), cells)
+
+
+def write_estimators_table(path: Path, cells: dict[tuple[str, str, str], dict[str, str]]) -> None:
+    """Write the results as Markdown; rows keep the order in which the tests ran, estimator by estimator."""
+    defences = list(dict.fromkeys(defence for row in cells.values() for defence in row))
+    lines = [
+        "<!-- Written by the tests: see tests/defences/test_estimators.py. Do not edit. -->",
+        f"| Estimator | given as | | {' | '.join(f'`{defence}`' for defence in defences)} |",
+        f"|---|---|---|{'---|' * len(defences)}",
+    ]
+    for estimator, given_as in dict.fromkeys(key[:2] for key in cells):
+        first = True
+        for key, row in cells.items():
+            if key[:2] == (estimator, given_as):
+                names = f"`{estimator}` | {given_as}" if first else " | "
+                lines.append(f"| {names} | {key[2]} | {' | '.join(row.get(defence, '') for defence in defences)} |")
+                first = False
+    beside = path.with_name(path.name + ".part")
+    beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    beside.replace(path)

@@ -14,7 +14,7 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise.attacks.perturbation import Perturbation
-from art_denoise.defences._chain import defences_of, with_defences
+from art_denoise.defences.chain import defences_of, with_defences
 from art_denoise.filters._checks import check_integer, check_number
 
 

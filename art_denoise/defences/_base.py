@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from art.config import ART_NUMPY_DTYPE
 from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from tqdm.auto import tqdm
 
+from art_denoise.defences._parameters import Parameterised
 from art_denoise.filters._checks import check_choice, check_flag, check_integer
 
 #: Memory, in bytes, that the filtering of one chunk is meant to stay under, by type of device.
@@ -24,7 +26,7 @@ _TOLERANCE = 0.5
 _USUAL_CHANNELS = (1, 3, 4)
 
 
-class ImageDefence(PreprocessorPyTorch, abc.ABC):
+class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
     """Base of the defences: everything but the filter.
 
     A subclass sets `params`, stores its own parameters, implements `_filter` and `_check_own_params`, and calls
@@ -32,7 +34,16 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
     """
 
     #: Parameters that every defence has, after its own.
-    shared_params: ClassVar[list[str]] = ["clip_values", "channels_first", "gradient", "chunk_size", "verbose"]
+    shared_params: ClassVar[list[str]] = [
+        "clip_values",
+        "channels_first",
+        "gradient",
+        "chunk_size",
+        "verbose",
+        "apply_fit",
+        "apply_predict",
+        "device_type",
+    ]
 
     #: Working memory of the filter as a multiple of the chunk, without a gradient, on the device that needs the most.
     _memory_factor = 16
@@ -58,7 +69,42 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         self.gradient = gradient
         self.chunk_size = chunk_size
         self.verbose = verbose
+        self._device_type = device_type
         self._check_params()
+
+    @property
+    def apply_fit(self) -> bool:
+        """Whether ART applies the defence while a model is trained."""
+        return self._apply_fit
+
+    @apply_fit.setter
+    def apply_fit(self, value: bool) -> None:
+        self._apply_fit = check_flag("apply_fit", value)
+
+    @property
+    def apply_predict(self) -> bool:
+        """Whether ART applies the defence at prediction."""
+        return self._apply_predict
+
+    @apply_predict.setter
+    def apply_predict(self, value: bool) -> None:
+        self._apply_predict = check_flag("apply_predict", value)
+
+    @property
+    def device_type(self) -> str:
+        """Where arrays are filtered: "gpu", which falls back to the CPU, or "cpu"."""
+        return self._device_type
+
+    @device_type.setter
+    def device_type(self, value: str) -> None:
+        self._device_type = check_choice("device_type", value, ("gpu", "cpu"))
+        PreprocessorPyTorch.__init__(
+            self,
+            device_type=value,
+            is_fitted=self._is_fitted,
+            apply_fit=self._apply_fit,
+            apply_predict=self._apply_predict,
+        )
 
     @abc.abstractmethod
     def _filter(self, x: torch.Tensor) -> torch.Tensor:
@@ -83,18 +129,21 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         if self.gradient == "identity":
             with torch.no_grad():
                 filtered = self._apply(images)
-            return _StraightThrough.apply(images, filtered), y
+            return StraightThrough.apply(images, filtered), y
         return self._apply(images), y
 
     def __call__(self, x: np.ndarray, y: Any | None = None) -> tuple[np.ndarray, Any | None]:
         """Apply the defence to an array.
 
-        :param x: Images as for `forward`, as a NumPy array with any strides. Not changed.
+        :param x: Images as for `forward`, as a NumPy array with any strides; or an object array (N,) of images
+            (C, H, W) of different sizes. Not changed.
         :param y: Labels of any kind; returned as they are.
-        :return: A new float32 array of the same shape, inside `clip_values`, and `y`.
+        :return: A new float32 array of the same shape, inside `clip_values`, or an object array of such; and `y`.
         :raises TypeError: As `forward`.
         :raises ValueError: As `forward`.
         """
+        if _is_ragged(x):
+            return _each_image(lambda image: self(image[None])[0][0], x), y
         with torch.no_grad():
             filtered, _ = self.forward(self._to_tensor(x))
         return filtered.cpu().numpy(), y
@@ -104,10 +153,14 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
 
         :param x: Input of the defence, as for `__call__`.
         :param grad: Gradient with respect to the output, of the shape of `x`, or with one more axis for the classes
-            after the first, (N, K, ...), as ART's `class_gradient` passes it.
+            after the first, (N, K, ...), as ART's `class_gradient` passes it. For an object array an object array.
         :return: Gradient with respect to `x`, float32, of the shape of `grad`.
         :raises ValueError: If the shapes of `x` and `grad` do not fit, or as `forward`.
         """
+        if _is_ragged(x):
+            if len(grad) != len(x):
+                raise ValueError(f"`grad` must have a gradient for each of {len(x)} images, got {len(grad)}")
+            return _each_image(lambda image, g: self.estimate_gradient(image[None], g[None])[0], x, grad)
         grad_tensor = self._to_tensor(grad)
         per_class = grad_tensor.ndim == np.ndim(x) + 1
         if (grad_tensor[:, 0] if per_class else grad_tensor).shape != np.shape(x):
@@ -121,29 +174,6 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         pulled = [torch.autograd.grad(filtered, x_tensor, stage, retain_graph=True)[0] for stage in stages]
         result = torch.stack(pulled, dim=1) if per_class else pulled[0]
         return result.cpu().numpy().astype(ART_NUMPY_DTYPE, copy=False)
-
-    def set_params(self, **kwargs: Any) -> None:
-        """Change parameters by name; either all of them are changed or, on an error, none.
-
-        :raises TypeError: If a name is not one of `params`, or a value is of the wrong type.
-        :raises ValueError: If a value is outside its interval.
-        """
-        for name in kwargs:
-            if name not in self.params:
-                raise TypeError(f"`{name}` is no parameter of {type(self).__name__}: use {', '.join(self.params)}")
-        before = {name: getattr(self, name) for name in kwargs}
-        try:
-            for name, value in kwargs.items():
-                setattr(self, name, value)
-            self._check_params()
-        except Exception:
-            for name, value in before.items():
-                setattr(self, name, value)
-            raise
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.params)
-        return f"{type(self).__name__}({values}, apply_fit={self.apply_fit}, apply_predict={self.apply_predict})"
 
     def _check_params(self) -> None:
         limits = np.asarray(self.clip_values, dtype=object)
@@ -163,7 +193,14 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
 
     def _to_tensor(self, x: np.ndarray) -> torch.Tensor:
         """Copy an array of numbers to a tensor on the defence's device."""
-        array = np.asarray(x)
+        try:
+            array = np.asarray(x)
+            if array.dtype == object:
+                array = array.astype(ART_NUMPY_DTYPE)
+        except (TypeError, ValueError):
+            raise TypeError(
+                "`x` must be an array of real numbers; images of different sizes go into an object array (N,)"
+            ) from None
         if array.dtype.kind not in "fiub":
             raise TypeError(f"`x` must be an array of real numbers, got dtype {array.dtype}")
         if array.dtype.kind != "f" or not array.dtype.isnative:
@@ -178,12 +215,16 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         layout = "(N, C, H, W)" if self.channels_first else "(N, H, W, C)"
         if x.ndim == 2:
             raise ValueError(
-                f"Feature vectors detected. `x` must be images {layout}, got {shape}: reshape the features to images"
+                f"Feature vectors detected. Unrecognized input dimension. `x` must be images {layout}, got {shape}: "
+                "for features that are the pixels of images use AsFlat(defence, image_shape=...)"
             )
         if x.ndim == 3:
             raise ValueError(f"`x` must be {layout}, got {shape}: add a batch axis, `x[None]`")
         if x.ndim != 4:
-            raise ValueError(f"Unrecognized input dimension. `x` must be images {layout}, got {shape}")
+            raise ValueError(
+                f"Unrecognized input dimension. `x` must be images {layout}, got {shape}: pass the frames of a "
+                "video as images, `x.reshape(-1, *x.shape[2:])`"
+            )
         if 0 in shape[1:]:
             raise ValueError(f"`x` must have at least one channel and one pixel, got {shape}")
         channels, other = (shape[1], shape[3]) if self.channels_first else (shape[3], shape[1])
@@ -249,7 +290,7 @@ class ImageDefence(PreprocessorPyTorch, abc.ABC):
         return max(1, budget // max(1, per_image))
 
 
-class _StraightThrough(torch.autograd.Function):
+class StraightThrough(torch.autograd.Function):
     """Backward pass differentiable approximation (Athalye et al. 2018, arXiv:1802.00420) by the identity."""
 
     @staticmethod
@@ -259,3 +300,19 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
         return grads[0], None
+
+
+def _is_ragged(x: Any) -> bool:
+    """Whether `x` is an object array with one image an element, as ART has images of different sizes."""
+    return isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1
+
+
+def _each_image(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    """Apply a function to one image after the other; the results may differ in size."""
+    results = np.empty(len(arrays[0]), dtype=object)
+    for i, images in enumerate(zip(*arrays, strict=True)):
+        try:
+            results[i] = function(*(np.asarray(image) for image in images))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"image {i} of {len(results)}: {error}") from None
+    return results

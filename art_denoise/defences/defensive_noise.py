@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from art_denoise.defences._base import ImageDefence
-from art_denoise.defences._chain import defences_of, with_defences
+from art_denoise.defences.chain import defences_after, defences_of, with_defences
 from art_denoise.filters._checks import check_choice, check_number
 from art_denoise.filters.defensive_noise import mean_accepted_noise
 
@@ -137,8 +137,8 @@ class DefensiveNoiseDefence(ImageDefence):
             return torch.from_numpy(classifier.predict(perturbed, batch_size=batch_size)).float()
 
         chain = defences_of(classifier)
-        if self in chain:
-            chain = chain[chain.index(self) + 1 :]
+        following = defences_after(self, chain)
+        chain = chain if following is None else following
         with with_defences(classifier, chain if through == "defences" else []):
             estimate = mean_accepted_noise(
                 logits,

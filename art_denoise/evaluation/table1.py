@@ -34,7 +34,7 @@ from art_denoise.data.photographs import CROP_SIZE
 from art_denoise.data.splits import fingerprint
 from art_denoise.defences import DefensiveNoiseDefence, NLMeansDefence, ROFDefence
 from art_denoise.defences._base import ImageDefence
-from art_denoise.defences._chain import with_defences
+from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation import training
 from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.rows import COLUMNS
