@@ -118,7 +118,7 @@ def _combination(estimator: Any, operations: list[Preprocessor]) -> Iterator[str
     if framework == "PyTorch":
         remedy += f", or wrap each that is not for PyTorch, `AsPyTorch({others[0]}(...))`"
     yield (
-        f"ART refuses the combination of {len(operations)} preprocessors on a {framework} estimator "
+        f"ART refuses the combination {names} on a {framework} estimator "
         f"(NotImplementedError at the first call), as {' and '.join(sorted(set(others)))} "
         f"{'is' if len(set(others)) == 1 else 'are'} not for {framework}: {remedy}"
     )
@@ -201,8 +201,8 @@ def _silent(estimator: Any, operations: list[Preprocessor]) -> Iterator[str]:
     applied = [operation for operation in defences if operation.apply_predict]
     if isinstance(estimator, ScikitlearnLogisticRegression) and applied:
         yield (
-            f"the `loss_gradient` of a {kind} takes its prediction at inputs that are preprocessed twice, and so is near "
-            "the gradient only: use attacks by `class_gradient`, e.g. DeepFool, or a PyTorchClassifier with the same "
+            f"the `loss_gradient` of a {kind} takes its prediction at inputs preprocessed twice, and so is only near "
+            "the gradient: use attacks by `class_gradient`, e.g. DeepFool, or a PyTorchClassifier with the same "
             "weights"
         )
     if isinstance(estimator, PyTorchObjectDetector):
