@@ -242,10 +242,10 @@ def _copy(x: torch.Tensor) -> np.ndarray:
     return np.array(x.detach().cpu().numpy(), dtype=ART_NUMPY_DTYPE)
 
 
-def as_float32(result: np.ndarray) -> np.ndarray:
-    """Return a preprocessor's result as float32; object arrays of images of different sizes stay what they are."""
-    result = np.asarray(result)
-    return result if result.dtype == object else result.astype(ART_NUMPY_DTYPE, copy=False)
+def as_float32(x: np.ndarray) -> np.ndarray:
+    """Return numbers as float32; all else, as images of different sizes, stays what it is."""
+    x = np.asarray(x)
+    return x.astype(ART_NUMPY_DTYPE, copy=False) if x.dtype.kind in "fiub" else x
 
 
 def _kind(value: Any) -> str:

@@ -81,7 +81,7 @@ def test_refused_is_what_art_refuses(chain, preprocessing):
 def test_the_remedy_is_named_and_works():
     chain = [smoothing(), ROFDefence()]
     with pytest.raises(
-        ValueError, match="combination SpatialSmoothing, ROFDefence on a PyTorch .* as SpatialSmoothing is not"
+        ValueError, match=r"combination SpatialSmoothing, ROFDefence on a PyTorch .* as SpatialSmoothing is not"
     ) as caught:
         check_chain(tiny_classifier(SHAPE, preprocessing_defences=chain))
     assert "`Compose([SpatialSmoothing, ROFDefence])`" in str(caught.value)
