@@ -32,7 +32,7 @@ class DefensiveNoiseDefence(ImageDefence):
         same noise serves images in [0, 1] and in [0, 255]. None until :meth:`fit` is called.
     :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255).
     :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
-    :param gradient: "exact" differentiates sum and clipping; "identity" passes the gradient through unchanged (BPDA).
+    :param gradient: "exact" and "identity" are the same here: the gradient is passed through, also through the clip.
     :param chunk_size: Images treated at a time; None chooses from a memory budget (512 MiB, on a GPU 2 GiB).
     :param verbose: Whether to show a progress bar.
     :param apply_fit: Whether ART applies the defence while a model is trained.

@@ -29,7 +29,8 @@ class ROFDefence(ImageDefence):
         (`RuntimeWarning`) when it has done them.
     :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255). `weight` acts the same on both.
     :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
-    :param gradient: "exact" differentiates the filter; "identity" passes the gradient through unchanged (BPDA).
+    :param gradient: "exact" differentiates the filter, and lets the gradient through the clip to `clip_values`;
+        "identity" passes the gradient through unchanged (BPDA).
     :param chunk_size: Images filtered at a time; None chooses from a memory budget (512 MiB, on a GPU 2 GiB). Halved as
         often as a GPU's memory does not suffice. The result does not depend on it.
     :param verbose: Whether to show a progress bar.

@@ -124,3 +124,24 @@ def test_defended_gradient_is_not_the_undefended():
     defended = tiny_classifier(SHAPE, preprocessing_defences=[make("rof")]).loss_gradient(x, y)
     cosine = np.sum(plain * defended) / np.linalg.norm(plain) / np.linalg.norm(defended)
     assert cosine < 0.98
+
+
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm", "nlm_centred", "noise"])
+def test_the_clip_does_not_hide_the_gradient(name):
+    """At an end of the range the gradient is that of the filter, as if the range were wider."""
+    x = np.random.default_rng(8).uniform(0, 1, (2, *SHAPE)).astype(np.float32)
+    x[:, :, 2:5] = 0  # Chambolle's iterates overshoot here, and are clipped
+    seed = np.random.default_rng(9).normal(size=x.shape).astype(np.float32)
+    kwargs = {"clip_values": (-0.3, 1.3)}
+    wide = {
+        # The same filter in units of the wider range.
+        "rof": ROFDefence(0.1 / 1.6, eps=0, max_iter=20, **kwargs),
+        "rof_converged": ROFDefence(0.1 / 1.6, solver="converged", tol=1e-9, max_iter=100_000, **kwargs),
+        "nlm": NLMeansDefence(0.3 / 1.6, **kwargs),
+        "nlm_centred": NLMeansDefence(0.3 / 1.6, mode="centred", patch_size=3, **kwargs),
+        "noise": DefensiveNoiseDefence(np.zeros(SHAPE), **kwargs),
+    }[name]
+    tolerance = 0.05 if name == "rof_converged" else 1e-3
+    expected = wide.estimate_gradient(x, seed)
+    difference = np.linalg.norm(make(name).estimate_gradient(x, seed) - expected)
+    assert difference < tolerance * np.linalg.norm(expected)
