@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from art.attacks.evasion import DeepFool, FastGradientMethod, ProjectedGradientDescent
 from conftest import tiny_classifier
 from skimage.restoration import denoise_tv_chambolle
 
@@ -51,21 +50,6 @@ def test_apply_predict_and_apply_fit(x):
     np.testing.assert_array_equal(silent.predict(x), tiny_classifier(SHAPE).predict(x))
     assert ROFDefence().apply_predict
     assert not ROFDefence().apply_fit
-
-
-@pytest.mark.parametrize("attack", [FastGradientMethod, ProjectedGradientDescent, DeepFool])
-@pytest.mark.parametrize("gradient", ["exact", "identity"])
-def test_attacks_run_through_the_defence(attack, gradient, x):
-    classifier = tiny_classifier(SHAPE, preprocessing_defences=[ROFDefence(gradient=gradient)])
-    kwargs = {} if attack is DeepFool else {"eps": 0.1}
-    if attack is not FastGradientMethod:
-        kwargs |= {"max_iter": 5, "verbose": False}
-    adversarial = attack(classifier, **kwargs).generate(x)
-    assert adversarial.min() >= 0
-    assert adversarial.max() <= 1
-    assert np.abs(adversarial - x).max() > 1e-3
-    if "eps" in kwargs:
-        assert np.abs(adversarial - x).max() <= 0.1 + 1e-6
 
 
 def noisy_task() -> tuple[np.ndarray, np.ndarray]:
