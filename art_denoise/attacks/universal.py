@@ -14,6 +14,7 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise.attacks.perturbation import Perturbation
+from art_denoise.defences._base import clip
 from art_denoise.defences.chain import defences_of, with_defences
 from art_denoise.filters._checks import check_integer, check_number
 
@@ -112,10 +113,10 @@ def craft_universal_perturbation(
 
 
 class _Clip(PreprocessorPyTorch):
-    """Clip images to [0, 1]."""
+    """Clip images to [0, 1], and let the gradient through."""
 
     def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
-        return x.clamp(0, 1), y
+        return clip(x, 0, 1), y
 
 
 @contextmanager

@@ -271,13 +271,13 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
                     continue
                 # Out of the handler, whose traceback keeps the tensors of the failed attempt alive.
                 torch.cuda.empty_cache()
-        return _Clip.apply(self._to_caller(torch.cat(filtered)), *map(float, self.clip_values))
+        return clip(self._to_caller(torch.cat(filtered)), *map(float, self.clip_values))
 
     def _to_unit(self, images: torch.Tensor) -> torch.Tensor:
         """Take images from the caller's layout and range to (N, C, H, W) and [0, 1]."""
         low, high = map(float, self.clip_values)
         images = images if self.channels_first else images.permute(0, 3, 1, 2)
-        return (_Clip.apply(images, low, high) - low) / (high - low)
+        return (clip(images, low, high) - low) / (high - low)
 
     def _to_caller(self, unit: torch.Tensor) -> torch.Tensor:
         """Undo `_to_unit`."""
@@ -305,21 +305,14 @@ class StraightThrough(torch.autograd.Function):
         return grads[0], None
 
 
-class _Clip(torch.autograd.Function):
+def clip(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
     """Clip, and pass the gradient through.
 
     Chambolle's iterates overshoot a little, and where an overshoot beyond the end of the range is clipped the true
     derivative is 0. On images with areas at an end of the range (digits, documents, dark backgrounds) that hides the
     gradient of half of the pixels: attacks by it came out weaker than attacks that ignore the defence.
     """
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, low: float, high: float) -> torch.Tensor:
-        return x.clamp(low, high)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return grads[0], None, None
+    return StraightThrough.apply(x, x.detach().clamp(low, high))
 
 
 def _is_ragged(x: Any) -> bool:
