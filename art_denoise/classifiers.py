@@ -175,7 +175,8 @@ def _imagenet_network(architecture: str) -> torch.nn.Module:
     weights = models.get_weight(RECIPES[architecture].weights)
     network = build_network(architecture)
     try:
-        state = weights.get_state_dict(progress=True, check_hash=True)
+        # As `weights.get_state_dict` does it; torchvision 0.15 has no `check_hash` there.
+        state = torch.hub.load_state_dict_from_url(weights.url, progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise OSError(

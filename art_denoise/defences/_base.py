@@ -197,7 +197,8 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
     def _to_tensor(self, x: np.ndarray) -> torch.Tensor:
         """Copy an array of numbers to a tensor on the defence's device."""
         try:
-            array = np.asarray(x)
+            # Of a list the type is given, or NumPy < 1.24 makes an object array of rows of unequal lengths.
+            array = x if isinstance(x, np.ndarray) else np.asarray(x, dtype=ART_NUMPY_DTYPE)
             if array.dtype == object:
                 array = array.astype(ART_NUMPY_DTYPE)
         except (TypeError, ValueError):

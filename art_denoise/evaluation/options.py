@@ -69,7 +69,11 @@ class Options:
         return cls(
             seed=seed,
             shares={"train": 2, "tune": 1, "noise-fit": 2, "test": 2},
-            schedules=dict.fromkeys(COLUMNS, Schedule(epochs=1, views=4)),
+            # Enough steps for every network to have a gradient at all, whatever the version of PyTorch.
+            schedules={
+                column: Schedule(epochs=1, views=12 if column == "inception_v1" else 2, batch_size=8)
+                for column in COLUMNS
+            },
             craft_images=6,
             craft_passes=1,
             noise_sigmas=(16 / 255,),

@@ -125,7 +125,9 @@ def _potential(rest: torch.Tensor) -> torch.Tensor:
     rows = 2 - 2 * torch.cos(torch.pi * torch.arange(2 * height, device=rest.device, dtype=torch.float64) / height)
     columns = 2 - 2 * torch.cos(torch.pi * torch.arange(width + 1, device=rest.device, dtype=torch.float64) / width)
     eigenvalues = rows[:, None] + columns
-    eigenvalues[0, 0] = torch.inf
+    # The constant, which has no part in planes of mean 0.
+    eigenvalues[0, 0] = 1
+    spectrum[:, 0, 0] = 0
     return torch.fft.irfft2(spectrum / eigenvalues, s=(2 * height, 2 * width))[:, :height, :width].to(rest.dtype)
 
 

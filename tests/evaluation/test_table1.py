@@ -16,6 +16,8 @@ from art_denoise.evaluation.report import comparisons, table, write_report
 from art_denoise.evaluation.rows import COLUMNS, COMPARISONS, PAPER_ROWS
 from art_denoise.evaluation.table1 import run_table1
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "table1.py"
 
 
@@ -15,6 +17,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.long
 def test_quick_run_prints_the_table_and_says_where_the_report_is(tmp_path):
     first = start("--quick", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
