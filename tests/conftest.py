@@ -92,10 +92,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def write_estimators_table(path: Path, cells: dict[tuple[str, str, str], dict[str, str]]) -> None:
-    """Write the results as Markdown; rows keep the order in which the tests ran, estimator by estimator."""
+    """Write the results as Markdown; the rows of an estimator stand together, in the order in which its tests ran."""
     defences = list(dict.fromkeys(defence for row in cells.values() for defence in row))
     lines = [
-        "<!-- Written by the tests: see tests/defences/test_estimators.py. Do not edit. -->",
+        "# The defences in ART's estimators",
+        "",
+        "Written by tests/defences/test_estimators.py, each cell from a test: do not edit. Prediction: a defended",
+        "estimator predicts what the estimator predicts for defended images. Gradient, *exact*: of the estimator and",
+        "the defence together. *identity*: ART takes it at the defended image and leaves the defence out. *none*: the",
+        "estimator has no gradient. Training: with `apply_fit=True` on defended images.",
+        "[What to know of each](art.md#estimators).",
+        "",
         f"| Estimator | given as | | {' | '.join(f'`{defence}`' for defence in defences)} |",
         f"|---|---|---|{'---|' * len(defences)}",
     ]

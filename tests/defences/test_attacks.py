@@ -132,7 +132,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("name", ["rof", "nlm", "noise and rof"])
+@pytest.mark.parametrize("name", ["rof", "nlm", pytest.param("noise and rof", marks=pytest.mark.long)])
 def test_attacks_run_through_the_defences(name, attack):
     x, y, _ = digits()
     x, y = x[1400:1416], y[1400:1416]

@@ -63,8 +63,10 @@ def test_photographs_equal_scikit_image(eps):
         x = crop.transpose(2, 0, 1)[None].astype(np.float32) / 255
         result = rof_denoise(torch.from_numpy(x), weight, eps=eps).numpy()
         apart += np.sum(np.abs(result - scikit_image(x, weight, eps=eps)).max((0, 2, 3)) > 1e-6)
-    # NumPy 1 computes the weighted energy in float64, and may decide a stop otherwise; near rounding, 1e-5, more often.
-    assert apart <= (0 if np.__version__ >= "2" else 5 if eps < 1e-4 else 2)
+    # NumPy < 2.3 sums in another order, and NumPy 1 the weighted energy in float64: either may decide a stop otherwise,
+    # more often where `eps` is near rounding.
+    same_sums = np.lib.NumpyVersion(np.__version__) >= "2.3.0"
+    assert apart <= (0 if same_sums else 5 if eps < 1e-4 else 2)
 
 
 def test_lowers_the_energy_it_minimises(images):

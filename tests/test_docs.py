@@ -1,0 +1,65 @@
+"""The code in the documentation runs, as it stands there."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from art_denoise import __all__ as names
+from art_denoise import defences
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(page: Path) -> list[str]:
+    """The Python code of a Markdown page, block by block; those in list items are indented."""
+    found = re.findall(r"^( *)```python\n(.*?)^ *```", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    return [textwrap.dedent(code) for _, code in found]
+
+
+def reader() -> dict:
+    """What the pages say that a reader has."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+    return {
+        "model": model,
+        "loss": torch.nn.CrossEntropyLoss(),
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.01),
+        "input_shape": (3, 32, 32),
+        "nb_classes": 10,
+        "x": np.random.default_rng(0).random((4, 3, 32, 32), dtype=np.float32),
+        "y": np.eye(10, dtype=np.float32)[[1, 2, 3, 4]],
+    }
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/art.md"])
+def test_code_runs(page):
+    namespace = reader()
+    code = blocks(ROOT / page)
+    assert code
+    for block in code:
+        exec(compile(block, page, "exec"), namespace)
+
+
+def test_every_defence_is_on_the_page_for_users_of_art():
+    page = (ROOT / "docs" / "art.md").read_text(encoding="utf-8")
+    assert [name for name in defences.__all__ if f"`{name}" not in page and f"{name}(" not in page] == []
+
+
+def test_the_table_of_estimators_has_every_defence():
+    page = (ROOT / "docs" / "estimators.md").read_text(encoding="utf-8")
+    exported = [name for name in names if name.endswith("Defence")]
+    assert all(f"`{name}`" in page for name in exported)
+    assert "fails" not in page
+    assert "not run" not in page
+
+
+def test_links_lead_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
