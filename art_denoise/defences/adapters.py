@@ -102,7 +102,7 @@ class AsPyTorch(Adapter, PreprocessorPyTorch):
 
     def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
         """Propagate a gradient back as `gradient` says, for estimators that are not PyTorch's."""
-        return grad if self.gradient == "identity" else self.preprocessor.estimate_gradient(x, grad)
+        return grad if self.gradient == "identity" else pull_back(self.preprocessor, x, grad)
 
     def _check_params(self) -> None:
         super()._check_params()

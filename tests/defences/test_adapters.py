@@ -92,6 +92,11 @@ def test_gradient_by_the_preprocessors_own_estimate(gradient, x, y):
     plain = tiny_classifier(SHAPE)
     np.testing.assert_allclose(classifier.loss_gradient(x, y), plain.loss_gradient(x * 0.5, y) * factor, atol=1e-6)
     np.testing.assert_allclose(classifier.class_gradient(x), plain.class_gradient(x * 0.5) * factor, atol=1e-6)
+    # On arrays, for all other estimators; of one class and of several.
+    grads = plain.class_gradient(x)
+    wrapped = AsPyTorch(Scale(), gradient)
+    np.testing.assert_allclose(wrapped.estimate_gradient(x, grads[:, 0]), grads[:, 0] * factor)
+    np.testing.assert_allclose(wrapped.estimate_gradient(x, grads), grads * factor)
 
 
 def test_nothing_of_the_caller_is_changed(x):

@@ -134,6 +134,8 @@ def test_a_defence_after_a_standardisation():
     ):
         check_chain(tiny_classifier(SHAPE, preprocessing_defences=chain))
     assert passes(tiny_classifier(SHAPE, preprocessing_defences=chain[::-1]))
+    nothing = StandardisationMeanStdPyTorch(0.0, 1.0)
+    assert passes(tiny_classifier(SHAPE, preprocessing_defences=[nothing, ROFDefence()]))
 
 
 def test_feature_vectors():
