@@ -106,7 +106,7 @@ def rof_denoise(
     Source: A. Chambolle, "An algorithm for total variation minimization and applications", J. Math. Imaging Vis. 20
     (2004), doi:10.1023/B:JMIV.0000011325.36760.1e, Eq. (9). Deviations, all scikit-image's: step 1/4 rather than ≤ 1/8;
     stop on the change of the energy ``‖u − f‖² + weight · TV(u)``, which lacks the ½ of the energy that is minimised,
-    rather than on the change of the dual variable. On a CPU the result is scikit-image's (with NumPy ≥ 2.3), bit for bit;
+    rather than on the change of the dual variable. On a CPU the result is scikit-image's, with NumPy ≥ 2.3 bit for bit;
     elsewhere the energy is summed in another order, and a borderline stop can fall one iteration apart.
     "converged": A. Chambolle and T. Pock, "A first-order primal-dual algorithm for convex problems with applications to
     imaging", J. Math. Imaging Vis. 40 (2011), doi:10.1007/s10851-010-0251-1, Algorithm 2, with modulus 1/5 and first
