@@ -171,19 +171,19 @@ class AsFlat(Adapter, PreprocessorPyTorch):
         :raises ValueError: If `x` is not (N, F) with as many features as an image has pixels, or as the preprocessor.
         """
         self._check_features(x.shape)
-        result, y = as_pytorch(self.preprocessor).forward(x.reshape(-1, *self.image_shape), y)
-        return result.reshape(len(result), -1), y
+        result, y = as_pytorch(self.preprocessor).forward(x.reshape(len(x), *self.image_shape), y)
+        return result.flatten(1), y
 
     def __call__(self, x: np.ndarray, y: Any | None = None) -> tuple[np.ndarray, Any | None]:
         """Apply the preprocessor to features (N, F) as an array; the result is float32."""
         self._check_features(np.shape(x))
-        result, y = self.preprocessor(np.asarray(x).reshape(-1, *self.image_shape), y)
-        return as_float32(result).reshape(len(result), -1), y
+        result, y = self.preprocessor(np.asarray(x).reshape(len(x), *self.image_shape), y)
+        return as_float32(result).reshape(len(result), math.prod(np.shape(result)[1:])), y
 
     def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
         """Propagate a gradient (N, F), or (N, K, F) for K classes, back through the preprocessor."""
         self._check_features(np.shape(x))
-        images = np.asarray(x).reshape(-1, *self.image_shape)
+        images = np.asarray(x).reshape(len(x), *self.image_shape)
         pulled = pull_back(self.preprocessor, images, grad.reshape(*grad.shape[:-1], *self.image_shape))
         return pulled.reshape(grad.shape)
 

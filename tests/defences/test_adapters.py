@@ -172,6 +172,13 @@ def test_flat_features_are_images(inner, x):
     np.testing.assert_allclose(tensor.grad.numpy(), pulled, atol=1e-6)
 
 
+def test_no_rows_at_all():
+    flat = AsFlat(ROFDefence(), SHAPE)
+    none = np.zeros((0, 192), dtype=np.float32)
+    assert flat(none)[0].shape == flat.estimate_gradient(none, none).shape == (0, 192)
+    assert flat.forward(torch.from_numpy(none))[0].shape == (0, 192)
+
+
 def test_flat_features_of_another_number(x):
     flat = AsFlat(ROFDefence(), (1, 8, 8))
     with pytest.raises(ValueError, match=r"features \(N, 64\), the pixels of images \(1, 8, 8\), got \(5, 192\)"):
