@@ -77,8 +77,11 @@ class AsPyTorch(Adapter, PreprocessorPyTorch):
         :param x: What the preprocessor takes, as a tensor on any device.
         :param y: Labels as tensor or anything else; a tensor reaches the preprocessor as an array.
         :return: The result on the device of `x`, float32, and the labels the preprocessor returns.
+        :raises TypeError: If `x` is no tensor.
         :raises ValueError: If a gradient is wanted by the identity and the preprocessor changes the shape.
         """
+        if not isinstance(x, torch.Tensor):
+            raise TypeError(f"`x` must be a tensor, got {type(x).__name__}: call the preprocessor on arrays")
         labels = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y
         array, labels = self.preprocessor(_copy(x), labels)
         result = torch.from_numpy(np.array(array, dtype=ART_NUMPY_DTYPE)).to(x.device)

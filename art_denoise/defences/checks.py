@@ -114,9 +114,12 @@ def _combination(estimator: Any, operations: list[Preprocessor]) -> Iterator[str
         return
     chain = [operation for operation in operations if not isinstance(operation, _STANDARDISATIONS)]
     names = ", ".join(type(operation).__name__ for operation in chain)
-    remedy = f"make them one, `Compose([{names}])`"
+    remedies = []
+    if len({(operation.apply_fit, operation.apply_predict) for operation in chain}) == 1:
+        remedies.append(f"make them one, `Compose([{names}])`")
     if framework == "PyTorch":
-        remedy += f", or wrap each that is not for PyTorch, `AsPyTorch({others[0]}(...))`"
+        remedies.append(f"wrap each that is not for PyTorch, `AsPyTorch({others[0]}(...))`")
+    remedy = ", or ".join(remedies) or f"set `apply_fit` and `apply_predict` alike and use `Compose([{names}])`"
     yield (
         f"ART refuses the combination {names} on a {framework} estimator "
         f"(NotImplementedError at the first call), as {' and '.join(sorted(set(others)))} "

@@ -108,6 +108,12 @@ def test_nothing_of_the_caller_is_changed(x):
     np.testing.assert_array_equal(x, before)
 
 
+def test_arrays_are_not_tensors(x):
+    for wrapped in (AsPyTorch(smoothing()), AsFlat(smoothing(), SHAPE)):
+        with pytest.raises(TypeError, match=r"must be a tensor, got ndarray: call the preprocessor on arrays"):
+            wrapped.forward(x.reshape(5, -1) if isinstance(wrapped, AsFlat) else x)
+
+
 def test_shapes_may_change_where_the_gradient_is_estimated(x):
     tensor = torch.from_numpy(x).requires_grad_()
     result, _ = AsPyTorch(Halve(), gradient="estimate").forward(tensor)

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from art.defences.preprocessor import FeatureSqueezing, JpegCompression, SpatialSmoothing, TotalVarMin
+from art.defences.preprocessor import FeatureSqueezing, JpegCompression, LabelSmoothing, SpatialSmoothing, TotalVarMin
 from art.estimators.classification import BlackBoxClassifier, BlackBoxClassifierNeuralNetwork, EnsembleClassifier
 from art.estimators.classification.scikitlearn import ScikitlearnLogisticRegression, ScikitlearnRandomForestClassifier
 from art.preprocessing.standardisation_mean_std.pytorch import StandardisationMeanStdPyTorch
@@ -87,6 +87,15 @@ def test_the_remedy_is_named_and_works():
     assert "`Compose([SpatialSmoothing, ROFDefence])`" in str(caught.value)
     assert "`AsPyTorch(SpatialSmoothing(...))`" in str(caught.value)
     assert passes(tiny_classifier(SHAPE, preprocessing_defences=Compose(chain)))
+    assert passes(tiny_classifier(SHAPE, preprocessing_defences=[AsPyTorch(chain[0]), chain[1]]))
+
+
+def test_the_remedy_is_none_that_fails():
+    """What is applied at training only cannot be composed with what is applied at prediction only."""
+    chain = [LabelSmoothing(), ROFDefence()]
+    with pytest.raises(ValueError, match="not for PyTorch: wrap each that is not") as caught:
+        check_chain(tiny_classifier(SHAPE, preprocessing_defences=chain))
+    assert "Compose" not in str(caught.value)
     assert passes(tiny_classifier(SHAPE, preprocessing_defences=[AsPyTorch(chain[0]), chain[1]]))
 
 
