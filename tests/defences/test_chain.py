@@ -113,6 +113,19 @@ def test_any_mixture_on_pytorch(x, y):
     assert np.abs(classifier.loss_gradient(x, y)).max() > 0
 
 
+def test_arts_own_pytorch_preprocessor(x, y):
+    pytest.importorskip("kornia", reason="ART's SpatialSmoothingPyTorch needs kornia")
+    from art.defences.preprocessor import SpatialSmoothingPyTorch
+
+    stages = [SpatialSmoothingPyTorch(window_size=3, channels_first=True), ROFDefence(0.1)]
+    chained = tiny_classifier(SHAPE, preprocessing_defences=stages)
+    composed = tiny_classifier(SHAPE, preprocessing_defences=Compose(stages))
+    np.testing.assert_allclose(composed.predict(x), chained.predict(x), atol=1e-6)
+    np.testing.assert_allclose(composed.loss_gradient(x, y), chained.loss_gradient(x, y), atol=1e-6)
+    by_arrays = Compose(stages).estimate_gradient(x, tiny_classifier(SHAPE).loss_gradient(Compose(stages)(x)[0], y))
+    np.testing.assert_allclose(by_arrays, chained.loss_gradient(x, y), atol=1e-5)
+
+
 def test_images_of_different_sizes(x):
     ragged = np.empty(2, dtype=object)
     ragged[:] = [x[0], x[1, :, :5, :7]]
