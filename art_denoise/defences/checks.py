@@ -73,9 +73,10 @@ class _View:
 
 
 def _view(estimator: Any, operations: list[Preprocessor]) -> _View:
-    shape = getattr(estimator, "input_shape", None)
+    # Without an input, or with one of which not even the first axis is known, there is no shape to judge by.
+    shape = tuple(getattr(estimator, "input_shape", None) or ())
     view = _View(
-        shape=tuple(shape) if shape is not None and None not in (shape[:1] or (None,)) else None,
+        shape=shape if shape and shape[0] is not None else None,
         channels_first=getattr(estimator, "channels_first", None),
         clip_values=_limits(estimator.clip_values),
     )
@@ -100,6 +101,10 @@ def _all_pytorch(operations: list[Preprocessor]) -> bool:
     return all(isinstance(operation, PreprocessorPyTorch) for operation in operations)
 
 
+def _without_standardisation(operations: list[Preprocessor]) -> list[Preprocessor]:
+    return [operation for operation in operations if not isinstance(operation, _STANDARDISATIONS)]
+
+
 def _combination(estimator: Any, operations: list[Preprocessor]) -> Iterator[str]:
     """Name a combination of kinds of preprocessors that ART refuses at the first call."""
     if isinstance(estimator, PyTorchEstimator):
@@ -112,7 +117,7 @@ def _combination(estimator: Any, operations: list[Preprocessor]) -> Iterator[str
     others = [type(operation).__name__ for operation in operations if not isinstance(operation, kind)]
     if not others or alone:
         return
-    chain = [operation for operation in operations if not isinstance(operation, _STANDARDISATIONS)]
+    chain = _without_standardisation(operations)
     names = ", ".join(type(operation).__name__ for operation in chain)
     remedies = []
     if len({(operation.apply_fit, operation.apply_predict) for operation in chain}) == 1:
@@ -191,13 +196,13 @@ def _mismatches(operation: Preprocessor, view: _View) -> Iterator[str]:
         if operation.noise is None:
             yield "DefensiveNoiseDefence has no noise yet: give it `noise`, or call its `fit` first"
         elif view.shape is not None and None not in view.shape and np.shape(operation.noise) != view.shape:
-            yield (f"DefensiveNoiseDefence has a noise for images {np.shape(operation.noise)}, but sees {view.shape}")
+            yield f"DefensiveNoiseDefence has a noise for images {np.shape(operation.noise)}, but sees {view.shape}"
 
 
 def _silent(estimator: Any, operations: list[Preprocessor]) -> Iterator[str]:
     """Name what ART gets wrong without a word although the predictions are right."""
     kind = type(estimator).__name__
-    defences = [operation for operation in operations if not isinstance(operation, _STANDARDISATIONS)]
+    defences = _without_standardisation(operations)
     names = ", ".join(type(operation).__name__ for operation in defences)
     if isinstance(estimator, XGBoostClassifier) and any(operation.apply_fit for operation in defences):
         yield f"{kind}.fit ignores preprocessors: train on `defence(x)[0]` instead of `x`"

@@ -199,7 +199,7 @@ def test_members_of_an_ensemble():
 
 
 def test_training_that_leaves_the_defence_out():
-    xgboost = pytest.importorskip("xgboost")
+    xgboost = pytest.importorskip("xgboost", reason="XGBoostClassifier needs xgboost")
     from art.estimators.classification import XGBoostClassifier
 
     model = xgboost.XGBClassifier(n_estimators=2).fit(X.reshape(5, -1), Y.argmax(1))
@@ -212,7 +212,7 @@ def test_training_that_leaves_the_defence_out():
 
 
 def test_tensorflow():
-    pytest.importorskip("tensorflow")
+    pytest.importorskip("tensorflow", reason="TensorFlowV2Classifier needs tensorflow")
     last = {"channels_first": False}
     chain = [ROFDefence(**last), NLMeansDefence(**last)]
     with pytest.raises(NotImplementedError):

@@ -28,14 +28,18 @@ def name(request) -> str:
     return request.param
 
 
+def skip_without_library(case: Case) -> None:
+    for module in case.needs:
+        pytest.importorskip(module, reason=f"{module} is not installed")
+
+
 @pytest.fixture
 def cell(case, name, record_property):
     """Name the cell of the table that a test fills; skip where the estimator's library is missing."""
 
     def fill(quantity: str) -> None:
         record_property("estimators_table", [case.estimator, case.given_as.format(defence="…"), quantity, name])
-        for module in case.needs:
-            pytest.importorskip(module, reason=f"{module} is not installed")
+        skip_without_library(case)
 
     return fill
 
@@ -147,8 +151,7 @@ def test_labels_of_a_detector_are_not_touched(name):
 
 
 def test_every_chain_of_the_table_passes_the_check(case, name):
-    for module in case.needs:
-        pytest.importorskip(module)
+    skip_without_library(case)
     with warnings.catch_warnings():
         warnings.simplefilter("error" if case.loss in ("exact", "none") else "ignore", UserWarning)
         check_chain(case.make([case.wrap(case.defence(name))]))
