@@ -1,0 +1,72 @@
+"""A PyTorch classifier as the attacks see it: images in its own units in, logits out, differentiable throughout."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from art.estimators.classification import PyTorchClassifier
+
+from art_denoise.defences._base import clip
+from art_denoise.defences.chain import defences_of
+
+
+def logits_of(
+    classifier: PyTorchClassifier, images: torch.Tensor, labels: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Predict through the classifier's preprocessing, in evaluation mode; differentiable if autograd is on.
+
+    Defences see what they would be shown, an image: steps of an attack that leave the range are clipped before the
+    first of them, and the gradient is let through the clip.
+
+    :param images: Float tensor (N, ...) in units of `clip_values`.
+    :param labels: Labels (N,), which defences that repeat an image repeat with it.
+    :return: Logits (M, K), and the labels (M,); M is N unless a defence repeats images.
+    :raises ValueError: If a defence cannot be differentiated by autograd, or the classifier has a single output.
+    """
+    if not classifier.all_framework_preprocessing:
+        raise ValueError(
+            "`classifier` has a preprocessing defence for NumPy, which autograd cannot pass: give it as "
+            "AsPyTorch(defence)"
+        )
+    classifier.model.eval()
+    if defences_of(classifier) and classifier.clip_values is not None:
+        images = clip(images, *value_range(classifier))
+    inputs, labels = classifier._apply_preprocessing(images, y=labels, fit=False, no_grad=False)
+    # ART's own wrapper, which knows what each kind of network returns, rather than the network itself.
+    logits: torch.Tensor = classifier._model(inputs)[-1]
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(
+            f"the classifier must return logits (N, K) with K >= 2, got {tuple(logits.shape)}: the attack needs one "
+            "logit per class. Let the network of two classes with one logit `z` return `torch.cat([0 * z, z], 1)`"
+        )
+    return logits, labels
+
+
+def warn_of_probabilities(logits: torch.Tensor) -> None:
+    """Warn if what a classifier returned, (N, K), are probabilities: their gradients vanish where it is sure."""
+    sums = logits.detach().sum(1)
+    if bool((logits.detach() >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
+        warnings.warn(
+            "`classifier` seems to return probabilities, whose gradients vanish: attacks come out weaker than they "
+            "are. Take the softmax off the end of the network, so that it returns logits",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def value_range(classifier: Any) -> tuple[float, float]:
+    """Return the ends of the range of the classifier's images.
+
+    :raises ValueError: If it has none, or another for each pixel: a universal perturbation has one unit.
+    """
+    values = None if classifier.clip_values is None else [np.unique(np.asarray(v)) for v in classifier.clip_values]
+    if values is None or any(len(v) != 1 for v in values):
+        raise ValueError(
+            "`classifier` must have `clip_values`, one pair of numbers such as (0, 1), "
+            f"got clip_values={classifier.clip_values!r}"
+        )
+    low, high = (float(v[0]) for v in values)
+    return low, high
