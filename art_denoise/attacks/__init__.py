@@ -1,7 +1,19 @@
-"""Who attacks: DeepFool, universal perturbations, and the perturbation as a file."""
+"""Who attacks: DeepFool, universal perturbations and controls, and the perturbation as a file."""
 
 from art_denoise.attacks.deepfool import SharedForwardDeepFool
+from art_denoise.attacks.deepfool_uap import DeepFoolUAP
 from art_denoise.attacks.perturbation import Perturbation
-from art_denoise.attacks.universal import craft_universal_perturbation
+from art_denoise.attacks.perturbation_files import load_perturbation
+from art_denoise.attacks.sgd_uap import SGDUAP
+from art_denoise.attacks.universal_noise import UniversalNoise, random_direction, random_signs
 
-__all__ = ["Perturbation", "SharedForwardDeepFool", "craft_universal_perturbation"]
+__all__ = [
+    "SGDUAP",
+    "DeepFoolUAP",
+    "Perturbation",
+    "SharedForwardDeepFool",
+    "UniversalNoise",
+    "load_perturbation",
+    "random_direction",
+    "random_signs",
+]

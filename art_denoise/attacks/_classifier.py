@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
 
+from art_denoise.attacks._images import Images
 from art_denoise.defences._base import clip
 from art_denoise.defences.chain import defences_of
+
+#: Pixels that go through the network at once, by type of device; 10 images of 224×224 on a CPU. All of an image's
+#: activations are kept for a gradient, some 60 MB in VGG-16.
+_PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**23}
 
 
 def logits_of(
@@ -43,6 +50,44 @@ def logits_of(
             "logit per class. Let the network of two classes with one logit `z` return `torch.cat([0 * z, z], 1)`"
         )
     return logits, labels
+
+
+def scores_of(classifier: PyTorchClassifier, images: torch.Tensor) -> torch.Tensor:
+    """Return the logits (N, K) of images, the mean over the copies where a defence repeats an image; as `logits_of`."""
+    logits, _ = logits_of(classifier, images)
+    return logits if len(logits) == len(images) else logits.view(len(images), -1, logits.shape[1]).mean(1)
+
+
+def at_once(classifier: PyTorchClassifier) -> int:
+    """Return how many images are to go through the network at once."""
+    pixels = math.prod(classifier.input_shape[1:])
+    return max(1, _PIXELS_AT_ONCE["cuda" if classifier.device.type == "cuda" else "cpu"] // max(1, pixels))
+
+
+def labels_of(
+    classifier: PyTorchClassifier,
+    images: Images,
+    noise: np.ndarray | None = None,
+    *,
+    told: Callable[[str], None] = lambda text: None,
+) -> np.ndarray:
+    """Return the labels, int64 (N,), that a classifier predicts for images.
+
+    :param noise: Perturbation (C, H, W) in the classifier's units, added before the images are clipped to their range.
+    :param told: Is told how far it has come.
+    """
+    low, high = value_range(classifier)
+    labels = np.empty(len(images), dtype=np.int64)
+    for part, batch in images.batches(at_once(classifier)):
+        if noise is not None:
+            np.clip(batch + noise, low, high, out=batch)
+        with torch.no_grad():
+            scores = scores_of(classifier, torch.from_numpy(batch).to(classifier.device))
+        if part.start == 0 and noise is None:
+            warn_of_probabilities(scores)
+        labels[part] = scores.argmax(1).cpu().numpy()
+        told(f"{part.stop}/{len(images)}")
+    return labels
 
 
 def warn_of_probabilities(logits: torch.Tensor) -> None:

@@ -12,7 +12,7 @@ from art.config import ART_NUMPY_DTYPE
 from art.estimators.classification import PyTorchClassifier
 from tqdm.auto import trange
 
-from art_denoise.attacks._classifier import logits_of, warn_of_probabilities
+from art_denoise.attacks._classifier import scores_of, warn_of_probabilities
 
 #: Copies of a single image that go back through the network at once on a CPU: one keeps two cores too little busy, more
 #: no longer fit into the cache. All gradients of ten classes of GoogLeNet take, with 1, 3, 5 and 9 copies, 93, 68, 62 and
@@ -94,7 +94,7 @@ class SharedForwardDeepFool(DeepFool):
         return adversarial
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
-        return logits_of(self.estimator, images)[0]
+        return scores_of(self.estimator, images)
 
     def _clip(self, images: torch.Tensor) -> torch.Tensor:
         if self.estimator.clip_values is None:

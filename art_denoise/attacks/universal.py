@@ -1,130 +1,238 @@
-"""Universal perturbations: one perturbation that changes the label of most images."""
+"""What the universal attacks share: arguments, checks, properties, and one perturbation as the result."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+import abc
+import math
+import os
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from art.attacks.evasion import UniversalPerturbation
-from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
+from art.attacks.attack import EvasionAttack
 from art.estimators.classification import PyTorchClassifier
 
+from art_denoise.attacks._classifier import value_range
+from art_denoise.attacks._crafting import Checkpoint, State, craft, digest_of
+from art_denoise.attacks._images import Images
 from art_denoise.attacks.perturbation import Perturbation
-from art_denoise.defences._base import clip
-from art_denoise.defences.chain import defences_of, with_defences
-from art_denoise.filters._checks import check_integer, check_number
+from art_denoise.filters._checks import check_flag, check_integer, check_number
+
+#: The paper's bound, as a share of the value range.
+DEFAULT_EPS = 10 / 255
 
 
-class _UniversalPerturbation(UniversalPerturbation):
-    """ART's universal perturbation, with the faster DeepFool inside."""
+class UniversalAttack(EvasionAttack, abc.ABC):
+    """Base of the attacks that craft one perturbation from many images, pass after pass.
 
-    attacks_dict: ClassVar[dict[str, str]] = {
-        **UniversalPerturbation.attacks_dict,
-        "deepfool": "art_denoise.attacks.deepfool.SharedForwardDeepFool",
-    }
-
-
-def craft_universal_perturbation(
-    classifier: PyTorchClassifier,
-    x: np.ndarray,
-    *,
-    eps: float = 10 / 255,
-    passes: int = 5,
-    target_fooling_rate: float = 0.8,
-    max_steps: int = 10,
-    overshoot: float = 0.02,
-    seed: int = 0,
-    verbose: bool = False,
-) -> Perturbation:
-    """Craft a universal perturbation with ART's `UniversalPerturbation`, DeepFool inside, L∞ norm.
-
-    ART clips each perturbed image to the classifier's `clip_values` and takes the difference from the original as the
-    new perturbation; black and white pixels of the last image then erase it there. The published algorithm does not
-    clip. So while crafting the classifier is given no `clip_values`; they are put back afterwards.
-
-    :param classifier: Classifier of images in [0, 1]. Its preprocessing defences, if any, are attacked too.
-    :param x: Images (N, C, H, W) float32 in [0, 1] to craft from.
-    :param eps: Bound on the absolute value, in units of the value range, from 0 (open) to 1.
-    :param passes: Most passes over the images, ≥ 1.
-    :param target_fooling_rate: Share of the images whose label changes at which crafting ends, 0 to 1.
-    :param max_steps: Most DeepFool steps for an image. The authors' code takes 10.
-    :param overshoot: DeepFool's overshoot. The authors' code takes 0.02.
-    :param seed: Seed of the order of the images.
-    :param verbose: Show ART's progress bar over the passes.
-    :return: Perturbation within ±`eps`, with fooling rate, passes and arguments as provenance.
-    :raises ValueError: If an argument is outside its interval, or no image could be fooled: the perturbation is zero.
-
-    Source: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi, P. Frossard, "Universal adversarial perturbations", CVPR 2017,
-    Algorithm 1, arXiv:1610.08401. Deviations, ART's: an update is made when DeepFool crossed any boundary; the fooling
-    rate is taken without clipping.
+    A subclass has the parameters of `universal_params`, checks its own in `_check_own_params`, and says in `_update`
+    what a batch of images does to the perturbation.
     """
-    check_number("eps", eps, low=0, high=1, low_open=True)
-    check_integer("passes", passes, low=1)
-    check_number("target_fooling_rate", target_fooling_rate, low=0, high=1)
-    clip_values = classifier.clip_values
-    if clip_values is None or tuple(map(float, np.ravel(clip_values))) != (0.0, 1.0):
-        raise ValueError(
-            f"`classifier` must take images in [0, 1], clip_values=(0, 1), got clip_values={clip_values!r}"
-        )
-    if x.shape[1:] != tuple(classifier.input_shape) or not len(x):
-        raise ValueError(f"`x` must be images (N, C, H, W), N >= 1, of shape {classifier.input_shape}, got {x.shape}")
-    if not (np.issubdtype(x.dtype, np.floating) and x.min() >= 0 and x.max() <= 1):
-        raise ValueError(f"`x` must be floats within 0 and 1, got {x.dtype} from {x.min():g} to {x.max():g}")
-    # DeepFool's steps leave the range; a defence is shown what it would be shown: an image.
-    chain = defences_of(classifier)
-    chain = [_Clip(), *chain] if chain else chain
-    try:
-        classifier.set_params(clip_values=None)
-        attack = _UniversalPerturbation(
+
+    #: Parameters that every universal attack has.
+    universal_params: ClassVar[list[str]] = [
+        "delta",
+        "max_iter",
+        "eps",
+        "norm",
+        "batch_size",
+        "verbose",
+        "seed",
+        "patience",
+        "checkpoint",
+    ]
+    _estimator_requirements = (PyTorchClassifier,)
+
+    #: Parameters that do not change what a pass does: a checkpoint goes on with others.
+    _of_the_end: ClassVar[tuple[str, ...]] = ("delta", "max_iter", "verbose", "patience", "checkpoint")
+
+    delta: float
+    max_iter: int
+    eps: float | None
+    norm: float | str
+    batch_size: int
+    verbose: bool
+    seed: int
+    patience: int | None
+    checkpoint: str | os.PathLike[str] | None
+
+    _state: State | None = None
+
+    @property
+    def noise(self) -> np.ndarray | None:
+        """The perturbation, float32 (1, C, H, W), in the classifier's units; None before the first call."""
+        return None if self._state is None else self._state.best[None]
+
+    @property
+    def fooling_rate(self) -> float | None:
+        """Share of the images it was crafted from whose label it changes, 0 to 1: f(x) ≠ f(x + v), x + v clipped."""
+        return None if self._state is None else max(self._state.fooling_rates)
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether the fooling rate asked for, 1 - `delta`, was reached."""
+        return None if self._state is None else max(self._state.fooling_rates) >= 1 - self.delta
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One record for each pass: fooling rate after it, images that changed the perturbation, seconds it took."""
+        return [] if self._state is None else [dict(record) for record in self._state.history]
+
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
+        """Craft a perturbation from images and add it to them, as ART's attacks do.
+
+        For images that do not fit into memory use `craft`, which copies none of them.
+
+        :param x: As for `craft`.
+        :param y: As for `craft`.
+        :return: Perturbed images, float32 (N, C, H, W), clipped to `clip_values`. The perturbation itself is `noise`.
+        """
+        perturbation = self.craft(x, y)
+        value_range = perturbation.value_range
+        return perturbation.add_to(Images(x, self.estimator.input_shape, value_range).read(slice(None)), value_range)
+
+    def craft(self, x: np.ndarray, y: np.ndarray | None = None) -> Perturbation:
+        """Craft a perturbation from images.
+
+        :param x: Images (N, C, H, W), floats in units of the classifier's `clip_values`, or bytes, which stand for 0 to
+            255 of that range. An array or a memory map (`np.load(path, mmap_mode="r")`), which is never read whole.
+        :param y: Labels, int (N,) or one-hot (N, K), for attacks that take them; None: what the classifier predicts.
+        :return: The perturbation of the pass with the highest fooling rate, within ±`eps`, in units of the value range.
+        :raises TypeError: If `x` is neither of floats nor of bytes.
+        :raises ValueError: If `x` is not of the classifier's shape or beyond its range, `eps` is larger than the range,
+            the checkpoint is of another crafting, or the perturbation stayed zero.
+        """
+        classifier: PyTorchClassifier = self.estimator
+        low, high = value_range(classifier)
+        if self.eps is None and self._p != math.inf:
+            raise ValueError("`eps` must be given for norm 2; its default is for the norm inf")
+        check_eps(self._eps(low, high), low, high, elements=1 if self._p == math.inf else math.prod(classifier.input_shape))
+        images = Images(x, classifier.input_shape, (low, high))
+        labels = None if y is None else self._given_labels(y, len(images))
+        name = type(self).__name__
+        parameters = {
+            k: _plain(getattr(self, k)) for k in self.attack_params if k not in self._of_the_end and k != "summary_writer"
+        }
+        checkpoint = None
+        if self.checkpoint is not None:
+            depends = {
+                "attack": name,
+                "classifier": digest_of(classifier),
+                "images": images.fingerprint,
+                "labels": None if labels is None else labels.tolist(),
+                **parameters,
+            }
+            checkpoint = Checkpoint(self.checkpoint, depends)
+        self._state = craft(
             classifier,
-            attacker="deepfool",
-            attacker_params={"max_iter": max_steps, "epsilon": overshoot, "verbose": False},
-            delta=1 - target_fooling_rate,
-            max_iter=passes,
-            eps=eps,
-            norm=np.inf,
-            verbose=verbose,
+            images,
+            self._updater(labels),
+            self._finished,
+            batch_size=self.batch_size,
+            max_passes=self.max_iter,
+            seed=self.seed,
+            checkpoint=checkpoint,
+            title=name if self.verbose else None,
         )
-        with _seeded(seed), with_defences(classifier, chain):
-            attack.generate(x.astype(np.float32))
-    finally:
-        classifier.set_params(clip_values=clip_values)
-    noise = np.asarray(attack.noise[0], dtype=np.float32)
-    if not noise.any():
-        raise ValueError("the universal perturbation stayed zero: no image was fooled, use more `max_steps` or images")
-    return Perturbation(
-        noise,
-        {
-            "attack": "UniversalPerturbation(DeepFool)",
-            "norm": "inf",
-            "eps": eps,
-            "images": len(x),
-            "passes": passes,
-            "max_steps": max_steps,
-            "overshoot": overshoot,
-            "seed": seed,
-            "crafting_fooling_rate": float(attack.fooling_rate),
-        },
-    )
+        if not self._state.best.any():
+            raise ValueError(
+                f"the perturbation stayed zero: none of {len(images)} images could be fooled. {self._remedy_for_zero}"
+            )
+        assert self.fooling_rate is not None
+        return Perturbation(
+            (self._state.best / np.float32(high - low)).astype(np.float32),
+            attack=name,
+            norm="inf" if self._p == math.inf else "2",
+            eps=self._eps(low, high) / (high - low),
+            value_range=(low, high),
+            seed=self.seed,
+            fooling_rates={"crafting images": self.fooling_rate},
+            provenance={
+                "images": len(images),
+                "passes": len(self._state.history),
+                "history": self.history,
+                **{k: v for k, v in parameters.items() if k not in ("eps", "norm", "seed")},
+            },
+        )
+
+    #: What to try when nothing could be fooled.
+    _remedy_for_zero = "Use more images, or a larger `eps`"
+
+    @abc.abstractmethod
+    def _updater(self, labels: np.ndarray | None) -> Callable[..., tuple[torch.Tensor, int, int]]:
+        """Return what a batch of images does to the perturbation: an `Update` of `_crafting`."""
+
+    def _given_labels(self, y: np.ndarray, count: int) -> np.ndarray | None:
+        """Return the labels, int64 (N,), that the caller gave."""
+        labels = np.asarray(y)
+        labels = labels.argmax(axis=1) if labels.ndim == 2 else labels
+        if labels.shape != (count,):
+            raise ValueError(f"`y` must be labels ({count},) or one-hot ({count}, K), got {np.shape(y)}")
+        return labels.astype(np.int64)
+
+    def _finished(self, rates: list[float]) -> bool:
+        """Whether crafting ends after passes with these fooling rates."""
+        if not rates:
+            return False
+        if rates[-1] >= 1 - self.delta or len(rates) >= self.max_iter:
+            return True
+        return (
+            self.patience is not None
+            and len(rates) > self.patience
+            and max(rates[-self.patience :]) <= max(rates[: -self.patience])
+        )
+
+    @property
+    def _p(self) -> float:
+        return math.inf if self.norm in ("inf", math.inf) else 2.0
+
+    def _eps(self, low: float, high: float) -> float:
+        """Return the bound in the classifier's units."""
+        return DEFAULT_EPS * (high - low) if self.eps is None else float(self.eps)
+
+    def _project(self, noise: torch.Tensor) -> torch.Tensor:
+        """Return the nearest perturbation within the bound."""
+        eps = self._eps(*value_range(self.estimator))
+        if self._p == math.inf:
+            return noise.clamp(-eps, eps)
+        return noise * (eps / noise.norm().clamp(min=eps))
+
+    def _check_params(self) -> None:
+        check_number("delta", self.delta, low=0, high=1)
+        check_integer("max_iter", self.max_iter, low=1)
+        check_integer("batch_size", self.batch_size, low=1)
+        check_integer("seed", self.seed, low=0)
+        check_flag("verbose", self.verbose)
+        if self.eps is not None:
+            check_number("eps", self.eps, low=0, low_open=True)
+        if self.patience is not None:
+            check_integer("patience", self.patience, low=1)
+        if not isinstance(self.norm, str) and isinstance(self.norm, (int, float)) and self.norm in (2, math.inf):
+            pass
+        elif self.norm != "inf":
+            raise ValueError(f"`norm` must be np.inf, 'inf' or 2, got {self.norm!r}")
+        self._check_own_params()
+
+    def _check_own_params(self) -> None:
+        """Raise if a parameter of the subclass is unfit."""
 
 
-class _Clip(PreprocessorPyTorch):
-    """Clip images to [0, 1], and let the gradient through."""
+def check_eps(eps: float, low: float, high: float, elements: int = 1) -> float:
+    """Return a bound in units of images from `low` to `high`, or raise if it does not bound anything.
 
-    def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
-        return clip(x, 0, 1), y
+    :param elements: 1 for the norm inf, the number of elements for the norm 2.
+    :raises ValueError: If it is larger than the range; most likely it was meant for images in 0 to 255.
+    """
+    if eps > (high - low) * math.sqrt(elements):
+        meant = eps * (high - low) / 255
+        raise ValueError(
+            f"`eps` = {eps:g} is larger than the range of the images, {low:g} to {high:g}, in whose units it is: if it "
+            f"was meant for images in 0 to 255, use eps={eps:g} * {high - low:g} / 255, which is {meant:.4g}"
+        )
+    return float(eps)
 
 
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed Python's global generator, which ART draws the order of images from, and put its state back."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON has it."""
+    return "inf" if value == math.inf else value

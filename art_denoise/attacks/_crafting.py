@@ -1,0 +1,249 @@
+"""The loop that all universal attacks share: passes over the images, each measured, each kept in a checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from art.defences.preprocessor import Preprocessor
+from art.estimators.classification import PyTorchClassifier
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from tqdm.auto import tqdm
+
+from art_denoise._files import replacing
+from art_denoise.attacks._classifier import labels_of
+from art_denoise.attacks._images import Images
+
+#: Seconds after which a checkpoint is written inside of a pass.
+_CHECKPOINT_SECONDS = 60.0
+
+#: One update: from the perturbation (C, H, W), images (B, C, H, W), their labels (B,) and the number of passes
+#: completed to the new perturbation, the number of images whose label it changed already, and of those that changed it.
+Update = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, int, int]]
+
+
+@dataclass
+class State:
+    """All that decides how crafting goes on.
+
+    :param noise: The perturbation, float32 (C, H, W), in the classifier's units.
+    :param best: That of the pass with the highest fooling rate.
+    :param labels: The classifier's labels of the images, int64 (N,).
+    :param position: Images that this pass has seen.
+    :param fooled: Those of them whose label was changed already when they were seen.
+    :param updates: Those of them that changed the perturbation.
+    :param seconds: Time spent in this pass.
+    :param history: One record for each pass completed.
+    """
+
+    noise: np.ndarray
+    best: np.ndarray
+    labels: np.ndarray
+    position: int = 0
+    fooled: int = 0
+    updates: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def fooling_rates(self) -> list[float]:
+        """Fooling rate after each pass."""
+        return [record["fooling_rate"] for record in self.history]
+
+
+def craft(
+    classifier: PyTorchClassifier,
+    images: Images,
+    update: Update,
+    finished: Callable[[list[float]], bool],
+    *,
+    batch_size: int,
+    max_passes: int,
+    seed: int,
+    checkpoint: Checkpoint | None,
+    title: str | None,
+) -> State:
+    """Go through the images in passes, each in an order of its own, until `finished` with the fooling rates.
+
+    What is drawn at random, by whom ever, depends on the seed, the pass and the place in it only: an interrupted
+    crafting goes on as if nothing had happened.
+
+    :param title: Name of the progress bar; None shows none.
+    """
+    state = checkpoint.read() if checkpoint else None
+    count = len(images)
+    done = 0 if state is None else len(state.history) * count + state.position
+    with (
+        _states_of_generators_kept(classifier.device),
+        tqdm(total=max_passes * count, initial=done, desc=title, disable=title is None, unit="image") as bar,
+    ):
+        if state is None:
+            _seed(seed)
+            zero = np.zeros(classifier.input_shape, dtype=np.float32)
+            state = State(noise=zero, best=zero, labels=labels_of(classifier, images, told=_measuring(bar)))
+        while not finished(state.fooling_rates):
+            _one_pass(classifier, images, update, state, batch_size, seed, checkpoint, bar)
+            if checkpoint:
+                checkpoint.write(state)
+    return state
+
+
+def _one_pass(
+    classifier: PyTorchClassifier,
+    images: Images,
+    update: Update,
+    state: State,
+    batch_size: int,
+    seed: int,
+    checkpoint: Checkpoint | None,
+    bar: tqdm,
+) -> None:
+    """Finish a pass, from wherever in it the state is."""
+    passes, device = len(state.history), classifier.device
+    order = np.random.default_rng([seed, passes]).permutation(len(images))
+    noise = torch.from_numpy(state.noise).to(device)
+    started = written = time.monotonic()
+    while state.position < len(images):
+        chosen = order[state.position : state.position + batch_size]
+        _seed(seed, passes, state.position)
+        batch = torch.from_numpy(images.read(chosen)).to(device)
+        noise, fooled, updates = update(noise, batch, torch.from_numpy(state.labels[chosen]).to(device), passes)
+        state.position += len(chosen)
+        state.fooled += fooled
+        state.updates += updates
+        bar.update(len(chosen))
+        _tell(bar, passes, state.fooling_rates, f"{state.fooled / state.position:.0%} of those seen")
+        now = time.monotonic()
+        if checkpoint and now - written > _CHECKPOINT_SECONDS:
+            state.noise, written = noise.cpu().numpy(), now
+            state.seconds, started = state.seconds + now - started, now
+            checkpoint.write(state)
+    state.noise = noise.cpu().numpy()
+    _seed(seed, passes, len(images))
+    rate = float(np.mean(labels_of(classifier, images, state.noise, told=_measuring(bar)) != state.labels))
+    if rate >= max([0.0, *state.fooling_rates]):
+        state.best = state.noise
+    state.history.append(
+        {
+            "fooling_rate": rate,
+            "updates": state.updates,
+            "seconds": round(state.seconds + time.monotonic() - started, 3),
+        }
+    )
+    state.position = state.fooled = state.updates = 0
+    state.seconds = 0.0
+    _tell(bar, passes + 1, state.fooling_rates, "")
+
+
+def _measuring(bar: tqdm) -> Callable[[str], None]:
+    """Return what shows beside a bar, which stands still meanwhile, how far predicting the labels has come."""
+    return lambda text: bar.set_postfix_str(f"labels of {text}", refresh=True)
+
+
+def _tell(bar: tqdm, passes: int, rates: list[float], now: str) -> None:
+    measured = f"fooling rate {rates[-1]:.1%}" if rates else ""
+    bar.set_postfix_str(", ".join(text for text in (f"pass {passes + bool(now)}", measured, now) if text), refresh=False)
+
+
+class Checkpoint:
+    """A file that holds the state of a crafting, and what the crafting depends on.
+
+    :param path: The file; made when there is something to keep, whole or not at all.
+    :param depends: All that decides how the crafting goes, as JSON-like values.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], depends: dict[str, Any]) -> None:
+        self.path, self.depends = Path(path), json.loads(json.dumps(depends))
+
+    def read(self) -> State | None:
+        """Return the state kept, or None if there is none.
+
+        :raises ValueError: If the file is of another crafting, or damaged; it is left as it is.
+        """
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, framework="np") as file:
+                metadata = file.metadata() or {}
+                there = json.loads(metadata["depends"])
+                state = State(
+                    *(file.get_tensor(name) for name in ("noise", "best", "labels")), **json.loads(metadata["state"])
+                )
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"`checkpoint` = {os.fspath(self.path)!r} is no checkpoint, or is damaged ({error}): "
+                "choose another file, or delete this one to start anew"
+            ) from error
+        differing = [
+            f"{name}: {there.get(name)} there, {self.depends.get(name)} now"
+            for name in sorted(there.keys() | self.depends.keys())
+            if there.get(name) != self.depends.get(name)
+        ]
+        if differing:
+            raise ValueError(
+                f"`checkpoint` = {os.fspath(self.path)!r} is of another crafting ({'; '.join(differing)}): "
+                "choose another file, or delete this one to start anew"
+            )
+        return state
+
+    def write(self, state: State) -> None:
+        """Keep a state."""
+        arrays = {name: np.ascontiguousarray(getattr(state, name)) for name in ("noise", "best", "labels")}
+        rest = {name: value for name, value in vars(state).items() if name not in arrays}
+        metadata = {"depends": json.dumps(self.depends), "state": json.dumps(rest)}
+        with replacing(self.path) as beside:
+            save_file(arrays, beside, metadata=metadata)
+
+
+def digest_of(classifier: PyTorchClassifier) -> str:
+    """Return 16 hexadecimal digits that change with any weight of a classifier, or with its preprocessing."""
+    digest = hashlib.sha256()
+    for name, tensor in classifier.model.state_dict().items():
+        digest.update(f"{name}{_described(tensor)}".encode())
+    digest.update(_described([classifier.clip_values, classifier.preprocessing_operations]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _described(value: Any) -> str:
+    """Describe a value the same way in every process: arrays by a digest, preprocessors by their parameters."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().contiguous().numpy()
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype.str}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_described, value))}]"
+    if isinstance(value, Preprocessor):
+        parameters = [f"{name}={_described(getattr(value, name, None))}" for name in value.params]
+        return f"{type(value).__qualname__}({', '.join(parameters)})"
+    # What only says where it is in memory is known by its type.
+    return type(value).__qualname__ if type(value).__repr__ is object.__repr__ else repr(value)
+
+
+def _seed(*parts: int) -> None:
+    """Seed all generators that a defence may draw from."""
+    state = np.random.SeedSequence(parts).generate_state(1)[0]
+    random.seed(int(state))
+    np.random.seed(state)  # noqa: NPY002 - whoever draws from the global generator gets the same again
+    torch.manual_seed(int(state))
+
+
+@contextmanager
+def _states_of_generators_kept(device: torch.device) -> Iterator[None]:
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002

@@ -1,0 +1,79 @@
+"""Images that an attack reads again and again, from an array or a memory map, a batch at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from collections.abc import Iterator
+
+import numpy as np
+
+#: Bytes read at once when all images are read.
+_CHUNK = 64 * 2**20
+
+
+class Images:
+    """Images (N, C, H, W) of floats in the classifier's units, or of bytes, which stand for 0 to 255 of its range.
+
+    Nothing is copied but what is read: a memory map larger than the memory serves as well as an array.
+
+    :param x: The images.
+    :param shape: (C, H, W) that the classifier takes.
+    :param value_range: Ends of its range.
+    :raises TypeError: If they are neither floats nor bytes.
+    :raises ValueError: If there is none, or they are of another shape, not finite, or beyond the range.
+    """
+
+    def __init__(self, x: np.ndarray, shape: tuple[int, ...], value_range: tuple[float, float]) -> None:
+        self._x, (self._low, self._high) = x, value_range
+        if not isinstance(x, np.ndarray) or not (x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)):
+            kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+            raise TypeError(f"`x` must be an array of floats in units of `clip_values`, or of bytes, got {kind}")
+        if x.shape[1:] != tuple(shape) or not len(x):
+            raise ValueError(f"`x` must be images (N, {', '.join(map(str, shape))}), N >= 1, got {x.shape}")
+        digest = hashlib.sha256(f"{x.dtype.str}{x.shape}".encode())
+        for part in self._parts(max(1, _CHUNK // x[0].nbytes)):
+            values = np.ascontiguousarray(x[part])
+            digest.update(values.tobytes())
+            low, high = (0, 0) if x.dtype == np.uint8 else (values.min(), values.max())
+            # Not the other way round: NaN is neither.
+            if x.dtype != np.uint8 and not (low >= self._low and high <= self._high):
+                raise ValueError(
+                    f"`x` must be within `clip_values` = ({self._low:g}, {self._high:g}), got {low:g} to {high:g}: "
+                    "give images in the classifier's units, or bytes"
+                )
+            self._release()
+        #: 16 hexadecimal digits that change with any image.
+        self.fingerprint = digest.hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def read(self, chosen: np.ndarray | slice) -> np.ndarray:
+        """Return the chosen images as float32 in the classifier's units."""
+        images = self._x[chosen].astype(np.float32)
+        self._release()
+        if self._x.dtype == np.uint8:
+            images *= np.float32((self._high - self._low) / 255)
+            images += np.float32(self._low)
+            # Rounding may end a hair beyond the range.
+            np.clip(images, self._low, self._high, out=images)
+        return images
+
+    def batches(self, size: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Read all images in order, `size` at a time; yield where they are and the images."""
+        for part in self._parts(size):
+            yield part, self.read(part)
+
+    def _parts(self, size: int) -> Iterator[slice]:
+        for start in range(0, len(self._x), size):
+            yield slice(start, min(start + size, len(self._x)))
+
+    def _release(self) -> None:
+        """Let go of the pages of a memory map that were read: they would count as this process's memory to the end.
+
+        Not of a private one (mode "c"), which would lose what was written to it.
+        """
+        mapped = getattr(self._x, "_mmap", None)
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and getattr(self._x, "mode", "c") != "c":
+            mapped.madvise(mmap.MADV_DONTNEED)

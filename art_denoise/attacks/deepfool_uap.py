@@ -1,0 +1,149 @@
+"""Universal perturbations by DeepFool: the algorithm of Moosavi-Dezfooli et al. (2017)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from art.attacks.attack import EvasionAttack
+from art.attacks.evasion import UniversalPerturbation
+from art.estimators.classification import PyTorchClassifier
+
+from art_denoise.attacks._classifier import at_once, scores_of
+from art_denoise.attacks.deepfool import shortest_perturbations
+from art_denoise.attacks.universal import UniversalAttack
+from art_denoise.filters._checks import check_choice, check_integer, check_number
+
+#: DeepFool's parameters in the authors' code.
+_DEEPFOOL = {"max_iter": 10, "epsilon": 0.02, "nb_grads": 10}
+
+
+class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
+    """The universal perturbation of Moosavi-Dezfooli et al. (2017), with the arguments of ART's.
+
+    An image whose label the perturbation v does not change yet is taken to the nearest boundary by DeepFool, and what
+    that adds is added to v, which is then projected onto the norm ball::
+
+        for x in the images, in random order:
+            if f(x + v) = f(x):
+                r = DeepFool(x + v)
+                if DeepFool got across the boundary: v = project(v + r)
+
+    Passes follow until v changes the label of a share 1 - `delta` of the images, or `max_iter` are done, or the share
+    has not risen for `patience` passes. Where ART's `UniversalPerturbation` differs from this, ART departs from the
+    paper: it clips x + v + r to the range and takes the difference from x as the new v, so that v is lost where the
+    last image is black or white; it adds what DeepFool found though no boundary was reached; it counts `y` ≠ f(x + v)
+    as fooled; its draws follow Python's global generator.
+
+    Defences of the classifier are attacked too, by their own gradient, and see clipped images.
+
+    With `batch_size` > 1 it is another algorithm, for GPUs: DeepFool is run for all images of a batch from the same v,
+    and the sum of what it found is added, which is what the images one after another would add if v did not change
+    meanwhile. Not in the paper; as many passes come as far, where the mean, or the sum over √n, come less far.
+
+    :param classifier: Classifier with `clip_values` that returns logits, one for each of at least two classes.
+    :param attacker: "deepfool", there for ART's sake.
+    :param attacker_params: Parameters of DeepFool: "max_iter" (default 10, ≥ 3), "epsilon" (overshoot, default 0.02)
+        and "nb_grads" (classes considered, default 10), the authors'; "batch_size" and "verbose" have no effect.
+    :param delta: Share of the images that may keep their label, 0 to 1.
+    :param max_iter: Most passes over the images, ≥ 1. The authors say that about five suffice for 10 000 images.
+    :param eps: Bound on the norm of v, in units of `clip_values`, above 0. None: 10/255 of the range, for the norm inf.
+    :param norm: `np.inf` or "inf", or 2.
+    :param batch_size: Images that make one update. 1 is the paper's algorithm.
+    :param verbose: Show one progress bar, over the images of all passes, with the fooling rate.
+    :param seed: Seed of the order of the images, and of what defences draw.
+    :param patience: Passes without a higher fooling rate after which crafting ends; None: never.
+    :param checkpoint: File that is written after every pass, and every minute; found there, crafting goes on from it
+        and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU. More passes than the
+        file was made with may be asked for; everything else must be as it was.
+
+    Cost: a pass takes one forward pass for each image, and for each that is not fooled some two to four steps of one
+    forward and `nb_grads` - 1 backward passes. Memory: that of `at_once` images through the network, besides `x`.
+
+    Source: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi, P. Frossard, "Universal adversarial perturbations", CVPR 2017,
+    Algorithm 1, arXiv:1610.08401, and as the authors' code has it: an update is made only if DeepFool needed fewer than
+    `max_iter` - 1 steps. Deviations: the fooling rate is that of clipped images, which are what a classifier is shown;
+    the result is the v of the pass with the highest, not of the last.
+    """
+
+    attack_params: ClassVar[list[str]] = [
+        *EvasionAttack.attack_params,
+        "attacker",
+        "attacker_params",
+        *UniversalAttack.universal_params,
+    ]
+    _estimator_requirements = (PyTorchClassifier,)
+    _remedy_for_zero = "Let DeepFool take more steps, attacker_params={'max_iter': 50}, or use more images"
+
+    def __init__(
+        self,
+        classifier: PyTorchClassifier,
+        attacker: str = "deepfool",
+        attacker_params: dict[str, Any] | None = None,
+        delta: float = 0.2,
+        max_iter: int = 20,
+        eps: float | None = None,
+        norm: float | str = np.inf,
+        batch_size: int = 1,
+        verbose: bool = True,
+        *,
+        seed: int = 0,
+        patience: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> None:
+        EvasionAttack.__init__(self, estimator=classifier)
+        self.attacker, self.attacker_params = attacker, attacker_params
+        self.delta, self.max_iter, self.eps, self.norm = delta, max_iter, eps, norm
+        self.batch_size, self.verbose = batch_size, verbose
+        self.seed, self.patience, self.checkpoint = seed, patience, checkpoint
+        self._check_params()
+
+    def _check_own_params(self) -> None:
+        check_choice("attacker", self.attacker, ("deepfool",))
+        known = [*_DEEPFOOL, "batch_size", "verbose"]
+        for name in self.attacker_params or {}:
+            if name not in known:
+                raise ValueError(f"`attacker_params` must be of {', '.join(known)}, got {name!r}")
+        deepfool = self._deepfool
+        check_integer("attacker_params['max_iter']", deepfool["max_iter"], low=3)
+        check_number("attacker_params['epsilon']", deepfool["epsilon"], low=0)
+        check_integer("attacker_params['nb_grads']", deepfool["nb_grads"], low=2)
+
+    @property
+    def _deepfool(self) -> dict[str, Any]:
+        return {name: (self.attacker_params or {}).get(name, default) for name, default in _DEEPFOOL.items()}
+
+    def _updater(self, labels: np.ndarray | None) -> Callable[..., tuple[torch.Tensor, int, int]]:
+        return self._add_shortest
+
+    def _add_shortest(
+        self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, passes: int
+    ) -> tuple[torch.Tensor, int, int]:
+        parameters = self._deepfool
+        scores_at = partial(scores_of, self.estimator)
+        found, fooled = [], 0
+        for part in torch.arange(len(images), device=images.device).split(at_once(self.estimator)):
+            perturbed = images[part] + noise
+            with torch.no_grad():
+                scores = scores_at(perturbed)
+            unmoved = scores.argmax(1) == labels[part]
+            fooled += len(part) - int(unmoved.sum())
+            if unmoved.any():
+                shortest, crossed = shortest_perturbations(
+                    scores_at,
+                    perturbed[unmoved],
+                    scores[unmoved],
+                    # An update is made if fewer than max_iter - 1 steps sufficed: the rest need not be taken.
+                    max_steps=parameters["max_iter"] - 2,
+                    overshoot=parameters["epsilon"],
+                    classes=parameters["nb_grads"],
+                )
+                found.append(shortest[crossed])
+        updates = torch.cat(found) if found else images[:0]
+        if len(updates):
+            noise = self._project(noise + updates.sum(0))
+        return noise, fooled, len(updates)

@@ -1,0 +1,144 @@
+"""Universal perturbations by stochastic gradient ascent: Shafahi et al. (2020)."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+import torch
+from art.attacks.attack import EvasionAttack
+from art.estimators.classification import PyTorchClassifier
+from torch.nn import functional
+
+from art_denoise.attacks._classifier import at_once, logits_of, scores_of, value_range
+from art_denoise.attacks._images import Images
+from art_denoise.attacks.perturbation import Perturbation
+from art_denoise.attacks.universal import UniversalAttack
+from art_denoise.filters._checks import check_integer, check_number
+
+
+class SGDUAP(UniversalAttack):
+    """The universal perturbation of Shafahi et al. (2020): sign-gradient ascent on the clipped cross-entropy.
+
+    Cheaper and stronger than DeepFool's. For each batch of images x with labels y, with step s::
+
+        g = mean over the batch of the gradient of min(cross-entropy(f(clip(x + v)), y), beta) with respect to v
+        v = project(v + s eps sign(g))              norm inf
+        v = project(v + s eps g / |g|)              norm 2
+
+    The clipping by `beta` keeps single images that are fooled already from drawing v to themselves.
+
+    Defences of the classifier are in the loop, each with its own gradient: crafted on a classifier with
+    `preprocessing_defences=[ROFDefence()]` the perturbation is that of an attacker who knows of the defence. If a
+    defence draws at random, each gradient is the mean of `eot_samples` draws (expectation over transformation, Athalye
+    et al. 2018, arXiv:1707.07397); ART's `EoT...` preprocessors, which repeat images, serve as well.
+
+    :param classifier: Classifier with `clip_values` that returns logits, one for each of at least two classes.
+    :param delta: Share of the images that may keep their label, 0 to 1. Default 0: all passes are made.
+    :param max_iter: Most passes over the images, ≥ 1.
+    :param eps: Bound on the norm of v, in units of `clip_values`, above 0. None: 10/255 of the range, for the norm inf.
+    :param norm: `np.inf` or "inf", or 2.
+    :param batch_size: Images that make one step.
+    :param verbose: Show one progress bar, over the images of all passes, with the fooling rate.
+    :param seed: Seed of the order of the images, and of what defences draw.
+    :param patience: Passes without a higher fooling rate after which crafting ends; None: never.
+    :param checkpoint: File that is written after every pass, and every minute; found there, crafting goes on from it
+        and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU.
+    :param step_size: s, the first step as a share of `eps`, above 0; it falls to 0 in a line over `max_iter` passes.
+    :param beta: Bound on an image's cross-entropy, above 0.
+    :param eot_samples: Gradients that are averaged for each step, ≥ 1. One suffices unless a defence draws at random.
+
+    `y`, if given to `craft` or `generate`, are the labels in the cross-entropy; by default those that the classifier
+    predicts. The fooling rate is f(x) ≠ f(x + v) either way.
+
+    Cost: a pass takes `eot_samples` forward and backward passes for each image and one forward pass to measure.
+
+    Source: A. Shafahi, M. Najibi, Z. Xu, J. Dickerson, L. S. Davis, T. Goldstein, "Universal adversarial training", AAAI
+    2020, Algorithm 2, arXiv:1811.11304, with the sign of the gradient as its optimiser. Deviations: the step falls, where
+    the paper's is constant; the result is the v of the pass with the highest fooling rate.
+    """
+
+    attack_params: ClassVar[list[str]] = [
+        *EvasionAttack.attack_params,
+        *UniversalAttack.universal_params,
+        "step_size",
+        "beta",
+        "eot_samples",
+    ]
+    # The step falls over all passes, so that their number decides what each of them does.
+    _of_the_end: ClassVar[tuple[str, ...]] = ("delta", "verbose", "patience", "checkpoint")
+
+    def __init__(
+        self,
+        classifier: PyTorchClassifier,
+        delta: float = 0.0,
+        max_iter: int = 10,
+        eps: float | None = None,
+        norm: float | str = np.inf,
+        batch_size: int = 32,
+        verbose: bool = True,
+        *,
+        seed: int = 0,
+        patience: int | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        step_size: float = 0.5,
+        beta: float = 12.0,
+        eot_samples: int = 1,
+    ) -> None:
+        super().__init__(estimator=classifier)
+        self.delta, self.max_iter, self.eps, self.norm = delta, max_iter, eps, norm
+        self.batch_size, self.verbose = batch_size, verbose
+        self.seed, self.patience, self.checkpoint = seed, patience, checkpoint
+        self.step_size, self.beta, self.eot_samples = step_size, beta, eot_samples
+        self._check_params()
+
+    def _check_own_params(self) -> None:
+        check_number("step_size", self.step_size, low=0, low_open=True)
+        check_number("beta", self.beta, low=0, low_open=True)
+        check_integer("eot_samples", self.eot_samples, low=1)
+
+    def craft(self, x: np.ndarray, y: np.ndarray | None = None) -> Perturbation:
+        """Craft a perturbation from images; see :meth:`UniversalAttack.craft`.
+
+        Warns with a `RuntimeWarning` if a defence draws at random and `eot_samples` is 1.
+        """
+        images = Images(x, self.estimator.input_shape, value_range(self.estimator))
+        if self.eot_samples == 1:
+            few = torch.from_numpy(images.read(slice(min(2, len(images))))).to(self.estimator.device)
+            with torch.random.fork_rng(devices=[few.device] if few.is_cuda else []), torch.no_grad():
+                first, second = (scores_of(self.estimator, few) for _ in range(2))
+            if not torch.allclose(first, second, rtol=1e-3, atol=1e-4):
+                warnings.warn(
+                    "`classifier` returns something else each time, as a defence that draws at random makes it do, and "
+                    "one gradient is mostly noise: average several, eot_samples=10",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        return super().craft(x, y)
+
+    def _updater(self, labels: np.ndarray | None) -> Callable[..., tuple[torch.Tensor, int, int]]:
+        return self._ascend
+
+    def _ascend(
+        self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, passes: int
+    ) -> tuple[torch.Tensor, int, int]:
+        low, high = value_range(self.estimator)
+        gradient, fooled = torch.zeros_like(noise), 0
+        for part in torch.arange(len(images), device=images.device).split(at_once(self.estimator)):
+            for sample in range(self.eot_samples):
+                with torch.enable_grad():
+                    added = noise.clone().requires_grad_()
+                    logits, targets = logits_of(
+                        self.estimator, (images[part] + added).clamp(low, high), labels=labels[part]
+                    )
+                    loss = functional.cross_entropy(logits, targets, reduction="none").clamp(max=self.beta)
+                    gradient += torch.autograd.grad(loss.sum() / len(loss) * len(part), added)[0]
+                if sample == 0:
+                    fooled += round(float((logits.argmax(1) != targets).float().mean()) * len(part))
+        step = self.step_size * (1 - passes / self.max_iter) * self._eps(low, high)
+        direction = gradient.sign() if self._p == math.inf else gradient / gradient.norm().clamp(min=1e-12)
+        return self._project(noise + step * direction), fooled, len(images)

@@ -1,0 +1,204 @@
+"""How many images a universal perturbation fools: its share, which way round, and from which model to which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from art.estimators.classification import PyTorchClassifier
+from tqdm.auto import tqdm
+
+from art_denoise.attacks import Perturbation
+from art_denoise.attacks._classifier import labels_of, value_range
+from art_denoise.attacks._images import Images
+from art_denoise.attacks.universal import UniversalAttack
+from art_denoise.evaluation.statistics import Share
+
+#: Fooling rates in percent on the ILSVRC-2012 validation set, L∞ ≤ 10/255: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi,
+#: P. Frossard, "Universal adversarial perturbations", CVPR 2017, Table 2, by source and target.
+PUBLISHED = {
+    source: dict(zip(("vgg_f", "caffenet", "inception_v1", "vgg16", "vgg19", "resnet152"), rates, strict=True))
+    for source, rates in {
+        "vgg_f": (93.7, 71.8, 48.4, 42.1, 42.1, 47.4),
+        "caffenet": (74.0, 93.3, 47.7, 39.9, 39.9, 48.0),
+        "inception_v1": (46.2, 43.8, 78.9, 39.2, 39.8, 45.5),
+        "vgg16": (63.4, 55.8, 56.5, 78.3, 73.1, 63.4),
+        "vgg19": (64.0, 57.2, 53.6, 73.5, 77.8, 58.0),
+        "resnet152": (46.3, 46.3, 50.5, 47.0, 45.5, 84.0),
+    }.items()
+}
+
+
+def fooling(classifier: PyTorchClassifier, perturbation: Perturbation, x: np.ndarray) -> Share:
+    """Return the share of images whose label a perturbation changes: f(x) ≠ f(x + v), with x + v clipped to the range.
+
+    :param classifier: Classifier with `clip_values`; its defences are in place on both sides.
+    :param x: Images (N, C, H, W), floats in the classifier's units or bytes; an array or a memory map.
+    """
+    images = _images(classifier, x)
+    return _fooling(classifier, perturbation, images, labels_of(classifier, images))
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """One way round of a perturbation: what was done to it, the result, and the share of images that this fools."""
+
+    name: str
+    perturbation: Perturbation
+    fooled: Share
+
+
+def orientations(
+    classifier: PyTorchClassifier, perturbation: Perturbation, x: np.ndarray, *, verbose: bool = True
+) -> list[Orientation]:
+    """Try a perturbation from elsewhere in all eight orientations and both orders of channels: which one fools most?
+
+    A published perturbation that was read with its axes swapped, or for the channels in the other order, still fools, but
+    less. The differences can be small on a model that it was not made for: compare the intervals.
+
+    :param classifier: Classifier that the perturbation is made for, or a similar one.
+    :param perturbation: (C, H, W); turned by a quarter only if H is W, and with the channels reversed only if C is 3.
+    :param x: Images, as for :func:`fooling`; some hundreds.
+    :param verbose: Show a progress bar.
+    :return: The ways, those that fool most first. "as it is" is among them.
+    """
+    images = _images(classifier, x)
+    labels = labels_of(classifier, images)
+    turns: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "as it is": lambda v: v,
+        "flipped left to right": lambda v: v[:, :, ::-1],
+        "flipped upside down": lambda v: v[:, ::-1],
+        "turned by 180°": lambda v: v[:, ::-1, ::-1],
+    }
+    if perturbation.array.shape[1] == perturbation.array.shape[2]:
+        turns |= {
+            "transposed": lambda v: v.swapaxes(1, 2),
+            "turned by 90° to the left": lambda v: v.swapaxes(1, 2)[:, ::-1],
+            "turned by 90° to the right": lambda v: v.swapaxes(1, 2)[:, :, ::-1],
+            "transposed, turned by 180°": lambda v: v.swapaxes(1, 2)[:, ::-1, ::-1],
+        }
+    orders = {"": slice(None), ", channels reversed": slice(None, None, -1)}
+    if perturbation.array.shape[0] != 3:
+        orders.popitem()
+    ways = [(turn + order, turns[turn], channels) for turn in turns for order, channels in orders.items()]
+    found = []
+    for name, turn, channels in tqdm(ways, "Orientations", disable=not verbose):
+        turned = perturbation.with_record(array=np.ascontiguousarray(turn(perturbation.array[channels])))
+        found.append(Orientation(name, turned, _fooling(classifier, turned, images, labels)))
+    return sorted(found, key=lambda way: -way.fooled.count)
+
+
+@dataclass(frozen=True)
+class TransferMatrix:
+    """Which share of images a perturbation crafted on one model fools on another.
+
+    :param shares: By source and target.
+    :param published: Published fooling rates in percent, by source and target, to stand beside; may be empty.
+    """
+
+    shares: dict[str, dict[str, Share]]
+    published: Mapping[str, Mapping[str, float]]
+
+    @property
+    def sources(self) -> list[str]:
+        """Models that perturbations were crafted on: the rows."""
+        return list(self.shares)
+
+    @property
+    def targets(self) -> list[str]:
+        """Models that they were scored on: the columns."""
+        return list(next(iter(self.shares.values())))
+
+    def records(self) -> list[dict[str, object]]:
+        """Return the cells as records: source, target, white-box or not, fooled, n; rate, interval, published in percent."""
+        return [
+            {
+                "source": source,
+                "target": target,
+                "white_box": source == target,
+                "fooled": share.count,
+                "n": share.n,
+                "fooling_rate": round(100 * share.value, 2),
+                "low": round(100 * share.interval[0], 2),
+                "high": round(100 * share.interval[1], 2),
+                "published": self.published.get(source, {}).get(target),
+            }
+            for source, row in self.shares.items()
+            for target, share in row.items()
+        ]
+
+    def markdown(self) -> str:
+        """Return the matrix as a Markdown table; white-box in bold, what is published in brackets."""
+        lines = [f"| crafted on ↓, scored on → | {' | '.join(self.targets)} |", "|---|" + "---|" * len(self.targets)]
+        cells = {(r["source"], r["target"]): r for r in self.records()}
+        for source in self.sources:
+            texts = []
+            for target in self.targets:
+                cell = cells[source, target]
+                rate = f"{cell['fooling_rate']:.1f}"
+                text = f"**{rate}**" if cell["white_box"] else rate
+                text += f" {cell['low']:.1f}–{cell['high']:.1f}"
+                texts.append(text + (f" ({cell['published']:.1f})" if cell["published"] is not None else ""))
+            lines.append(f"| {source} | {' | '.join(texts)} |")
+        return "\n".join(lines) + "\n"
+
+
+def craft_on_each(
+    classifiers: Mapping[str, PyTorchClassifier],
+    attack: Callable[[PyTorchClassifier], UniversalAttack],
+    x: np.ndarray,
+) -> dict[str, Perturbation]:
+    """Craft a perturbation on each of several models from the same images.
+
+    :param classifiers: The models by name.
+    :param attack: Makes the attack, e.g. `lambda classifier: SGDUAP(classifier, max_iter=5)`, or `SGDUAP` itself.
+    :param x: Images to craft from, as for :meth:`UniversalAttack.craft`.
+    :return: The perturbations by name of the model, which is their `source`.
+    """
+    return {name: attack(classifier).craft(x).with_record(source=name) for name, classifier in classifiers.items()}
+
+
+def transfer_matrix(
+    perturbations: Mapping[str, Perturbation],
+    classifiers: Mapping[str, PyTorchClassifier],
+    x: np.ndarray,
+    *,
+    published: Mapping[str, Mapping[str, float]] | None = None,
+    verbose: bool = True,
+) -> TransferMatrix:
+    """Score each perturbation on each model.
+
+    :param perturbations: By name of the model that each was crafted on; :func:`craft_on_each` makes them.
+    :param classifiers: The models to score on, by name. The same name in both is the same model: a white-box attack.
+    :param x: Images to score on, other than those crafted from; as for :func:`fooling`.
+    :param published: Published rates to stand beside, in percent by source and target. `PUBLISHED` are those of the
+        authors, on ImageNet, for models by the names of this package.
+    :param verbose: Show a progress bar.
+    """
+    if not perturbations or not classifiers:
+        raise ValueError("`perturbations` and `classifiers` must not be empty")
+    shares: dict[str, dict[str, Share]] = {source: {} for source in perturbations}
+    with tqdm(total=len(perturbations) * len(classifiers), desc="Transfer", disable=not verbose, unit="pair") as bar:
+        for target, classifier in classifiers.items():
+            images = _images(classifier, x)
+            labels = labels_of(classifier, images)
+            for source, perturbation in perturbations.items():
+                shares[source][target] = _fooling(classifier, perturbation, images, labels)
+                bar.update()
+    return TransferMatrix(shares, published or {})
+
+
+def _images(classifier: PyTorchClassifier, x: np.ndarray) -> Images:
+    return Images(x, classifier.input_shape, value_range(classifier))
+
+
+def _fooling(classifier: PyTorchClassifier, perturbation: Perturbation, images: Images, labels: np.ndarray) -> Share:
+    if perturbation.array.shape != tuple(classifier.input_shape):
+        raise ValueError(
+            f"the perturbation is {perturbation.array.shape}, the classifier takes {tuple(classifier.input_shape)}: "
+            "load_perturbation(path, size=(height, width)) resizes one"
+        )
+    low, high = value_range(classifier)
+    changed = labels_of(classifier, images, np.float32(high - low) * perturbation.array) != labels
+    return Share(int(changed.sum()), len(labels))
