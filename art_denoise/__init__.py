@@ -9,7 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from art_denoise.attacks import Perturbation, SharedForwardDeepFool, craft_universal_perturbation
+    from art_denoise.attacks import (
+        SGDUAP,
+        DeepFoolUAP,
+        Perturbation,
+        SharedForwardDeepFool,
+        UniversalNoise,
+        load_perturbation,
+    )
     from art_denoise.classifiers import inception_v1, vgg16, vgg19
     from art_denoise.data import load_photographs
     from art_denoise.defences import (
@@ -31,14 +38,17 @@ _HOME = {
     "AsNumPy": "art_denoise.defences",
     "AsPyTorch": "art_denoise.defences",
     "Compose": "art_denoise.defences",
+    "DeepFoolUAP": "art_denoise.attacks",
     "DefensiveNoiseDefence": "art_denoise.defences",
     "NLMeansDefence": "art_denoise.defences",
     "Perturbation": "art_denoise.attacks",
     "ROFDefence": "art_denoise.defences",
+    "SGDUAP": "art_denoise.attacks",
     "SharedForwardDeepFool": "art_denoise.attacks",
+    "UniversalNoise": "art_denoise.attacks",
     "check_chain": "art_denoise.defences",
-    "craft_universal_perturbation": "art_denoise.attacks",
     "inception_v1": "art_denoise.classifiers",
+    "load_perturbation": "art_denoise.attacks",
     "load_photographs": "art_denoise.data",
     "nl_means_denoise": "art_denoise.filters",
     "rof_denoise": "art_denoise.filters",
@@ -47,18 +57,21 @@ _HOME = {
 }
 
 __all__ = [
+    "SGDUAP",
     "AsFlat",
     "AsNumPy",
     "AsPyTorch",
     "Compose",
+    "DeepFoolUAP",
     "DefensiveNoiseDefence",
     "NLMeansDefence",
     "Perturbation",
     "ROFDefence",
     "SharedForwardDeepFool",
+    "UniversalNoise",
     "check_chain",
-    "craft_universal_perturbation",
     "inception_v1",
+    "load_perturbation",
     "load_photographs",
     "nl_means_denoise",
     "rof_denoise",

@@ -20,7 +20,8 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="Every step on few images; the figures mean nothing.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
     craft_images: Annotated[int | None, typer.Option(min=1, help="Crops each perturbation is crafted on.")] = None,
-    craft_passes: Annotated[int | None, typer.Option(min=1, help="Most passes over them.")] = None,
+    craft_passes: Annotated[int | None, typer.Option(min=1, help="Most passes of DeepFoolUAP.")] = None,
+    sgd_passes: Annotated[int | None, typer.Option(min=1, help="Passes of SGDUAP, the stronger attack.")] = None,
     noise_accept: Annotated[
         str | None, typer.Option(metavar="flip|loss", help="Draws that make v_def: wrong → right, or any lower loss.")
     ] = None,
@@ -41,6 +42,7 @@ def main(
     given: dict[str, Any] = {
         "craft_images": craft_images,
         "craft_passes": craft_passes,
+        "sgd_passes": sgd_passes,
         "noise_accept": noise_accept,
         "noise_through": noise_through,
         "noise_draws": noise_draws,

@@ -54,10 +54,11 @@ class Images:
         images = self._x[chosen].astype(np.float32)
         self._release()
         if self._x.dtype == np.uint8:
-            images *= np.float32((self._high - self._low) / 255)
-            images += np.float32(self._low)
-            # Rounding may end a hair beyond the range.
-            np.clip(images, self._low, self._high, out=images)
+            images /= 255
+            if (self._low, self._high) != (0, 1):
+                images = images * np.float32(self._high - self._low) + np.float32(self._low)
+                # Rounding may end a hair beyond the range.
+                np.clip(images, self._low, self._high, out=images)
         return images
 
     def batches(self, size: int) -> Iterator[tuple[slice, np.ndarray]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from art_denoise.data.photographs import SHARES
-from art_denoise.evaluation.rows import COLUMNS, EXTRA_ROWS, KNOWING_ROWS, PAPER_ROWS, Row
+from art_denoise.evaluation.rows import COLUMNS, EXTRA_ROWS, KNOWING_ROWS, PAPER_ROWS, SGD_ROWS, THROUGH_ROWS, Row
 from art_denoise.evaluation.training import Schedule
 from art_denoise.filters._checks import check_choice
 
@@ -19,10 +19,12 @@ class Options:
     :param schedules: How each network is trained.
     :param eps: L∞ bound of the universal perturbations and of the random signs.
     :param craft_images: Training crops that each universal perturbation is crafted on.
-    :param craft_passes: Most passes over them.
+    :param craft_passes: Most passes over them of DeepFoolUAP.
     :param craft_steps: Most DeepFool steps for an image.
     :param craft_overshoot: DeepFool's overshoot.
-    :param craft_until: Fooling rate at which crafting ends.
+    :param craft_until: Fooling rate at which DeepFoolUAP ends.
+    :param sgd_passes: Passes over them of SGDUAP.
+    :param sgd_batch_size: Images that make one step of SGDUAP.
     :param rof_weight: Weight of the ROF defence.
     :param nlm_h: Filter strength of the NL-means defence.
     :param noise_sigmas: Standard deviations of the draws to choose from on the tuning split.
@@ -44,6 +46,8 @@ class Options:
     craft_steps: int = 10
     craft_overshoot: float = 0.02
     craft_until: float = 0.8
+    sgd_passes: int = 10
+    sgd_batch_size: int = 16
     rof_weight: float = 10 / 255
     nlm_h: float = 0.05
     noise_sigmas: tuple[float, ...] = (8 / 255, 16 / 255)
@@ -59,9 +63,20 @@ class Options:
         check_choice("noise_through", self.noise_through, ("defences", "classifier"))
 
     @property
+    def sections(self) -> dict[str, tuple[Row, ...]]:
+        """The rows of the table, under their headings."""
+        return {
+            "As in the paper": PAPER_ROWS,
+            "With the stronger attack": SGD_ROWS,
+            "The attacker knows the denoiser": THROUGH_ROWS,
+            "Besides": EXTRA_ROWS,
+            **({"The defender knows the attack": KNOWING_ROWS} if self.noise_knowing else {}),
+        }
+
+    @property
     def rows(self) -> tuple[Row, ...]:
         """The rows of the table."""
-        return PAPER_ROWS + EXTRA_ROWS + (KNOWING_ROWS if self.noise_knowing else ())
+        return tuple(row for rows in self.sections.values() for row in rows)
 
     @classmethod
     def quick(cls, seed: int = 0) -> Options:
@@ -76,6 +91,8 @@ class Options:
             },
             craft_images=6,
             craft_passes=1,
+            sgd_passes=2,
+            sgd_batch_size=3,
             noise_sigmas=(16 / 255,),
             noise_eps=(2 / 255,),
             noise_draws=2,

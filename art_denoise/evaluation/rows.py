@@ -11,8 +11,8 @@ class Row:
 
     :param key: Name in files.
     :param text: Name in reports, in the paper's symbols.
-    :param added: What the attacker adds: "nothing", "uap" (the universal perturbation of the column) or "signs" (random
-        signs of the same size).
+    :param added: What the attacker adds: "nothing", "signs" (random signs of the same size), or a universal perturbation
+        crafted on the column's network: by "deepfool", "sgd", or by "sgd-rof" or "sgd-nlm", SGD through that denoiser.
     :param noise: What the defender adds: "nothing", "fitted" (v_def), "random" (random direction, size of v_def) or
         "knowing" (v_def fitted on images that the attack of the column has perturbed).
     :param denoiser: "none", "rof" or "nlm".
@@ -21,7 +21,7 @@ class Row:
 
     key: str
     text: str
-    added: str = "uap"
+    added: str = "deepfool"
     noise: str = "nothing"
     denoiser: str = "none"
     paper: tuple[float, float, float] | None = None
@@ -29,7 +29,7 @@ class Row:
     @property
     def of_column(self) -> bool:
         """Whether the row differs between columns; otherwise the column's attack has no part in it."""
-        return self.added == "uap"
+        return self.added not in ("nothing", "signs")
 
     def cell(self, column: str) -> str:
         """Name of the row's cell in a column; the same in all columns if they do not differ."""
@@ -47,6 +47,21 @@ PAPER_ROWS = (
     Row("uap-vdef-rof", "D_ROF(v0 + δ + v_def)", noise="fitted", denoiser="rof", paper=(57.1, 51.2, 51.3)),
     Row("uap-nlm", "D_nlm(v0 + δ)", denoiser="nlm", paper=(57.7, 45.0, 46.9)),
     Row("uap-vdef-nlm", "D_nlm(v0 + δ + v_def)", noise="fitted", denoiser="nlm", paper=(58.0, 47.7, 49.4)),
+)
+
+#: The same with the stronger attack.
+SGD_ROWS = (
+    Row("sgd", "v0 + δ_SGD", added="sgd"),
+    Row("sgd-rof", "D_ROF(v0 + δ_SGD)", added="sgd", denoiser="rof"),
+    Row("sgd-vdef-rof", "D_ROF(v0 + δ_SGD + v_def)", added="sgd", noise="fitted", denoiser="rof"),
+    Row("sgd-nlm", "D_nlm(v0 + δ_SGD)", added="sgd", denoiser="nlm"),
+    Row("sgd-vdef-nlm", "D_nlm(v0 + δ_SGD + v_def)", added="sgd", noise="fitted", denoiser="nlm"),
+)
+
+#: Rows of an attacker who knows the denoiser, and crafts through it.
+THROUGH_ROWS = (
+    Row("through-rof", "D_ROF(v0 + δ_SGD,D_ROF)", added="sgd-rof", denoiser="rof"),
+    Row("through-nlm", "D_nlm(v0 + δ_SGD,D_nlm)", added="sgd-nlm", denoiser="nlm"),
 )
 
 EXTRA_ROWS = (
@@ -70,8 +85,16 @@ COMPARISONS = (
     ("clean-nlm", "clean", "NL-means on clean images"),
     ("uap-rof", "uap", "ROF against the attack"),
     ("uap-nlm", "uap", "NL-means against the attack"),
+    ("sgd", "uap", "SGDUAP rather than DeepFoolUAP"),
+    ("sgd-rof", "sgd", "ROF against SGDUAP"),
+    ("sgd-nlm", "sgd", "NL-means against SGDUAP"),
+    ("through-rof", "sgd-rof", "the attacker knows ROF"),
+    ("through-nlm", "sgd-nlm", "the attacker knows NL-means"),
     ("uap-vdef-rof", "uap-rof", "v_def, before ROF"),
     ("uap-vdef-nlm", "uap-nlm", "v_def, before NL-means"),
     ("uap-vdef-rof", "uap-random-rof", "direction of v_def, before ROF"),
     ("uap-vdef-nlm", "uap-random-nlm", "direction of v_def, before NL-means"),
 )
+
+#: Ways of crafting that are scored without a defence on every network, from every network.
+TRANSFERRED = ("deepfool", "sgd")

@@ -107,21 +107,24 @@ class RunFolder:
         write_text(file, json.dumps(cell) + "\n")
         return labels
 
-    def perturbation(self, name: str, key: str, make: Callable[[], Perturbation]) -> Perturbation:
+    def perturbation(self, name: str, key: str, make: Callable[[Path], Perturbation]) -> Perturbation:
         """Return a perturbation; make and store it if it is not there.
 
         :param name: Name of its file.
         :param key: Key of all that it depends on.
-        :param make: Returns the perturbation.
+        :param make: Returns the perturbation; is given a file to keep a checkpoint in, which is deleted in the end.
         """
         file = self.path / "perturbations" / f"{name}.safetensors"
+        checkpoint = self.path / "perturbations" / f"{name}.{key}.checkpoint"
         with suppress(FileNotFoundError, ValueError):  # a damaged file counts as none
             stored = Perturbation.load(file)
             if stored.provenance.get("key") == key:
                 return stored
-        made = make()
-        made = Perturbation(made.array, {**made.provenance, "key": key})
+        made = make(checkpoint)
+        made = made.with_record(provenance={**made.provenance, "key": key})
         made.save(file)
+        for old in file.parent.glob(f"{name}.*.checkpoint"):
+            old.unlink()
         return made
 
 

@@ -27,7 +27,8 @@ import art_denoise.data
 import art_denoise.defences
 import art_denoise.filters
 from art_denoise import classifiers
-from art_denoise.attacks import Perturbation, craft_universal_perturbation
+from art_denoise.attacks import SGDUAP, DeepFoolUAP, Perturbation, random_signs
+from art_denoise.attacks.universal import UniversalAttack
 from art_denoise.classifiers import RECIPES, build_network, load_weights, wrap
 from art_denoise.data import PHOTOGRAPHS, Crops, load_photographs
 from art_denoise.data.photographs import CROP_SIZE
@@ -37,7 +38,9 @@ from art_denoise.defences._base import ImageDefence
 from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation import training
 from art_denoise.evaluation.options import Options
-from art_denoise.evaluation.rows import COLUMNS
+from art_denoise.evaluation.fooling import PUBLISHED, TransferMatrix
+from art_denoise.evaluation.rows import COLUMNS, TRANSFERRED
+from art_denoise.evaluation.statistics import Share
 from art_denoise.evaluation.store import RunFolder, cached_weights, file_digest, key_of, source_digest
 from art_denoise.evaluation.training import train
 
@@ -58,7 +61,9 @@ class Result:
     :param images: Test images (N, 3, H, W) float32 in [0, 1].
     :param labels: True labels, int64 (N,).
     :param predicted: Predicted labels, int64 (N,), by name of the cell (:meth:`Row.cell`).
-    :param perturbations: The universal perturbation of each column.
+    :param perturbations: The universal perturbations, by how they were crafted (:class:`Row`, `added`) and by column.
+    :param transfer: Which share of the test images they fool on every network, without a defence; by how they were
+        crafted.
     :param noises: The defensive noises, by name.
     :param denoisers: The two denoisers, by name.
     :param options: The choices of the run.
@@ -68,7 +73,8 @@ class Result:
     images: np.ndarray
     labels: np.ndarray
     predicted: dict[str, np.ndarray]
-    perturbations: dict[str, Perturbation]
+    perturbations: dict[str, dict[str, Perturbation]]
+    transfer: dict[str, TransferMatrix]
     noises: dict[str, Perturbation]
     denoisers: dict[str, ImageDefence]
     options: Options
@@ -109,10 +115,11 @@ class _Table1:
     def run(self) -> Result:
         files = {name: self._trained(name) for name in COLUMNS}
         target = self._load("inception_v1", files)
-        deltas = {name: self._crafted(name, files) for name in COLUMNS}
+        kinds = dict.fromkeys(row.added for row in self.options.rows if row.of_column)
+        deltas = {kind: {name: self._crafted(kind, name, files) for name in COLUMNS} for kind in kinds}
         noises = {name: self._fitted(name, target, files) for name in self.denoisers}
         for name in self.denoisers if self.options.noise_knowing else ():
-            for column, delta in deltas.items():
+            for column, delta in deltas["deepfool"].items():
                 noises[f"{name}-knowing-{column}"] = self._fitted_knowing(name, column, noises[name], delta, target)
         predicted = self._scored(target, files["inception_v1"], deltas, noises)
         return Result(
@@ -120,6 +127,7 @@ class _Table1:
             labels=self.splits["test"].labels,
             predicted=predicted,
             perturbations=deltas,
+            transfer=self._transferred(files, deltas),
             noises=noises,
             denoisers=self.denoisers,
             options=self.options,
@@ -164,33 +172,39 @@ class _Table1:
         load_weights(network, files[name])
         return wrap(network, RECIPES[name], num_classes=len(PHOTOGRAPHS), input_size=CROP_SIZE)
 
-    def _crafted(self, name: str, files: dict[str, Path]) -> Perturbation:
-        """Return the universal perturbation crafted on one network, on a draw of the training crops."""
+    def _crafted(self, kind: str, name: str, files: dict[str, Path]) -> Perturbation:
+        """Return the universal perturbation crafted in one way on one network, on a draw of the training crops."""
         options, crops = self.options, self.splits["train"]
         chosen = np.random.default_rng(options.seed).permutation(len(crops))[: options.craft_images]
-        arguments: dict[str, Any] = {
-            "eps": options.eps,
-            "passes": options.craft_passes,
-            "max_steps": options.craft_steps,
-            "overshoot": options.craft_overshoot,
-            "target_fooling_rate": options.craft_until,
-            "seed": options.seed,
-        }
+        attack, _, denoiser = kind.partition("-")
+        arguments: dict[str, Any] = {"eps": options.eps, "seed": options.seed}
+        if attack == "deepfool":
+            deepfool = {"max_iter": options.craft_steps, "epsilon": options.craft_overshoot}
+            arguments |= {
+                "delta": 1 - options.craft_until, "max_iter": options.craft_passes, "attacker_params": deepfool
+            }
+        else:
+            arguments |= {"max_iter": options.sgd_passes, "batch_size": options.sgd_batch_size}
+        through = [self.denoisers[denoiser]] if denoiser else []
         depends = {
             "weights": file_digest(files[name]),
             "images": fingerprint(crops.images[chosen]),
-            "source": source_digest(art_denoise.attacks),
+            "source": source_digest(art_denoise.attacks, *([art_denoise.filters, art_denoise.defences] if through else [])),
+            "through": repr(through),
             **arguments,
         }
 
-        def craft() -> Perturbation:
+        def craft(checkpoint: Path) -> Perturbation:
             classifier = self._load(name, files)
             if self.progress:
-                tqdm.write(f"Craft the universal perturbation on {COLUMNS[name]}", file=sys.stderr)
-            delta = craft_universal_perturbation(classifier, _unit(crops)[chosen], verbose=self.progress, **arguments)
-            return Perturbation(delta.array, {**delta.provenance, "source": name})
+                title = f"Craft δ on {COLUMNS[name]}, {kind.replace('-', ' through ')}"
+                tqdm.write(title, file=sys.stderr)
+            made: type[UniversalAttack] = DeepFoolUAP if attack == "deepfool" else SGDUAP
+            with with_defences(classifier, through):
+                crafting = made(classifier, verbose=self.progress, checkpoint=checkpoint, **arguments)
+                return crafting.craft(crops.images[chosen]).with_record(source=name)
 
-        return self.folder.perturbation(f"delta-{name}", key_of(depends), craft)
+        return self.folder.perturbation(f"delta-{kind}-{name}", key_of(depends), craft)
 
     def _fitted(self, denoiser: str, target: PyTorchClassifier, files: dict[str, Path]) -> Perturbation:
         """Return v_def for one denoiser: fitted on clean images, σ and ε chosen by the loss on clean tuning images."""
@@ -203,7 +217,7 @@ class _Table1:
             "options": {k: v for k, v in asdict(options).items() if k.startswith(("noise_", "seed"))},
         }
 
-        def choose() -> Perturbation:
+        def choose(_: Path) -> Perturbation:
             candidates = []
             for sigma in options.noise_sigmas:
                 title = f"σ = {255 * sigma:g}/255"
@@ -229,11 +243,11 @@ class _Table1:
         fit = self.splits["noise-fit"]
         depends = {"v_def": noise.provenance["key"], "delta": fingerprint(delta.array)}
 
-        def make() -> Perturbation:
+        def make(_: Path) -> Perturbation:
             sigma, eps = noise.provenance["sigma"], noise.provenance["eps"]
             title = f"knowing δ of {COLUMNS[column]}"
             fitted = self._fit(denoiser, target, delta.add_to(_unit(fit)), fit.labels, sigma, eps, title)
-            return Perturbation(fitted.array, {**fitted.provenance, "fitted_on": f"perturbed by {column}"})
+            return fitted.with_record(provenance={**fitted.provenance, "fitted_on": f"perturbed by {column}"})
 
         return self.folder.perturbation(f"v_def-{denoiser}-knowing-{column}", key_of(depends), make)
 
@@ -263,19 +277,20 @@ class _Table1:
                 batch_size=_BATCH_SIZE,
                 progress=self._title(f"Fit v_def, {denoiser}, {title}"),
             )
-        return Perturbation(np.asarray(defence.noise), {"denoiser": denoiser, **(defence.estimate or {})})
+        estimate = {"denoiser": denoiser, **(defence.estimate or {})}
+        return Perturbation(np.asarray(defence.noise), attack="defensive noise", provenance=estimate)
 
     def _scored(
         self,
         target: PyTorchClassifier,
         weights: Path,
-        deltas: dict[str, Perturbation],
+        deltas: dict[str, dict[str, Perturbation]],
         noises: dict[str, Perturbation],
     ) -> dict[str, np.ndarray]:
         """Return the predicted labels of every cell of the table, by the cell's name."""
         test = self.splits["test"]
         rng = np.random.default_rng([self.options.seed, 1])
-        signs = rng.choice(np.array([-1, 1], dtype=np.float32), test.images.shape[1:]) * np.float32(self.options.eps)
+        signs = random_signs(test.images.shape[1:], self.options.eps, self.options.seed).array
         random = {name: _random_direction(noises[name].array, rng) for name in self.denoisers}
 
         images = _unit(test)
@@ -283,7 +298,7 @@ class _Table1:
         cells = {row.cell(column): (row, column) for row in self.options.rows for column in COLUMNS}
         predicted = {}
         for name, (row, column) in tqdm(cells.items(), "Score", disable=not self.progress, unit="cell"):
-            added = {"nothing": None, "signs": signs, "uap": deltas[column].array}[row.added]
+            added = {"nothing": None, "signs": signs}[row.added] if not row.of_column else deltas[row.added][column].array
             noise = None
             if row.noise != "nothing":
                 names = {"fitted": row.denoiser, "knowing": f"{row.denoiser}-knowing-{column}"}
@@ -302,6 +317,41 @@ class _Table1:
             attacked = images if added is None else Perturbation(added).add_to(images)
             predicted[name] = self.folder.labels(name, key_of(depends), partial(_predict, target, chain, attacked))
         return predicted
+
+    def _transferred(
+        self, files: dict[str, Path], deltas: dict[str, dict[str, Perturbation]]
+    ) -> dict[str, TransferMatrix]:
+        """Return how many test images each perturbation fools on each network, without a defence."""
+        test = self.splits["test"]
+        images, labels = _unit(test), {}
+        for target in COLUMNS:
+            classifier = self._load(target, files)
+            cells = {f"{kind}-{source}": delta for kind in TRANSFERRED for source, delta in deltas[kind].items()}
+            for name, delta in tqdm(
+                {"clean": None, **cells}.items(), f"Transfer to {COLUMNS[target]}", disable=not self.progress, unit="cell"
+            ):
+                depends = {
+                    "weights": file_digest(files[target]),
+                    "images": test.fingerprint,
+                    "added": None if delta is None else fingerprint(delta.array),
+                }
+                attacked = images if delta is None else delta.add_to(images)
+                labels[name, target] = self.folder.labels(
+                    f"transfer-{name}-to-{target}", key_of(depends), partial(_predict, classifier, [], attacked)
+                )
+        return {
+            kind: TransferMatrix(
+                {
+                    source: {
+                        target: Share(int(np.sum(labels[f"{kind}-{source}", target] != labels["clean", target])), len(test))
+                        for target in COLUMNS
+                    }
+                    for source in COLUMNS
+                },
+                PUBLISHED if kind == "deepfool" else {},
+            )
+            for kind in TRANSFERRED
+        }
 
 
 def _predict(
@@ -323,7 +373,7 @@ def _scaled(noise: Perturbation, eps: float) -> Perturbation:
     """Return a defensive noise with another root mean square."""
     by = eps / noise.provenance["eps"]
     changed = {"eps": eps, "factor": by * noise.provenance["factor"], "linf": by * noise.provenance["linf"]}
-    return Perturbation((by * noise.array).astype(np.float32), {**noise.provenance, **changed})
+    return noise.with_record(array=(by * noise.array).astype(np.float32), provenance={**noise.provenance, **changed})
 
 
 def _random_direction(like: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -14,9 +14,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from art_denoise.data import PHOTOGRAPHS
+from art_denoise.evaluation.fooling import TransferMatrix
 from art_denoise.evaluation.options import Options
-from art_denoise.evaluation.report.figures import save_examples
-from art_denoise.evaluation.rows import COLUMNS, COMPARISONS, PAPER_ROWS, Row
+from art_denoise.evaluation.report.figures import save_examples, save_transfer
+from art_denoise.evaluation.rows import COLUMNS, COMPARISONS, Row
 from art_denoise.evaluation.statistics import Share, accuracy, paired_difference
 from art_denoise.evaluation.store import write_text
 from art_denoise.evaluation.table1 import Result
@@ -70,20 +71,24 @@ def comparisons(result: Result) -> list[dict[str, Any]]:
 def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
     """Write the report of a run and return the table as it is printed.
 
-    :param folder: Run folder. Its `report/` gets `table1.{txt,md,tex,csv,json}`, `index.html` and `figures/`.
+    :param folder: Run folder. Its `report/` gets `table1.{txt,md,tex,csv,json}`, `transfer.csv`, `index.html` and
+        `figures/`.
     """
     report = Path(folder) / "report"
     cells, pairs = table(result), comparisons(result)
     context = {
         "columns": list(COLUMNS.values()),
         "sections": [
-            ("As in the paper", _lines(result, PAPER_ROWS)),
-            ("Besides", _lines(result, result.options.rows[len(PAPER_ROWS) :])),
+            (title, _lines(result, rows)) for title, rows in result.options.sections.items()
         ],
         "comparisons": {what: list(group) for what, group in groupby(pairs, key=itemgetter("what"))},
         "n": len(result.labels),
         "classes": len(PHOTOGRAPHS),
         "config": result.config,
+        "transfer": {
+            {"deepfool": "DeepFoolUAP", "sgd": "SGDUAP"}[kind]: _transfer_lines(matrix)
+            for kind, matrix in result.transfer.items()
+        },
         "facts": facts(result),
         "reading": reading(result.options),
     }
@@ -98,12 +103,17 @@ def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
     environment.filters["latex"] = _latex
     environment.filters["p"] = _p_value
     save_examples(result, report / "figures" / "examples.png")
+    for kind, matrix in result.transfer.items():
+        save_transfer(matrix, report / "figures" / f"transfer-{kind}.png", names=COLUMNS)
     text = environment.get_template("table1.txt").render(context)
     write_text(report / "table1.txt", text)
     for name in ("table1.md", "table1.tex", "index.html"):
         write_text(report / name, environment.get_template(name).render(context))
     write_text(report / "table1.csv", _csv(cells))
-    write_text(report / "table1.json", json.dumps({"cells": cells, "comparisons": pairs, **result.config}, indent=2))
+    transfer = [{"attack": kind, **record} for kind, matrix in result.transfer.items() for record in matrix.records()]
+    write_text(report / "transfer.csv", _csv(transfer))
+    everything = {"cells": cells, "comparisons": pairs, "transfer": transfer, **result.config}
+    write_text(report / "table1.json", json.dumps(everything, indent=2))
     return text
 
 
@@ -116,10 +126,12 @@ def reading(options: Options) -> list[str]:
     through = {"defences": "through the denoiser it precedes", "classifier": "through the classifier alone"}
     return [
         "Order: v0, + δ and clip to [0, 1], + v_def and clip, denoise and clip, standardise, classify.",
-        f"δ: L∞ ≤ {255 * options.eps:g}/255, ART's universal perturbation with DeepFool inside, crafted on "
-        f"{options.craft_images} training crops in at most {options.craft_passes} passes on the column's network, "
-        "without clipping. IncV1 is the target itself (white-box); VGG16 and VGG19 are transferred (black-box). The "
-        "attacker does not know of the defence.",
+        f"δ: L∞ ≤ {255 * options.eps:g}/255, the universal perturbation of Moosavi-Dezfooli et al. (2017), DeepFoolUAP, "
+        f"crafted on {options.craft_images} training crops in at most {options.craft_passes} passes on the column's "
+        "network. IncV1 is the target itself (white-box); VGG16 and VGG19 are transferred (black-box). The attacker does "
+        "not know of the defence.",
+        "δ_SGD: of the same size and from the same crops, the universal perturbation of Shafahi et al. (2020), SGDUAP, in "
+        f"{options.sgd_passes} passes. δ_SGD,D: the same by an attacker who knows the denoiser D, crafted through it.",
         f"D_ROF: scikit-image's Chambolle iteration and stop rule, weight {255 * options.rof_weight:g}/255, each "
         "channel by itself. D_nlm: scikit-image's fast filter, "
         f"h = {options.nlm_h:g}, patch size 2, patch distance 3, channels together.",
@@ -133,11 +145,16 @@ def reading(options: Options) -> list[str]:
 
 def facts(result: Result) -> list[str]:
     """Return what was found out on the way, one line each: fooling rates, and how v_def came about."""
-    lines = [
-        f"δ of {COLUMNS[name]}: fooled {_percent(delta.provenance['crafting_fooling_rate']):g} % of the "
-        f"{delta.provenance['images']} crops it was crafted on, L∞ {255 * delta.linf:.1f}/255"
-        for name, delta in result.perturbations.items()
-    ]
+    lines = []
+    for kind, deltas in result.perturbations.items():
+        for name, delta in deltas.items():
+            seconds = sum(record["seconds"] for record in delta.provenance["history"])
+            attack, _, denoiser = kind.partition("-")
+            lines.append(
+                f"{delta.attack} on {COLUMNS[name]}{f' through D_{denoiser}' if denoiser else ''}: fooled "
+                f"{_percent(delta.fooling_rates['crafting images']):g} % of the {delta.provenance['images']} crops it was "
+                f"crafted on, L∞ {255 * delta.linf:.1f}/255, {delta.provenance['passes']} passes in {seconds:.0f} s"
+            )
     for name, noise in result.noises.items():
         found = noise.provenance
         lines.append(
@@ -171,6 +188,15 @@ def _lines(result: Result, rows: tuple[Row, ...]) -> list[dict[str, Any]]:
     return lines
 
 
+def _transfer_lines(matrix: TransferMatrix) -> list[dict[str, Any]]:
+    """Return a transfer matrix for the templates."""
+    records = matrix.records()
+    return [
+        {"source": COLUMNS[source], "cells": [record for record in records if record["source"] == source]}
+        for source in matrix.sources
+    ]
+
+
 def _percent(value: float) -> float:
     return round(100 * value, 2)
 
@@ -181,7 +207,11 @@ def _p_value(value: float) -> str:
 
 def _latex(text: str) -> str:
     """Typeset a row's name."""
-    symbols = {"v_def": r"$v_{def}$", "v0": "$v_0$", "δ": r"$\delta$", "D_ROF": r"$D_{ROF}$", "D_nlm": r"$D_{nlm}$"}
+    symbols = {
+        "δ_SGD,D_ROF": r"$\delta_{SGD,D_{ROF}}$",
+        "δ_SGD,D_nlm": r"$\delta_{SGD,D_{nlm}}$",
+        "δ_SGD": r"$\delta_{SGD}$",
+        "v_def": r"$v_{def}$", "v0": "$v_0$", "δ": r"$\delta$", "D_ROF": r"$D_{ROF}$", "D_nlm": r"$D_{nlm}$"}
     for name, symbol in symbols.items():
         text = text.replace(name, symbol)
     return text
