@@ -71,6 +71,7 @@ def craft(
     batch_size: int,
     max_passes: int,
     seed: int,
+    labels: np.ndarray | None,
     checkpoint: Checkpoint | None,
     title: str | None,
 ) -> State:
@@ -79,6 +80,7 @@ def craft(
     What is drawn at random, by whom ever, depends on the seed, the pass and the place in it only: an interrupted
     crafting goes on as if nothing had happened.
 
+    :param labels: Labels (N,) that updates are to be given; None: those that the classifier predicts.
     :param title: Name of the progress bar; None shows none.
     """
     state = checkpoint.read() if checkpoint else None
@@ -93,7 +95,7 @@ def craft(
             zero = np.zeros(classifier.input_shape, dtype=np.float32)
             state = State(noise=zero, best=zero, labels=labels_of(classifier, images, told=_measuring(bar)))
         while not finished(state.fooling_rates):
-            _one_pass(classifier, images, update, state, batch_size, seed, checkpoint, bar)
+            _one_pass(classifier, images, update, state, batch_size, seed, labels, checkpoint, bar)
             if checkpoint:
                 checkpoint.write(state)
     return state
@@ -106,6 +108,7 @@ def _one_pass(
     state: State,
     batch_size: int,
     seed: int,
+    labels: np.ndarray | None,
     checkpoint: Checkpoint | None,
     bar: tqdm,
 ) -> None:
@@ -113,12 +116,13 @@ def _one_pass(
     passes, device = len(state.history), classifier.device
     order = np.random.default_rng([seed, passes]).permutation(len(images))
     noise = torch.from_numpy(state.noise).to(device)
+    labels = state.labels if labels is None else labels
     started = written = time.monotonic()
     while state.position < len(images):
         chosen = order[state.position : state.position + batch_size]
         _seed(seed, passes, state.position)
         batch = torch.from_numpy(images.read(chosen)).to(device)
-        noise, fooled, updates = update(noise, batch, torch.from_numpy(state.labels[chosen]).to(device), passes)
+        noise, fooled, updates = update(noise, batch, torch.from_numpy(labels[chosen]).to(device), passes)
         state.position += len(chosen)
         state.fooled += fooled
         state.updates += updates
@@ -153,7 +157,9 @@ def _measuring(bar: tqdm) -> Callable[[str], None]:
 
 def _tell(bar: tqdm, passes: int, rates: list[float], now: str) -> None:
     measured = f"fooling rate {rates[-1]:.1%}" if rates else ""
-    bar.set_postfix_str(", ".join(text for text in (f"pass {passes + bool(now)}", measured, now) if text), refresh=False)
+    bar.set_postfix_str(
+        ", ".join(text for text in (f"pass {passes + bool(now)}", measured, now) if text), refresh=False
+    )
 
 
 class Checkpoint:

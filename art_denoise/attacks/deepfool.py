@@ -111,6 +111,7 @@ def shortest_perturbations(
     max_steps: int,
     overshoot: float,
     classes: int,
+    crossing: bool = False,
     limit: Callable[[torch.Tensor], torch.Tensor] = lambda images: images,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Find for each image a small perturbation that changes its label: DeepFool, in the L2 norm.
@@ -119,18 +120,22 @@ def shortest_perturbations(
     :param images: Images (N, ...).
     :param scores: Their logits (N, K).
     :param max_steps: Most steps for an image.
-    :param overshoot: Share by which the perturbation is lengthened at last.
+    :param overshoot: Share by which the perturbation is lengthened.
     :param classes: Number of classes considered, the label among them.
+    :param crossing: Look at the lengthened perturbation after every step, as the authors do, rather than lengthen the
+        last, as the paper and ART do. A step leads to the boundary and, where it is curved, often not across: the
+        overshoot does, and saves most of the steps.
     :param limit: Applied to the images after every step.
-    :return: Perturbations (N, ...); bool (N,): whether the label had changed, before the overshoot, after at most
+    :return: Perturbations (N, ...), lengthened; bool (N,): whether the label was seen to change after at most
         `max_steps` steps.
     """
     # Classes by score, (N, classes); the first is the label itself.
     considered = scores.topk(min(classes, scores.shape[1]), dim=1).indices
-    current = images.clone()
+    looked_at = 1 + overshoot if crossing else 1.0
+    found = torch.zeros_like(images)
     active = torch.arange(len(images), device=images.device)
     for step in range(max_steps + 1):
-        at, among = current[active], considered[active]
+        at, among = images[active] + looked_at * found[active], considered[active]
         if step == max_steps:
             with torch.no_grad():
                 active = active[logits(at).argmax(1) == among[:, 0]]
@@ -139,10 +144,11 @@ def shortest_perturbations(
         active = active[still]
         if not len(active):
             break
-        current[active] = limit(at[still] + _shortest_step(margins, gradients))
+        origin = images[active]
+        found[active] = limit(origin + found[active] + _shortest_step(margins, gradients)) - origin
     fooled = torch.ones(len(images), dtype=torch.bool, device=images.device)
     fooled[active] = False
-    return (1 + overshoot) * (current - images), fooled
+    return (1 + overshoot) * found, fooled
 
 
 def _linearise(

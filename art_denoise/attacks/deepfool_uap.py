@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -61,12 +60,12 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
         and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU. More passes than the
         file was made with may be asked for; everything else must be as it was.
 
-    Cost: a pass takes one forward pass for each image, and for each that is not fooled some two to four steps of one
+    Cost: a pass takes one forward pass for each image, and for each that is not fooled some one to three steps of one
     forward and `nb_grads` - 1 backward passes. Memory: that of `at_once` images through the network, besides `x`.
 
     Source: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi, P. Frossard, "Universal adversarial perturbations", CVPR 2017,
-    Algorithm 1, arXiv:1610.08401, and as the authors' code has it: an update is made only if DeepFool needed fewer than
-    `max_iter` - 1 steps. Deviations: the fooling rate is that of clipped images, which are what a classifier is shown;
+    Algorithm 1, arXiv:1610.08401. As the authors' code has it, DeepFool looks at the image with the overshoot after every
+    step, and an update is made only if it needed fewer than `max_iter` - 1 steps. Deviations: the fooling rate is that of clipped images, which are what a classifier is shown;
     the result is the v of the pass with the highest, not of the last.
     """
 
@@ -117,10 +116,7 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
     def _deepfool(self) -> dict[str, Any]:
         return {name: (self.attacker_params or {}).get(name, default) for name, default in _DEEPFOOL.items()}
 
-    def _updater(self, labels: np.ndarray | None) -> Callable[..., tuple[torch.Tensor, int, int]]:
-        return self._add_shortest
-
-    def _add_shortest(
+    def _update(
         self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, passes: int
     ) -> tuple[torch.Tensor, int, int]:
         parameters = self._deepfool
@@ -141,6 +137,7 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
                     max_steps=parameters["max_iter"] - 2,
                     overshoot=parameters["epsilon"],
                     classes=parameters["nb_grads"],
+                    crossing=True,
                 )
                 found.append(shortest[crossed])
         updates = torch.cat(found) if found else images[:0]

@@ -72,9 +72,7 @@ def load_perturbation(
     return perturbation if size is None else _resized(perturbation, size)
 
 
-def _foreign(
-    file: Path, order: str | None, layout: str | None, units: float | None, name: str | None
-) -> Perturbation:
+def _foreign(file: Path, order: str | None, layout: str | None, units: float | None, name: str | None) -> Perturbation:
     array = _array(file, name)
     assumed = []
     if array.ndim == 4 and len(array) == 1:
@@ -133,7 +131,16 @@ def _array(file: Path, name: str | None) -> np.ndarray:
             f"`path` = {os.fspath(file)!r} is of MATLAB 7.3, which is HDF5: read the array with h5py, h5py.File(path)['v'], "
             "whose axes are in the reverse order, and save it by np.save"
         ) from error
-    except (ValueError, TypeError, EOFError, RuntimeError, OSError, KeyError, MatReadError, pickle.UnpicklingError) as error:
+    except (
+        ValueError,
+        TypeError,
+        EOFError,
+        RuntimeError,
+        OSError,
+        KeyError,
+        MatReadError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = str(error).split("\n")[0][:200]
         hint = ""
         if "pickle" in reason.lower() or "weights_only" in reason.lower():
@@ -143,7 +150,9 @@ def _array(file: Path, name: str | None) -> np.ndarray:
         return content
     arrays = {k: np.asarray(v) for k, v in content.items() if isinstance(v, np.ndarray) and v.ndim >= 3}
     if name is not None and name not in content:
-        raise ValueError(f"`name` = {name!r} is not in {os.fspath(file)!r}, which holds {', '.join(content) or 'nothing'}")
+        raise ValueError(
+            f"`name` = {name!r} is not in {os.fspath(file)!r}, which holds {', '.join(content) or 'nothing'}"
+        )
     if name is None and len(arrays) != 1:
         raise ValueError(
             f"`path` = {os.fspath(file)!r} must hold one image, or `name` say which: it holds {', '.join(content) or 'none'}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -120,10 +119,7 @@ class SGDUAP(UniversalAttack):
                 )
         return super().craft(x, y)
 
-    def _updater(self, labels: np.ndarray | None) -> Callable[..., tuple[torch.Tensor, int, int]]:
-        return self._ascend
-
-    def _ascend(
+    def _update(
         self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, passes: int
     ) -> tuple[torch.Tensor, int, int]:
         low, high = value_range(self.estimator)

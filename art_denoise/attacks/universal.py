@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import math
 import os
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,12 +106,16 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         low, high = value_range(classifier)
         if self.eps is None and self._p != math.inf:
             raise ValueError("`eps` must be given for norm 2; its default is for the norm inf")
-        check_eps(self._eps(low, high), low, high, elements=1 if self._p == math.inf else math.prod(classifier.input_shape))
+        check_eps(
+            self._eps(low, high), low, high, elements=1 if self._p == math.inf else math.prod(classifier.input_shape)
+        )
         images = Images(x, classifier.input_shape, (low, high))
         labels = None if y is None else self._given_labels(y, len(images))
         name = type(self).__name__
         parameters = {
-            k: _plain(getattr(self, k)) for k in self.attack_params if k not in self._of_the_end and k != "summary_writer"
+            k: _plain(getattr(self, k))
+            for k in self.attack_params
+            if k not in self._of_the_end and k != "summary_writer"
         }
         checkpoint = None
         if self.checkpoint is not None:
@@ -127,11 +130,12 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         self._state = craft(
             classifier,
             images,
-            self._updater(labels),
+            self._update,
             self._finished,
             batch_size=self.batch_size,
             max_passes=self.max_iter,
             seed=self.seed,
+            labels=labels,
             checkpoint=checkpoint,
             title=name if self.verbose else None,
         )
@@ -160,8 +164,10 @@ class UniversalAttack(EvasionAttack, abc.ABC):
     _remedy_for_zero = "Use more images, or a larger `eps`"
 
     @abc.abstractmethod
-    def _updater(self, labels: np.ndarray | None) -> Callable[..., tuple[torch.Tensor, int, int]]:
-        """Return what a batch of images does to the perturbation: an `Update` of `_crafting`."""
+    def _update(
+        self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, passes: int
+    ) -> tuple[torch.Tensor, int, int]:
+        """Let a batch of images change the perturbation: an `Update` of `_crafting`."""
 
     def _given_labels(self, y: np.ndarray, count: int) -> np.ndarray | None:
         """Return the labels, int64 (N,), that the caller gave."""

@@ -39,7 +39,9 @@ def random_direction(like: Perturbation, seed: int = 0) -> Perturbation:
     """
     check_integer("seed", seed, low=0)
     rng = np.random.default_rng(seed)
-    values = rng.permutation(np.abs(like.array).ravel()) * rng.choice(np.array([-1, 1], dtype=np.float32), like.array.size)
+    values = rng.permutation(np.abs(like.array).ravel()) * rng.choice(
+        np.array([-1, 1], dtype=np.float32), like.array.size
+    )
     return Perturbation(
         values.reshape(like.array.shape).astype(np.float32),
         attack=f"random direction, size of {like.attack}",
@@ -97,9 +99,7 @@ class UniversalNoise(EvasionAttack):
         images, drawn = Images(x, self.estimator.input_shape, (low, high)), self._drawn()
         perturbed = labels_of(self.estimator, images, self.noise[0])
         self._fooling_rate = float(np.mean(perturbed != labels_of(self.estimator, images)))
-        return drawn.with_record(
-            value_range=(low, high), fooling_rates={"images drawn for": self._fooling_rate}
-        )
+        return drawn.with_record(value_range=(low, high), fooling_rates={"images drawn for": self._fooling_rate})
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """Return the images with the noise, float32 (N, C, H, W), clipped to `clip_values`."""

@@ -181,7 +181,9 @@ class _Table1:
         if attack == "deepfool":
             deepfool = {"max_iter": options.craft_steps, "epsilon": options.craft_overshoot}
             arguments |= {
-                "delta": 1 - options.craft_until, "max_iter": options.craft_passes, "attacker_params": deepfool
+                "delta": 1 - options.craft_until,
+                "max_iter": options.craft_passes,
+                "attacker_params": deepfool,
             }
         else:
             arguments |= {"max_iter": options.sgd_passes, "batch_size": options.sgd_batch_size}
@@ -189,7 +191,9 @@ class _Table1:
         depends = {
             "weights": file_digest(files[name]),
             "images": fingerprint(crops.images[chosen]),
-            "source": source_digest(art_denoise.attacks, *([art_denoise.filters, art_denoise.defences] if through else [])),
+            "source": source_digest(
+                art_denoise.attacks, *([art_denoise.filters, art_denoise.defences] if through else [])
+            ),
             "through": repr(through),
             **arguments,
         }
@@ -298,7 +302,9 @@ class _Table1:
         cells = {row.cell(column): (row, column) for row in self.options.rows for column in COLUMNS}
         predicted = {}
         for name, (row, column) in tqdm(cells.items(), "Score", disable=not self.progress, unit="cell"):
-            added = {"nothing": None, "signs": signs}[row.added] if not row.of_column else deltas[row.added][column].array
+            added = (
+                {"nothing": None, "signs": signs}[row.added] if not row.of_column else deltas[row.added][column].array
+            )
             noise = None
             if row.noise != "nothing":
                 names = {"fitted": row.denoiser, "knowing": f"{row.denoiser}-knowing-{column}"}
@@ -328,7 +334,10 @@ class _Table1:
             classifier = self._load(target, files)
             cells = {f"{kind}-{source}": delta for kind in TRANSFERRED for source, delta in deltas[kind].items()}
             for name, delta in tqdm(
-                {"clean": None, **cells}.items(), f"Transfer to {COLUMNS[target]}", disable=not self.progress, unit="cell"
+                {"clean": None, **cells}.items(),
+                f"Transfer to {COLUMNS[target]}",
+                disable=not self.progress,
+                unit="cell",
             ):
                 depends = {
                     "weights": file_digest(files[target]),
@@ -343,7 +352,9 @@ class _Table1:
             kind: TransferMatrix(
                 {
                     source: {
-                        target: Share(int(np.sum(labels[f"{kind}-{source}", target] != labels["clean", target])), len(test))
+                        target: Share(
+                            int(np.sum(labels[f"{kind}-{source}", target] != labels["clean", target])), len(test)
+                        )
                         for target in COLUMNS
                     }
                     for source in COLUMNS

@@ -78,9 +78,7 @@ def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
     cells, pairs = table(result), comparisons(result)
     context = {
         "columns": list(COLUMNS.values()),
-        "sections": [
-            (title, _lines(result, rows)) for title, rows in result.options.sections.items()
-        ],
+        "sections": [(title, _lines(result, rows)) for title, rows in result.options.sections.items()],
         "comparisons": {what: list(group) for what, group in groupby(pairs, key=itemgetter("what"))},
         "n": len(result.labels),
         "classes": len(PHOTOGRAPHS),
@@ -211,7 +209,12 @@ def _latex(text: str) -> str:
         "δ_SGD,D_ROF": r"$\delta_{SGD,D_{ROF}}$",
         "δ_SGD,D_nlm": r"$\delta_{SGD,D_{nlm}}$",
         "δ_SGD": r"$\delta_{SGD}$",
-        "v_def": r"$v_{def}$", "v0": "$v_0$", "δ": r"$\delta$", "D_ROF": r"$D_{ROF}$", "D_nlm": r"$D_{nlm}$"}
+        "v_def": r"$v_{def}$",
+        "v0": "$v_0$",
+        "δ": r"$\delta$",
+        "D_ROF": r"$D_{ROF}$",
+        "D_nlm": r"$D_{nlm}$",
+    }
     for name, symbol in symbols.items():
         text = text.replace(name, symbol)
     return text
