@@ -31,7 +31,15 @@ from art_denoise.data.photographs import load_photograph
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 WEIGHT, H, TOL = 10 / 255, 0.05, 1e-4
-PACKAGES = ("torch", "numba", "numpy", "scikit-image", "adversarial-robustness-toolbox", "opencv-python-headless")
+PACKAGES = (
+    "torch",
+    "numba",
+    "numpy",
+    "scikit-image",
+    "adversarial-robustness-toolbox",
+    "opencv-python-headless",
+    "deepinv",
+)
 
 #: What is asked of the first size of images: task, contender, and how many times as fast as the first it is to be.
 BOUNDS = [
@@ -345,9 +353,10 @@ def _cuda(size: int) -> list[str]:
     return [f"{torch.cuda.get_device_name()}, a copy moves {bandwidth / 1e9:.0f} GB/s.", "", *lines]
 
 
-def _versions() -> str:
+def installed(packages: tuple[str, ...]) -> str:
+    """Return the packages with their versions."""
     found = []
-    for name in (*PACKAGES, "deepinv"):
+    for name in packages:
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
@@ -365,7 +374,7 @@ def main(
         "",
         f"Medians of {rounds} interleaved rounds in one process on crops of real photographs, float32, by "
         f"`python -m benchmarks.filters`. {torch.get_num_threads()} threads on {os.cpu_count()} cores, load average "
-        f"{os.getloadavg()[0]:.1f} at the start. Python {platform.python_version()}, {_versions()}.",
+        f"{os.getloadavg()[0]:.1f} at the start. Python {platform.python_version()}, {installed(PACKAGES)}.",
         "",
         "Ratio: speed compared with the first line. Extra memory: how far resident memory rises during a run, as a "
         "multiple of the images, less what the process had and did not use (for small images, all of it). Difference: "

@@ -233,7 +233,7 @@ def _described(value: Any) -> str:
         parameters = [f"{name}={_described(getattr(value, name, None))}" for name in value.params]
         return f"{type(value).__qualname__}({', '.join(parameters)})"
     # What only says where it is in memory is known by its type.
-    return type(value).__qualname__ if type(value).__repr__ is object.__repr__ else repr(value)
+    return type(value).__qualname__ if " at 0x" in repr(value) else repr(value)
 
 
 def _seed(*parts: int) -> None:

@@ -15,8 +15,8 @@ from tqdm.auto import trange
 from art_denoise.attacks._classifier import scores_of, warn_of_probabilities
 
 #: Copies of a single image that go back through the network at once on a CPU: one keeps two cores too little busy, more
-#: no longer fit into the cache. All gradients of ten classes of GoogLeNet take, with 1, 3, 5 and 9 copies, 93, 68, 62 and
-#: 61 ms at 64×64, and 348, 329, 400 and 544 ms at 224×224.
+#: no longer fit into the cache. All gradients of ten classes of GoogLeNet take, with 1, 3, 5 and 9 copies, 93, 68, 62
+#: and 61 ms at 64×64, and 348, 329, 400 and 544 ms at 224×224.
 _COPIES = 3
 
 

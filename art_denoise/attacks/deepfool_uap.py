@@ -64,9 +64,10 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
     forward and `nb_grads` - 1 backward passes. Memory: that of `at_once` images through the network, besides `x`.
 
     Source: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi, P. Frossard, "Universal adversarial perturbations", CVPR 2017,
-    Algorithm 1, arXiv:1610.08401. As the authors' code has it, DeepFool looks at the image with the overshoot after every
-    step, and an update is made only if it needed fewer than `max_iter` - 1 steps. Deviations: the fooling rate is that of clipped images, which are what a classifier is shown;
-    the result is the v of the pass with the highest, not of the last.
+    Algorithm 1, arXiv:1610.08401. As the authors' code has it, DeepFool looks at the image with the overshoot after
+    every step, and an update is made only if it needed fewer than `max_iter` - 1 steps. Deviations: the fooling rate is
+    that of clipped images, which are what a classifier is shown; the result is the v of the pass with the highest, not
+    of the last.
     """
 
     attack_params: ClassVar[list[str]] = [

@@ -85,8 +85,8 @@ class Perturbation:
             raise ValueError(f"`images` must be (N, {', '.join(map(str, self.array.shape))}), got {images.shape}{hint}")
         if images.size and not (images.min() >= low and images.max() <= high):
             raise ValueError(
-                f"`images` must be within {low:g} and {high:g}, got {images.min():g} to {images.max():g}: give the ends "
-                "of their range as `value_range`"
+                f"`images` must be within {low:g} and {high:g}, got {images.min():g} to {images.max():g}: give the "
+                "ends of their range as `value_range`"
             )
         added = images + np.float32(high - low) * self.array
         return np.clip(added, low, high, out=added).astype(np.float32, copy=False)

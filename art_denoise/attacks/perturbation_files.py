@@ -34,17 +34,18 @@ def load_perturbation(
 ) -> Perturbation:
     """Read a universal perturbation: this package's `.safetensors`, MATLAB's `.mat`, NumPy's `.npy`, PyTorch's `.pt`.
 
-    Published collections say little about their files. What is not given is assumed, with a `UserWarning` that says what;
-    :func:`art_denoise.evaluation.orientations` finds out which way round a perturbation fools a classifier the most.
+    Published collections say little about their files. What is not given is assumed, with a `UserWarning` that says
+    what; :func:`art_denoise.evaluation.orientations` finds out which way round a perturbation fools a classifier the
+    most.
 
     :param path: The file; its ending says what it is. Code in it (pickles) is never run.
     :param order: Order of the channels in the file, "rgb" or "bgr". Assumed: "rgb".
-    :param layout: Order of the axes in the file, besides a first one of length 1: "CHW", "HWC", "CWH" or "WHC". Assumed:
-        where there are 1 or 3, the channels are; height comes before width.
-    :param units: Width of the range of the images it is for: 255 if 10 is ten grey levels, 1 if 10/255 is. Assumed: 255 if
-        any value is beyond ±1, else 1.
-    :param size: Height and width to resize to, bilinearly; the values are not scaled up again, so that the norms shrink a
-        little. None: as it is.
+    :param layout: Order of the axes in the file, besides a first one of length 1: "CHW", "HWC", "CWH" or "WHC".
+        Assumed: where there are 1 or 3, the channels are; height comes before width.
+    :param units: Width of the range of the images it is for: 255 if 10 is ten grey levels, 1 if 10/255 is. Assumed: 255
+        if any value is beyond ±1, else 1.
+    :param size: Height and width to resize to, bilinearly; the values are not scaled up again, so that the norms shrink
+        a little. None: as it is.
     :param name: Name of the array in a `.mat` file or of the tensor in a `.pt` file, if it holds several.
     :return: float32 (C, H, W), RGB, in units of the value range; what was assumed is in `provenance["assumed"]`.
     :raises FileNotFoundError: If there is no such file.
@@ -128,8 +129,8 @@ def _array(file: Path, name: str | None) -> np.ndarray:
         content = readers[file.suffix](file)
     except NotImplementedError as error:
         raise ValueError(
-            f"`path` = {os.fspath(file)!r} is of MATLAB 7.3, which is HDF5: read the array with h5py, h5py.File(path)['v'], "
-            "whose axes are in the reverse order, and save it by np.save"
+            f"`path` = {os.fspath(file)!r} is of MATLAB 7.3, which is HDF5: read the array with h5py, "
+            "h5py.File(path)['v'], whose axes are in the reverse order, and save it by np.save"
         ) from error
     except (
         ValueError,
@@ -149,14 +150,11 @@ def _array(file: Path, name: str | None) -> np.ndarray:
     if isinstance(content, np.ndarray):
         return content
     arrays = {k: np.asarray(v) for k, v in content.items() if isinstance(v, np.ndarray) and v.ndim >= 3}
+    names = ", ".join(content) or "nothing"
     if name is not None and name not in content:
-        raise ValueError(
-            f"`name` = {name!r} is not in {os.fspath(file)!r}, which holds {', '.join(content) or 'nothing'}"
-        )
+        raise ValueError(f"`name` = {name!r} is not in {os.fspath(file)!r}, which holds {names}")
     if name is None and len(arrays) != 1:
-        raise ValueError(
-            f"`path` = {os.fspath(file)!r} must hold one image, or `name` say which: it holds {', '.join(content) or 'none'}"
-        )
+        raise ValueError(f"`path` = {os.fspath(file)!r} must hold one image, or `name` say which: it holds {names}")
     return np.asarray(content[name]) if name is not None else next(iter(arrays.values()))
 
 

@@ -56,9 +56,9 @@ class SGDUAP(UniversalAttack):
 
     Cost: a pass takes `eot_samples` forward and backward passes for each image and one forward pass to measure.
 
-    Source: A. Shafahi, M. Najibi, Z. Xu, J. Dickerson, L. S. Davis, T. Goldstein, "Universal adversarial training", AAAI
-    2020, Algorithm 2, arXiv:1811.11304, with the sign of the gradient as its optimiser. Deviations: the step falls, where
-    the paper's is constant; the result is the v of the pass with the highest fooling rate.
+    Source: A. Shafahi, M. Najibi, Z. Xu, J. Dickerson, L. S. Davis, T. Goldstein, "Universal adversarial training",
+    AAAI 2020, Algorithm 2, arXiv:1811.11304, with the sign of the gradient as its optimiser. Deviations: the step
+    falls, where the paper's is constant; the result is the v of the pass with the highest fooling rate.
     """
 
     attack_params: ClassVar[list[str]] = [
@@ -131,10 +131,11 @@ class SGDUAP(UniversalAttack):
                     logits, targets = logits_of(
                         self.estimator, (images[part] + added).clamp(low, high), labels=labels[part]
                     )
+                    assert targets is not None
                     loss = functional.cross_entropy(logits, targets, reduction="none").clamp(max=self.beta)
                     gradient += torch.autograd.grad(loss.sum() / len(loss) * len(part), added)[0]
                 if sample == 0:
-                    fooled += round(float((logits.argmax(1) != targets).float().mean()) * len(part))
+                    fooled += round(float(torch.ne(logits.argmax(1), targets).float().mean()) * len(part))
         step = self.step_size * (1 - passes / self.max_iter) * self._eps(low, high)
         direction = gradient.sign() if self._p == math.inf else gradient / gradient.norm().clamp(min=1e-12)
         return self._project(noise + step * direction), fooled, len(images)

@@ -58,7 +58,8 @@ class UniversalNoise(EvasionAttack):
 
     :param classifier: Classifier with `clip_values`. It decides shape and units, and is asked for nothing else.
     :param eps: Size of random signs, in units of `clip_values`. None: 10/255 of the range.
-    :param like: A perturbation whose L2 and L∞ norms the noise is to have, in a random direction; `eps` is not used then.
+    :param like: A perturbation whose L2 and L∞ norms the noise is to have, in a random direction; `eps` is not used
+        then.
     :param seed: Seed of the draw.
     """
 
@@ -109,10 +110,9 @@ class UniversalNoise(EvasionAttack):
     def _drawn(self) -> Perturbation:
         low, high = value_range(self.estimator)
         if self.like is not None:
-            if self.like.array.shape != tuple(self.estimator.input_shape):
-                raise ValueError(
-                    f"`like` must be of the classifier's shape {self.estimator.input_shape}, got {self.like.array.shape}"
-                )
+            shape = tuple(self.estimator.input_shape)
+            if self.like.array.shape != shape:
+                raise ValueError(f"`like` must be of the classifier's shape {shape}, got {self.like.array.shape}")
             return random_direction(self.like, self.seed)
         eps = DEFAULT_EPS if self.eps is None else check_eps(self.eps, low, high) / (high - low)
         return random_signs(self.estimator.input_shape, eps, self.seed)

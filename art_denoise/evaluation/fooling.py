@@ -13,7 +13,7 @@ from art_denoise.attacks import Perturbation
 from art_denoise.attacks._classifier import labels_of, value_range
 from art_denoise.attacks._images import Images
 from art_denoise.attacks.universal import UniversalAttack
-from art_denoise.evaluation.statistics import Share
+from art_denoise.evaluation.statistics import Share, paired_difference
 
 #: Fooling rates in percent on the ILSVRC-2012 validation set, L∞ ≤ 10/255: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi,
 #: P. Frossard, "Universal adversarial perturbations", CVPR 2017, Table 2, by source and target.
@@ -37,16 +37,24 @@ def fooling(classifier: PyTorchClassifier, perturbation: Perturbation, x: np.nda
     :param x: Images (N, C, H, W), floats in the classifier's units or bytes; an array or a memory map.
     """
     images = _images(classifier, x)
-    return _fooling(classifier, perturbation, images, labels_of(classifier, images))
+    return _share(_changed(classifier, perturbation, images, labels_of(classifier, images)))
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """One way round of a perturbation: what was done to it, the result, and the share of images that this fools."""
+    """One way round of a perturbation.
+
+    :param name: What was done to it.
+    :param perturbation: The result.
+    :param fooled: Share of images whose label that changes.
+    :param p_value: Exact McNemar test, on the same images, that it fools as many as the way that fools most. Large:
+        this may be the right way as well.
+    """
 
     name: str
     perturbation: Perturbation
     fooled: Share
+    p_value: float
 
 
 def orientations(
@@ -54,8 +62,8 @@ def orientations(
 ) -> list[Orientation]:
     """Try a perturbation from elsewhere in all eight orientations and both orders of channels: which one fools most?
 
-    A published perturbation that was read with its axes swapped, or for the channels in the other order, still fools, but
-    less. The differences can be small on a model that it was not made for: compare the intervals.
+    A published perturbation that was read with its axes swapped, or for the channels in the other order, still fools,
+    but less. On a model that it was not made for the differences may be too small to tell: `p_value` says so.
 
     :param classifier: Classifier that the perturbation is made for, or a similar one.
     :param perturbation: (C, H, W); turned by a quarter only if H is W, and with the channels reversed only if C is 3.
@@ -85,8 +93,13 @@ def orientations(
     found = []
     for name, turn, channels in tqdm(ways, "Orientations", disable=not verbose):
         turned = perturbation.with_record(array=np.ascontiguousarray(turn(perturbation.array[channels])))
-        found.append(Orientation(name, turned, _fooling(classifier, turned, images, labels)))
-    return sorted(found, key=lambda way: -way.fooled.count)
+        found.append((name, turned, _changed(classifier, turned, images, labels)))
+    found.sort(key=lambda way: -int(way[2].sum()))
+    most, true = found[0][2], np.ones(len(labels), dtype=bool)
+    return [
+        Orientation(name, turned, _share(changed), paired_difference(most, changed, true).p_value)
+        for name, turned, changed in found
+    ]
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ class TransferMatrix:
         return list(next(iter(self.shares.values())))
 
     def records(self) -> list[dict[str, object]]:
-        """Return the cells as records: source, target, white-box or not, fooled, n; rate, interval, published in percent."""
+        """Return the cells as records; rate, interval and published rate in percent."""
         return [
             {
                 "source": source,
@@ -184,7 +197,7 @@ def transfer_matrix(
             images = _images(classifier, x)
             labels = labels_of(classifier, images)
             for source, perturbation in perturbations.items():
-                shares[source][target] = _fooling(classifier, perturbation, images, labels)
+                shares[source][target] = _share(_changed(classifier, perturbation, images, labels))
                 bar.update()
     return TransferMatrix(shares, published or {})
 
@@ -193,12 +206,18 @@ def _images(classifier: PyTorchClassifier, x: np.ndarray) -> Images:
     return Images(x, classifier.input_shape, value_range(classifier))
 
 
-def _fooling(classifier: PyTorchClassifier, perturbation: Perturbation, images: Images, labels: np.ndarray) -> Share:
+def _changed(
+    classifier: PyTorchClassifier, perturbation: Perturbation, images: Images, labels: np.ndarray
+) -> np.ndarray:
+    """Return whether a perturbation changes the label of each image, bool (N,)."""
     if perturbation.array.shape != tuple(classifier.input_shape):
         raise ValueError(
             f"the perturbation is {perturbation.array.shape}, the classifier takes {tuple(classifier.input_shape)}: "
             "load_perturbation(path, size=(height, width)) resizes one"
         )
     low, high = value_range(classifier)
-    changed = labels_of(classifier, images, np.float32(high - low) * perturbation.array) != labels
-    return Share(int(changed.sum()), len(labels))
+    return labels_of(classifier, images, np.float32(high - low) * perturbation.array) != labels
+
+
+def _share(changed: np.ndarray) -> Share:
+    return Share(int(changed.sum()), len(changed))

@@ -11,8 +11,9 @@ class Row:
 
     :param key: Name in files.
     :param text: Name in reports, in the paper's symbols.
-    :param added: What the attacker adds: "nothing", "signs" (random signs of the same size), or a universal perturbation
-        crafted on the column's network: by "deepfool", "sgd", or by "sgd-rof" or "sgd-nlm", SGD through that denoiser.
+    :param added: What the attacker adds: "nothing", "signs" (random signs of the same size), or a universal
+        perturbation crafted on the column's network: by "deepfool", "sgd", or by "sgd-rof" or "sgd-nlm", SGD through
+        that denoiser.
     :param noise: What the defender adds: "nothing", "fitted" (v_def), "random" (random direction, size of v_def) or
         "knowing" (v_def fitted on images that the attack of the column has perturbed).
     :param denoiser: "none", "rof" or "nlm".

@@ -26,30 +26,19 @@ import art_denoise.attacks
 import art_denoise.data
 import art_denoise.defences
 import art_denoise.filters
-from art_denoise import classifiers
 from art_denoise.attacks import SGDUAP, DeepFoolUAP, Perturbation, random_signs
 from art_denoise.attacks.universal import UniversalAttack
-from art_denoise.classifiers import RECIPES, build_network, load_weights, wrap
-from art_denoise.data import PHOTOGRAPHS, Crops, load_photographs
-from art_denoise.data.photographs import CROP_SIZE
+from art_denoise.data import Crops, load_photographs
 from art_denoise.data.splits import fingerprint
 from art_denoise.defences import DefensiveNoiseDefence, NLMeansDefence, ROFDefence
 from art_denoise.defences._base import ImageDefence
 from art_denoise.defences.chain import with_defences
-from art_denoise.evaluation import training
-from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.fooling import PUBLISHED, TransferMatrix
+from art_denoise.evaluation.networks import load_classifier, trained_weights
+from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.rows import COLUMNS, TRANSFERRED
 from art_denoise.evaluation.statistics import Share
-from art_denoise.evaluation.store import RunFolder, cached_weights, file_digest, key_of, source_digest
-from art_denoise.evaluation.training import train
-
-#: Options of the networks on the photographs: the VGG networks are a quarter as wide as the paper's, with batch norm.
-_BUILD: dict[str, dict[str, Any]] = {
-    "inception_v1": {},
-    "vgg16": {"width": 0.25, "batch_norm": True},
-    "vgg19": {"width": 0.25, "batch_norm": True},
-}
+from art_denoise.evaluation.store import RunFolder, file_digest, key_of, source_digest
 
 _BATCH_SIZE = 128
 
@@ -113,7 +102,16 @@ class _Table1:
         }
 
     def run(self) -> Result:
-        files = {name: self._trained(name) for name in COLUMNS}
+        files = {
+            name: trained_weights(
+                name,
+                self.splits["train"],
+                self.options.schedules[name],
+                seed=self.options.seed,
+                progress=self._title(f"Train {COLUMNS[name]}"),
+            )
+            for name in COLUMNS
+        }
         target = self._load("inception_v1", files)
         kinds = dict.fromkeys(row.added for row in self.options.rows if row.of_column)
         deltas = {kind: {name: self._crafted(kind, name, files) for name in COLUMNS} for kind in kinds}
@@ -137,40 +135,8 @@ class _Table1:
     def _title(self, text: str) -> str | None:
         return text if self.progress else None
 
-    def _trained(self, name: str) -> Path:
-        """Return the file of a network's weights, trained now if it is not in the cache."""
-        options = self.options
-        depends = {
-            "network": [name, _BUILD[name], len(PHOTOGRAPHS)],
-            "recipe": asdict(RECIPES[name]),
-            "schedule": asdict(options.schedules[name]),
-            "crops": self.splits["train"].fingerprint,
-            "seed": options.seed,
-            "source": source_digest(training, classifiers, art_denoise.data),
-            "versions": {k: self.config["versions"][k] for k in ("device", "torch", "torchvision")},
-        }
-
-        def trained() -> torch.nn.Module:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(options.seed)
-                network = build_network(name, num_classes=len(PHOTOGRAPHS), **_BUILD[name])
-                return train(
-                    network,
-                    self.splits["train"],
-                    mean=RECIPES[name].mean,
-                    std=RECIPES[name].std,
-                    schedule=options.schedules[name],
-                    seed=options.seed,
-                    device="cuda" if torch.cuda.is_available() else "cpu",
-                    progress=self._title(f"Train {COLUMNS[name]}"),
-                )
-
-        return cached_weights(f"photographs-{name}", key_of(depends), trained)
-
     def _load(self, name: str, files: dict[str, Path]) -> PyTorchClassifier:
-        network = build_network(name, num_classes=len(PHOTOGRAPHS), **_BUILD[name])
-        load_weights(network, files[name])
-        return wrap(network, RECIPES[name], num_classes=len(PHOTOGRAPHS), input_size=CROP_SIZE)
+        return load_classifier(name, files[name])
 
     def _crafted(self, kind: str, name: str, files: dict[str, Path]) -> Perturbation:
         """Return the universal perturbation crafted in one way on one network, on a draw of the training crops."""

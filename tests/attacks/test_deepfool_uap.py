@@ -11,7 +11,7 @@ from art.attacks.evasion import UniversalPerturbation
 from art.estimators.classification import PyTorchClassifier
 from conftest import tiny_classifier
 
-from art_denoise import DeepFoolUAP, ROFDefence, SharedForwardDeepFool
+from art_denoise import DeepFoolUAP, ROFDefence
 
 SHAPE = (3, 8, 8)
 

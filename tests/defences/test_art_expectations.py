@@ -17,11 +17,12 @@ from conftest import tiny_classifier
 from estimators import Detector
 
 from art_denoise import (
+    SGDUAP,
+    DeepFoolUAP,
     DefensiveNoiseDefence,
     NLMeansDefence,
     ROFDefence,
     SharedForwardDeepFool,
-    craft_universal_perturbation,
 )
 
 SHAPE = (3, 8, 8)
@@ -270,7 +271,10 @@ def test_universal_perturbation_of_a_defended_classifier(x):
     """tests/attacks/test_universal_perturbation.py: one perturbation for all, within its bound."""
     classifier = tiny_classifier(SHAPE, preprocessing_defences=[ROFDefence(0.1)])
     before = x.copy()
-    perturbation = craft_universal_perturbation(classifier, x, eps=0.3, passes=2, seed=0)
-    assert perturbation.array.shape == SHAPE
-    assert 0 < np.abs(perturbation.array).max() <= 0.3 + 1e-6
+    for attack in (DeepFoolUAP, SGDUAP):
+        adversarial = attack(classifier, eps=0.3, max_iter=2, verbose=False).generate(x)
+        assert 0 < np.abs(adversarial - x).max() <= 0.3 + 1e-6
+        assert adversarial.min() >= 0
+        assert adversarial.max() <= 1
+        assert adversarial.dtype == np.float32
     np.testing.assert_array_equal(x, before)

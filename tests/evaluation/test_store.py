@@ -57,14 +57,18 @@ def test_an_interrupted_prediction_leaves_nothing(tmp_path):
 def test_perturbations_are_made_once(tmp_path):
     calls = []
 
-    def make():
+    def make(checkpoint):
         calls.append(1)
-        return Perturbation(np.ones((1, 2, 2), dtype=np.float32), {"attack": "none"})
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.touch()
+        return Perturbation(np.ones((1, 2, 2), dtype=np.float32), attack="none", provenance={"passes": 1})
 
     folder = RunFolder(tmp_path, {})
     first, second = (folder.perturbation("delta", "key", make) for _ in range(2))
     np.testing.assert_array_equal(first.array, second.array)
-    assert first.provenance == second.provenance == {"attack": "none", "key": "key"}
+    assert first.provenance == second.provenance == {"passes": 1, "key": "key"}
+    assert first.attack == second.attack == "none"
+    assert [f.name for f in (tmp_path / "perturbations").iterdir()] == ["delta.safetensors"]
     assert len(calls) == 1
     folder.perturbation("delta", "other", make)
     assert len(calls) == 2
@@ -85,7 +89,7 @@ def test_damaged_files_are_made_again_or_named(tmp_path):
         (tmp_path / part).mkdir()
         (tmp_path / part / name).write_text('{"key": "ke')
     assert folder.labels("cell", "key", lambda: (np.array([1]), 0.0)).tolist() == [1]
-    made = folder.perturbation("delta", "key", lambda: Perturbation(np.ones((1, 2, 2), dtype=np.float32)))
+    made = folder.perturbation("delta", "key", lambda _: Perturbation(np.ones((1, 2, 2), dtype=np.float32)))
     np.testing.assert_array_equal(Perturbation.load(tmp_path / "perturbations" / "delta.safetensors").array, made.array)
     (tmp_path / "config.json").write_text("")
     with pytest.raises(ValueError, match=r"config\.json is damaged"):

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from art_denoise import Perturbation, ROFDefence
-from art_denoise.evaluation import table1
+from art_denoise import SGDUAP, Perturbation, ROFDefence
+from art_denoise.attacks import _crafting
+from art_denoise.evaluation import networks, table1
 from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.report import comparisons, table, write_report
 from art_denoise.evaluation.rows import COLUMNS, COMPARISONS, PAPER_ROWS
@@ -47,9 +48,14 @@ def test_run_folder(run):
     assert {name: cell["labels"] for name, cell in cells.items()} == {
         name: labels.tolist() for name, labels in result.predicted.items()
     }
-    deltas = [Perturbation.load(folder / "perturbations" / f"delta-{column}.safetensors") for column in COLUMNS]
-    assert [delta.provenance["source"] for delta in deltas] == list(COLUMNS)
-    assert all(0 < delta.linf <= 10 / 255 + 1e-6 for delta in deltas)
+    for kind, attack in (("deepfool", "DeepFoolUAP"), ("sgd", "SGDUAP"), ("sgd-rof", "SGDUAP"), ("sgd-nlm", "SGDUAP")):
+        deltas = [
+            Perturbation.load(folder / "perturbations" / f"delta-{kind}-{column}.safetensors") for column in COLUMNS
+        ]
+        assert [delta.source for delta in deltas] == list(COLUMNS)
+        assert {delta.attack for delta in deltas} == {attack}
+        assert all(0 < delta.linf <= 10 / 255 + 1e-6 for delta in deltas)
+    assert not list(folder.rglob("*.checkpoint"))
     assert not list(folder.rglob("*.part"))
 
 
@@ -59,8 +65,9 @@ def test_a_second_run_computes_nothing(run, monkeypatch):
     def computed(*args, **kwargs):
         pytest.fail("computed again")
 
-    for name in ("train", "craft_universal_perturbation", "_predict"):
+    for name in ("DeepFoolUAP", "SGDUAP", "_predict"):
         monkeypatch.setattr(table1, name, computed)
+    monkeypatch.setattr(networks, "train", computed)
     monkeypatch.setattr(table1._Table1, "_fit", computed)
     again = run_table1(folder, Options.quick(), progress=False)
     for name, labels in result.predicted.items():
@@ -116,8 +123,50 @@ def test_the_defence_sees_the_perturbed_image(run, monkeypatch, tmp_path):
     monkeypatch.setattr(ROFDefence, "forward", lambda self, x, y=None: seen.append(x.numpy()) or forward(self, x, y))
     run_table1(tmp_path, Options.quick(), progress=False)
     for column in COLUMNS:
-        expected = np.clip(result.images + result.perturbations[column].array, 0, 1)
+        expected = np.clip(result.images + result.perturbations["deepfool"][column].array, 0, 1)
         assert any(x.shape == expected.shape and np.array_equal(x, expected) for x in seen), column
+
+
+def test_an_interrupted_crafting_goes_on(run, tmp_path, monkeypatch):
+    """Stopped in the middle of crafting, the run goes on from the checkpoint and ends with the same perturbation."""
+    _, result = run
+    monkeypatch.setattr(_crafting, "_CHECKPOINT_SECONDS", 0.0)
+    update, calls = SGDUAP._update, []
+
+    def interrupted(self, *args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return update(self, *args)
+
+    monkeypatch.setattr(SGDUAP, "_update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_table1(tmp_path, Options.quick(), progress=False)
+    assert len(list((tmp_path / "perturbations").glob("delta-sgd-*.checkpoint"))) == 1
+    again = run_table1(tmp_path, Options.quick(), progress=False)
+    assert not list(tmp_path.rglob("*.checkpoint"))
+    for kind, deltas in result.perturbations.items():
+        for column, delta in deltas.items():
+            np.testing.assert_array_equal(again.perturbations[kind][column].array, delta.array)
+
+
+def test_crafted_through_the_denoiser_is_another(run):
+    _, result = run
+    for column in COLUMNS:
+        arrays = [result.perturbations[kind][column].array for kind in ("sgd", "sgd-rof", "sgd-nlm")]
+        assert len({array.tobytes() for array in arrays}) == 3
+
+
+def test_transfer(run):
+    """Labels changed by each perturbation on each network; the target's are those of the table."""
+    _, result = run
+    changed = {
+        source: int(np.sum(result.predicted[f"sgd-{source}"] != result.predicted["clean"])) for source in COLUMNS
+    }
+    matrix = result.transfer["sgd"]
+    assert {source: matrix.shares[source]["inception_v1"].count for source in COLUMNS} == changed
+    assert matrix.targets == matrix.sources == list(COLUMNS)
+    assert result.transfer["deepfool"].published["vgg16"]["vgg16"] == 78.3
 
 
 def test_controls_have_the_size_of_what_they_control():
@@ -132,9 +181,10 @@ def test_report(run):
     folder, result = run
     text = write_report(result, folder)
     report = folder / "report"
-    for name in ("table1.txt", "table1.md", "table1.tex", "table1.csv", "table1.json", "index.html"):
+    for name in ("table1.txt", "table1.md", "table1.tex", "table1.csv", "table1.json", "transfer.csv", "index.html"):
         assert (report / name).stat().st_size > 0
-    assert (report / "figures" / "examples.png").read_bytes().startswith(b"\x89PNG")
+    for figure in ("examples", "transfer-deepfool", "transfer-sgd"):
+        assert (report / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
     assert text == (report / "table1.txt").read_text()
     for row in result.options.rows:
         assert row.text in text

@@ -124,12 +124,13 @@ def reading(options: Options) -> list[str]:
     through = {"defences": "through the denoiser it precedes", "classifier": "through the classifier alone"}
     return [
         "Order: v0, + δ and clip to [0, 1], + v_def and clip, denoise and clip, standardise, classify.",
-        f"δ: L∞ ≤ {255 * options.eps:g}/255, the universal perturbation of Moosavi-Dezfooli et al. (2017), DeepFoolUAP, "
-        f"crafted on {options.craft_images} training crops in at most {options.craft_passes} passes on the column's "
-        "network. IncV1 is the target itself (white-box); VGG16 and VGG19 are transferred (black-box). The attacker does "
-        "not know of the defence.",
-        "δ_SGD: of the same size and from the same crops, the universal perturbation of Shafahi et al. (2020), SGDUAP, in "
-        f"{options.sgd_passes} passes. δ_SGD,D: the same by an attacker who knows the denoiser D, crafted through it.",
+        f"δ: L∞ ≤ {255 * options.eps:g}/255, the universal perturbation of Moosavi-Dezfooli et al. (2017), "
+        f"DeepFoolUAP, crafted on {options.craft_images} training crops in at most {options.craft_passes} "
+        "passes on the column's network. IncV1 is the target itself (white-box); VGG16 and VGG19 are transferred "
+        "(black-box). The attacker does not know of the defence.",
+        "δ_SGD: of the same size and from the same crops, the universal perturbation of Shafahi et al. (2020), SGDUAP, "
+        f"in {options.sgd_passes} passes. δ_SGD,D: the same by an attacker who knows the denoiser D, crafted "
+        "through it.",
         f"D_ROF: scikit-image's Chambolle iteration and stop rule, weight {255 * options.rof_weight:g}/255, each "
         "channel by itself. D_nlm: scikit-image's fast filter, "
         f"h = {options.nlm_h:g}, patch size 2, patch distance 3, channels together.",
@@ -147,11 +148,12 @@ def facts(result: Result) -> list[str]:
     for kind, deltas in result.perturbations.items():
         for name, delta in deltas.items():
             seconds = sum(record["seconds"] for record in delta.provenance["history"])
-            attack, _, denoiser = kind.partition("-")
+            denoiser = kind.partition("-")[2]
+            rate = _percent(delta.fooling_rates["crafting images"])
             lines.append(
                 f"{delta.attack} on {COLUMNS[name]}{f' through D_{denoiser}' if denoiser else ''}: fooled "
-                f"{_percent(delta.fooling_rates['crafting images']):g} % of the {delta.provenance['images']} crops it was "
-                f"crafted on, L∞ {255 * delta.linf:.1f}/255, {delta.provenance['passes']} passes in {seconds:.0f} s"
+                f"{rate:g} % of the {delta.provenance['images']} crops it was crafted on, "
+                f"L∞ {255 * delta.linf:.1f}/255, {delta.provenance['passes']} passes in {seconds:.0f} s"
             )
     for name, noise in result.noises.items():
         found = noise.provenance

@@ -1,0 +1,168 @@
+"""Perturbations from files of others: what is said, what is assumed, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+from art_denoise import Perturbation, load_perturbation
+from art_denoise.attacks import random_signs
+
+SHAPE = (3, 5, 7)
+
+
+@pytest.fixture
+def v() -> np.ndarray:
+    """A perturbation (3, 5, 7) whose every value is its own, at most 10/255."""
+    return (np.linspace(-10, 10, 105) / 255).reshape(SHAPE).astype(np.float32)
+
+
+def test_ours(tmp_path, v):
+    Perturbation(v, source="vgg16", fooling_rates={"crafting images": 0.5}).save(tmp_path / "v.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = load_perturbation(tmp_path / "v.safetensors")
+    np.testing.assert_array_equal(loaded.array, v)
+    assert loaded.source == "vgg16"
+    with pytest.raises(ValueError, match="`order` is for files of others"):
+        load_perturbation(tmp_path / "v.safetensors", order="rgb")
+
+
+def save(path, array):
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".mat":
+        savemat(path, {"r": array})
+    else:
+        torch.save(torch.from_numpy(array.copy()), path)
+
+
+@pytest.mark.parametrize("kind", [".npy", ".mat", ".pt", ".pth"])
+def test_what_is_said_is_done(tmp_path, v, kind):
+    """As LTS4 has it: height, width, channels, on 0 to 255; and with a first axis of length 1, BGR, W before H."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save(tmp_path / f"a{kind}", 255 * v.transpose(1, 2, 0))
+        first = load_perturbation(tmp_path / f"a{kind}", order="rgb", layout="HWC", units=255)
+        save(tmp_path / f"b{kind}", v[::-1].transpose(2, 1, 0)[None])
+        second = load_perturbation(tmp_path / f"b{kind}", order="bgr", layout="WHC", units=1)
+    for loaded in (first, second):
+        np.testing.assert_allclose(loaded.array, v, atol=1e-8)
+        assert loaded.array.dtype == np.float32
+        assert loaded.provenance["assumed"] == []
+
+
+@pytest.mark.parametrize(
+    ("array", "assumed"),
+    [
+        (
+            lambda v: 255 * v.transpose(1, 2, 0)[None],
+            "layout='HWC', order='rgb', units=255, as the greatest value is 10",
+        ),
+        (lambda v: v[None], "layout='CHW', order='rgb', units=1, as the greatest value is 0.0392"),
+    ],
+)
+def test_what_is_assumed_is_said(tmp_path, v, array, assumed):
+    np.save(tmp_path / "v.npy", array(v))
+    with pytest.warns(UserWarning, match=assumed):
+        loaded = load_perturbation(tmp_path / "v.npy")
+    np.testing.assert_allclose(loaded.array, v, atol=1e-8)
+    assert ", ".join(loaded.provenance["assumed"]).startswith(assumed)
+
+
+def test_several_arrays_need_a_name(tmp_path, v):
+    savemat(tmp_path / "v.mat", {"r": v, "other": 2 * v, "note": "text"})
+    with pytest.raises(ValueError, match=r"must hold one image, or `name` say which: it holds r, other, note"):
+        load_perturbation(tmp_path / "v.mat")
+    loaded = load_perturbation(tmp_path / "v.mat", name="r", order="rgb", layout="CHW", units=1)
+    np.testing.assert_allclose(loaded.array, v)
+    with pytest.raises(ValueError, match="`name` = 'u' is not in"):
+        load_perturbation(tmp_path / "v.mat", name="u")
+
+
+def test_resized_only_when_asked(tmp_path):
+    signs = random_signs((3, 8, 8), 0.1)
+    signs.save(tmp_path / "v.safetensors")
+    assert load_perturbation(tmp_path / "v.safetensors").array.shape == (3, 8, 8)
+    for size, shape in ((6, (3, 6, 6)), ((10, 4), (3, 10, 4)), (8, (3, 8, 8))):
+        resized = load_perturbation(tmp_path / "v.safetensors", size=size)
+        assert resized.array.shape == shape
+        assert resized.linf <= 0.1 * (1 + 1e-6)
+        assert resized.provenance.get("resized_from") == (None if size == 8 else [8, 8])
+    flat = Perturbation(np.full((3, 8, 8), 0.1, dtype=np.float32))
+    flat.save(tmp_path / "flat.safetensors")
+    np.testing.assert_allclose(load_perturbation(tmp_path / "flat.safetensors", size=5).array, 0.1, rtol=1e-6)
+    with pytest.raises(ValueError, match="`size` must be >= 1"):
+        load_perturbation(tmp_path / "flat.safetensors", size=0)
+
+
+def test_pickles_are_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (pytest.fail, ("code in a file was run",))
+
+    np.save(tmp_path / "v.npy", np.array([Evil()], dtype=object), allow_pickle=True)
+    torch.save({"v": Evil()}, tmp_path / "v.pt")
+    for name in ("v.npy", "v.pt"):
+        with pytest.raises(ValueError, match=f"{name}.*could be code, and is refused: save the array alone by np.save"):
+            load_perturbation(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", [".npy", ".mat", ".pt", ".safetensors"])
+def test_truncated_and_foreign_files(tmp_path, v, kind):
+    whole = tmp_path / f"whole{kind}"
+    Perturbation(v).save(whole) if kind == ".safetensors" else save(whole, v)
+    content = whole.read_bytes()
+    for name, damaged in (("truncated", content[: len(content) // 2]), ("text", b"hello there"), ("empty", b"")):
+        (tmp_path / f"{name}{kind}").write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"{name}.*damaged"):
+            load_perturbation(tmp_path / f"{name}{kind}")
+
+
+@pytest.mark.parametrize(
+    ("array", "kwargs", "message"),
+    [
+        (np.zeros((5, 7)), {}, "three axes of numbers"),
+        (np.zeros((2, 3, 5, 7)), {}, r"holds an array \(2, 3, 5, 7\)"),
+        (np.zeros((3, 5, 3)), {}, "does not show where its channels are: give `layout`"),
+        (np.zeros((4, 5, 7)), {}, "give `layout`"),
+        (np.full((3, 5, 7), 10.0), {"units": 1}, "`units` = 1: the greatest value .* is 10, more than the whole range"),
+        (np.full((3, 5, 7), np.nan), {}, "NaN or infinite"),
+        (np.zeros((3, 5, 7)), {"order": "gbr"}, "`order` must be 'rgb' or 'bgr'"),
+        (np.zeros((3, 5, 7)), {"layout": "HCW"}, "`layout` must be 'CHW' or"),
+        (np.zeros((3, 5, 7)), {"units": 0}, "`units` must be"),
+        (np.full((3, 5, 7), "a"), {}, "three axes of numbers"),
+    ],
+)
+def test_bad_content(tmp_path, array, kwargs, message):
+    np.save(tmp_path / "v.npy", array)
+    with pytest.raises(ValueError, match=message):
+        load_perturbation(tmp_path / "v.npy", **kwargs)
+
+
+def test_missing_and_unknown(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        load_perturbation(tmp_path / "v.npy")
+    (tmp_path / "v.png").write_bytes(b"png")
+    with pytest.raises(ValueError, match=r"must end in .safetensors, .npy, .mat, .pt, .pth: save the array by np.save"):
+        load_perturbation(tmp_path / "v.png")
+    (tmp_path / "v.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400))
+    with pytest.raises(ValueError, match=r"v.mat.*HDF5: read the array with h5py"):
+        load_perturbation(tmp_path / "v.mat")
+
+
+def test_published_files(realdata):
+    """The two perturbations of the authors, read by what they are known to hold."""
+    for name in ("uap_lts4_googlenet.mat", "uap_lts4_inception5h.npy"):
+        loaded = load_perturbation(realdata / name, order="rgb", layout="HWC", units=255)
+        assert loaded.array.shape == (3, 224, 224)
+        assert loaded.linf == pytest.approx(10 / 255)
+        assert load_perturbation(realdata / name, order="rgb", layout="HWC", units=255, size=64).array.shape == (
+            3,
+            64,
+            64,
+        )
