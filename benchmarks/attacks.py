@@ -235,8 +235,8 @@ def main(
         "# Speed of the attacks",
         "",
         f"Medians of {rounds} interleaved rounds in one process by `python -m benchmarks.attacks`; Inception V1 "
-        f"trained on the photographs. {torch.get_num_threads()} threads on {os.cpu_count()} cores, load average {load:.1f} "
-        f"at the start. Python {platform.python_version()}, {installed(PACKAGES)}.",
+        f"trained on the photographs. {torch.get_num_threads()} threads on {os.cpu_count()} cores, load average "
+        f"{load:.1f} at the start. Python {platform.python_version()}, {installed(PACKAGES)}.",
         "",
         "## Asked and measured",
         "",

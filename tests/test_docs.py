@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_classifier
 
 from art_denoise import __all__ as names
 from art_denoise import defences
@@ -37,9 +38,23 @@ def reader() -> dict:
     }
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/art.md"])
-def test_code_runs(page):
-    namespace = reader()
+def attacker() -> dict:
+    """What the page of the attacks says that a reader has."""
+    images = np.random.default_rng(0).random((24, 3, 8, 8), dtype=np.float32)
+    return {
+        "classifier": tiny_classifier(),
+        "another_classifier": tiny_classifier(seed=1),
+        "images": images[:16],
+        "other_images": images[16:],
+    }
+
+
+@pytest.mark.parametrize(
+    ("page", "having"), [("README.md", reader), ("docs/art.md", reader), ("docs/attacks.md", attacker)]
+)
+def test_code_runs(page, having, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = having()
     code = blocks(ROOT / page)
     assert code
     for block in code:
@@ -49,6 +64,13 @@ def test_code_runs(page):
 def test_every_defence_is_on_the_page_for_users_of_art():
     page = (ROOT / "docs" / "art.md").read_text(encoding="utf-8")
     assert [name for name in defences.__all__ if f"`{name}" not in page and f"{name}(" not in page] == []
+
+
+def test_every_attack_is_on_the_page_of_the_attacks():
+    page = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
+    attacks = [name for name in names if name.endswith(("UAP", "Noise", "DeepFool"))]
+    assert len(attacks) == 4
+    assert [name for name in attacks if f"`{name}`" not in page] == []
 
 
 def test_the_table_of_estimators_has_every_defence():

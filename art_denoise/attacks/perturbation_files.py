@@ -35,8 +35,8 @@ def load_perturbation(
     """Read a universal perturbation: this package's `.safetensors`, MATLAB's `.mat`, NumPy's `.npy`, PyTorch's `.pt`.
 
     Published collections say little about their files. What is not given is assumed, with a `UserWarning` that says
-    what; :func:`art_denoise.evaluation.orientations` finds out which way round a perturbation fools a classifier the
-    most.
+    what; :func:`art_denoise.evaluation.fooling.orientations` finds out which way round a perturbation fools a
+    classifier the most.
 
     :param path: The file; its ending says what it is. Code in it (pickles) is never run.
     :param order: Order of the channels in the file, "rgb" or "bgr". Assumed: "rgb".

@@ -68,6 +68,7 @@ class SGDUAP(UniversalAttack):
         "beta",
         "eot_samples",
     ]
+    _takes_labels: ClassVar[bool] = True
     # The step falls over all passes, so that their number decides what each of them does.
     _of_the_end: ClassVar[tuple[str, ...]] = ("delta", "verbose", "patience", "checkpoint")
 

@@ -43,6 +43,9 @@ class UniversalAttack(EvasionAttack, abc.ABC):
     ]
     _estimator_requirements = (PyTorchClassifier,)
 
+    #: Whether the labels that a caller gives are used.
+    _takes_labels: ClassVar[bool] = False
+
     #: Parameters that do not change what a pass does: a checkpoint goes on with others.
     _of_the_end: ClassVar[tuple[str, ...]] = ("delta", "max_iter", "verbose", "patience", "checkpoint")
 
@@ -96,7 +99,8 @@ class UniversalAttack(EvasionAttack, abc.ABC):
 
         :param x: Images (N, C, H, W), floats in units of the classifier's `clip_values`, or bytes, which stand for 0 to
             255 of that range. An array or a memory map (`np.load(path, mmap_mode="r")`), which is never read whole.
-        :param y: Labels, int (N,) or one-hot (N, K), for attacks that take them; None: what the classifier predicts.
+        :param y: Labels, int (N,) or one-hot (N, K), for `SGDUAP`'s loss; None: what the classifier predicts.
+            `DeepFoolUAP` goes by what the classifier predicts and does not use them.
         :return: The perturbation of the pass with the highest fooling rate, within ±`eps`, in units of the value range.
         :raises TypeError: If `x` is neither of floats nor of bytes.
         :raises ValueError: If `x` is not of the classifier's shape or beyond its range, `eps` is larger than the range,
@@ -110,7 +114,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             self._eps(low, high), low, high, elements=1 if self._p == math.inf else math.prod(classifier.input_shape)
         )
         images = Images(x, classifier.input_shape, (low, high))
-        labels = None if y is None else self._given_labels(y, len(images))
+        labels = None if y is None or not self._takes_labels else self._given_labels(y, len(images))
         name = type(self).__name__
         parameters = {
             k: _plain(getattr(self, k))

@@ -149,6 +149,14 @@ def test_through_a_defence(x):
     assert not np.allclose(through.array, DeepFoolUAP(plain, **arguments).craft(x).array, atol=1e-3)
 
 
+def test_labels_given_are_not_used(x):
+    """The paper's rule is f(x + v) = f(x), whatever the true label."""
+    arguments = {"max_iter": 1, "eps": 0.05, "verbose": False}
+    with_labels = DeepFoolUAP(tiny_classifier(SHAPE), **arguments).craft(x, y=np.zeros(24, dtype=int))
+    without = DeepFoolUAP(tiny_classifier(SHAPE), **arguments).craft(x)
+    np.testing.assert_array_equal(with_labels.array, without.array)
+
+
 def test_arts_arguments_in_arts_order(x):
     attack = DeepFoolUAP(tiny_classifier(SHAPE), "deepfool", {"max_iter": 5}, 0.3, 2, 0.1, np.inf, 2, False)
     assert isinstance(attack, UniversalPerturbation)
