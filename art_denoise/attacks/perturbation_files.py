@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -132,21 +133,15 @@ def _array(file: Path, name: str | None) -> np.ndarray:
             f"`path` = {os.fspath(file)!r} is of MATLAB 7.3, which is HDF5: read the array with h5py, "
             "h5py.File(path)['v'], whose axes are in the reverse order, and save it by np.save"
         ) from error
-    except (
-        ValueError,
-        TypeError,
-        EOFError,
-        RuntimeError,
-        OSError,
-        KeyError,
-        MatReadError,
-        pickle.UnpicklingError,
-    ) as error:
-        reason = str(error).split("\n")[0][:200]
-        hint = ""
-        if "pickle" in reason.lower() or "weights_only" in reason.lower():
-            hint = ". It holds pickled objects, which could be code, and is refused: save the array alone by np.save"
-        raise ValueError(f"`path` = {os.fspath(file)!r} is damaged or of another kind ({reason}){hint}") from error
+    except (ValueError, TypeError, EOFError, RuntimeError, OSError, KeyError, MatReadError, UnpicklingError) as error:
+        # PyTorch's files are archives; what fails to load from a whole one are objects that are no tensors.
+        if "pickle" in str(error).lower() or (isinstance(error, UnpicklingError) and is_zipfile(file)):
+            raise ValueError(
+                f"`path` = {os.fspath(file)!r} is no array, or holds pickled objects, which could be code and are "
+                "refused: save the array alone by np.save"
+            ) from error
+        reason = type(error).__name__ if isinstance(error, UnpicklingError) else str(error).split("\n")[0][:200]
+        raise ValueError(f"`path` = {os.fspath(file)!r} is damaged or of another kind ({reason})") from error
     if isinstance(content, np.ndarray):
         return content
     arrays = {k: np.asarray(v) for k, v in content.items() if isinstance(v, np.ndarray) and v.ndim >= 3}

@@ -260,7 +260,7 @@ class _Table1:
         """Return the predicted labels of every cell of the table, by the cell's name."""
         test = self.splits["test"]
         rng = np.random.default_rng([self.options.seed, 1])
-        signs = random_signs(test.images.shape[1:], self.options.eps, self.options.seed).array
+        signs = self._signs().array
         random = {name: _random_direction(noises[name].array, rng) for name in self.denoisers}
 
         images = _unit(test)
@@ -293,42 +293,36 @@ class _Table1:
     def _transferred(
         self, files: dict[str, Path], deltas: dict[str, dict[str, Perturbation]]
     ) -> dict[str, TransferMatrix]:
-        """Return how many test images each perturbation fools on each network, without a defence."""
-        test = self.splits["test"]
-        images, labels = _unit(test), {}
+        """Return how many test images each perturbation, and random signs, fool on each network, without a defence."""
+        test, progress = self.splits["test"], self.progress
+        added: dict[str, Perturbation | None] = {"clean": None, "signs": self._signs()}
+        added |= {f"{kind}-{source}": delta for kind in TRANSFERRED for source, delta in deltas[kind].items()}
+        changed: dict[tuple[str, str], Share] = {}
         for target in COLUMNS:
-            classifier = self._load(target, files)
-            cells = {f"{kind}-{source}": delta for kind in TRANSFERRED for source, delta in deltas[kind].items()}
-            for name, delta in tqdm(
-                {"clean": None, **cells}.items(),
-                f"Transfer to {COLUMNS[target]}",
-                disable=not self.progress,
-                unit="cell",
-            ):
+            classifier, images, clean = self._load(target, files), _unit(test), np.empty(0)
+            for name, delta in tqdm(added.items(), f"Transfer to {COLUMNS[target]}", disable=not progress, unit="cell"):
                 depends = {
                     "weights": file_digest(files[target]),
                     "images": test.fingerprint,
                     "added": None if delta is None else fingerprint(delta.array),
                 }
                 attacked = images if delta is None else delta.add_to(images)
-                labels[name, target] = self.folder.labels(
-                    f"transfer-{name}-to-{target}", key_of(depends), partial(_predict, classifier, [], attacked)
-                )
+                predict = partial(_predict, classifier, [], attacked)
+                labels = self.folder.labels(f"transfer-{name}-to-{target}", key_of(depends), predict)
+                clean = labels if delta is None else clean
+                changed[name, target] = Share(int(np.sum(labels != clean)), len(test))
         return {
             kind: TransferMatrix(
-                {
-                    source: {
-                        target: Share(
-                            int(np.sum(labels[f"{kind}-{source}", target] != labels["clean", target])), len(test)
-                        )
-                        for target in COLUMNS
-                    }
-                    for source in COLUMNS
-                },
+                {source: {target: changed[f"{kind}-{source}", target] for target in COLUMNS} for source in COLUMNS}
+                | {"random signs": {target: changed["signs", target] for target in COLUMNS}},
                 PUBLISHED if kind == "deepfool" else {},
             )
             for kind in TRANSFERRED
         }
+
+    def _signs(self) -> Perturbation:
+        """Return random signs of the size of the attacks."""
+        return random_signs(self.splits["test"].images.shape[1:], self.options.eps, self.options.seed)
 
 
 def _predict(

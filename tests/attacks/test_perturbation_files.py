@@ -108,7 +108,7 @@ def test_pickles_are_refused(tmp_path):
     np.save(tmp_path / "v.npy", np.array([Evil()], dtype=object), allow_pickle=True)
     torch.save({"v": Evil()}, tmp_path / "v.pt")
     for name in ("v.npy", "v.pt"):
-        with pytest.raises(ValueError, match=f"{name}.*could be code, and is refused: save the array alone by np.save"):
+        with pytest.raises(ValueError, match=f"{name}.*holds pickled objects.*save the array alone by np.save"):
             load_perturbation(tmp_path / name)
 
 
@@ -119,7 +119,7 @@ def test_truncated_and_foreign_files(tmp_path, v, kind):
     content = whole.read_bytes()
     for name, damaged in (("truncated", content[: len(content) // 2]), ("text", b"hello there"), ("empty", b"")):
         (tmp_path / f"{name}{kind}").write_bytes(damaged)
-        with pytest.raises(ValueError, match=f"{name}.*damaged"):
+        with pytest.raises(ValueError, match=f"{name}.*(is damaged|is no array)"):
             load_perturbation(tmp_path / f"{name}{kind}")
 
 

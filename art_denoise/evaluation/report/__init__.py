@@ -192,7 +192,7 @@ def _transfer_lines(matrix: TransferMatrix) -> list[dict[str, Any]]:
     """Return a transfer matrix for the templates."""
     records = matrix.records()
     return [
-        {"source": COLUMNS[source], "cells": [record for record in records if record["source"] == source]}
+        {"source": COLUMNS.get(source, source), "cells": [record for record in records if record["source"] == source]}
         for source in matrix.sources
     ]
 
