@@ -94,6 +94,8 @@ def craft(
             _seed(seed)
             zero = np.zeros(classifier.input_shape, dtype=np.float32)
             state = State(noise=zero, best=zero, labels=labels_of(classifier, images, told=_measuring(bar)))
+            if checkpoint:
+                checkpoint.write(state)
         while not finished(state.fooling_rates):
             _one_pass(classifier, images, update, state, batch_size, seed, labels, checkpoint, bar)
             if checkpoint:

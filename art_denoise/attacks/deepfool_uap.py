@@ -57,8 +57,8 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
     :param seed: Seed of the order of the images, and of what defences draw.
     :param patience: Passes without a higher fooling rate after which crafting ends; None: never.
     :param checkpoint: File that is written after every pass, and every minute; found there, crafting goes on from it
-        and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU. More passes than the
-        file was made with may be asked for; everything else must be as it was.
+        and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU with as many threads.
+        More passes than the file was made with may be asked for; everything else must be as it was.
 
     Cost: a pass takes one forward pass for each image, and for each that is not fooled some one to three steps of one
     forward and `nb_grads` - 1 backward passes. Memory: that of `at_once` images through the network, besides `x`.

@@ -46,7 +46,7 @@ class SGDUAP(UniversalAttack):
     :param seed: Seed of the order of the images, and of what defences draw.
     :param patience: Passes without a higher fooling rate after which crafting ends; None: never.
     :param checkpoint: File that is written after every pass, and every minute; found there, crafting goes on from it
-        and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU.
+        and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU with as many threads.
     :param step_size: s, the first step as a share of `eps`, above 0; it falls to 0 in a line over `max_iter` passes.
     :param beta: Bound on an image's cross-entropy, above 0.
     :param eot_samples: Gradients that are averaged for each step, ≥ 1. One suffices unless a defence draws at random.

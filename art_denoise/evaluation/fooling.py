@@ -132,9 +132,9 @@ class TransferMatrix:
                 "white_box": source == target,
                 "fooled": share.count,
                 "n": share.n,
-                "fooling_rate": round(100 * share.value, 2),
-                "low": round(100 * share.interval[0], 2),
-                "high": round(100 * share.interval[1], 2),
+                "fooling_rate": round(100 * share.value, 3),
+                "low": round(100 * share.interval[0], 3),
+                "high": round(100 * share.interval[1], 3),
                 "published": self.published.get(source, {}).get(target),
             }
             for source, row in self.shares.items()

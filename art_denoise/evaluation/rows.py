@@ -61,8 +61,8 @@ SGD_ROWS = (
 
 #: Rows of an attacker who knows the denoiser, and crafts through it.
 THROUGH_ROWS = (
-    Row("through-rof", "D_ROF(v0 + δ_SGD,D_ROF)", added="sgd-rof", denoiser="rof"),
-    Row("through-nlm", "D_nlm(v0 + δ_SGD,D_nlm)", added="sgd-nlm", denoiser="nlm"),
+    Row("through-rof", "D_ROF(v0 + δ_SGD knowing D_ROF)", added="sgd-rof", denoiser="rof"),
+    Row("through-nlm", "D_nlm(v0 + δ_SGD knowing D_nlm)", added="sgd-nlm", denoiser="nlm"),
 )
 
 EXTRA_ROWS = (

@@ -24,7 +24,7 @@ def test_quick_run_prints_the_table_and_says_where_the_report_is(tmp_path):
     assert "D_ROF(v0 + δ + v_def)" in first.stdout
     assert (tmp_path / "runs" / "quick" / "report" / "index.html").is_file()
     assert "Report: runs/quick/report/index.html" in first.stdout.replace("\\", "/")
-    assert "D_ROF(v0 + δ_SGD,D_ROF)" in first.stdout
+    assert "D_ROF(v0 + δ_SGD knowing D_ROF)" in first.stdout
     assert "DeepFoolUAP: " in first.stderr  # progress
     second = start("--quick", "--no-progress", cwd=tmp_path)
     assert second.stdout == first.stdout

@@ -129,8 +129,7 @@ def reading(options: Options) -> list[str]:
         "passes on the column's network. IncV1 is the target itself (white-box); VGG16 and VGG19 are transferred "
         "(black-box). The attacker does not know of the defence.",
         "δ_SGD: of the same size and from the same crops, the universal perturbation of Shafahi et al. (2020), SGDUAP, "
-        f"in {options.sgd_passes} passes. δ_SGD,D: the same by an attacker who knows the denoiser D, crafted "
-        "through it.",
+        f"in {options.sgd_passes} passes. “Knowing D”: crafted through the denoiser, by an attacker who knows of it.",
         f"D_ROF: scikit-image's Chambolle iteration and stop rule, weight {255 * options.rof_weight:g}/255, each "
         "channel by itself. D_nlm: scikit-image's fast filter, "
         f"h = {options.nlm_h:g}, patch size 2, patch distance 3, channels together.",
@@ -208,8 +207,6 @@ def _p_value(value: float) -> str:
 def _latex(text: str) -> str:
     """Typeset a row's name."""
     symbols = {
-        "δ_SGD,D_ROF": r"$\delta_{SGD,D_{ROF}}$",
-        "δ_SGD,D_nlm": r"$\delta_{SGD,D_{nlm}}$",
         "δ_SGD": r"$\delta_{SGD}$",
         "v_def": r"$v_{def}$",
         "v0": "$v_0$",
