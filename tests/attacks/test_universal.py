@@ -175,6 +175,7 @@ np.save({out!r}, attack.craft(x).array)
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("attack", ["DeepFoolUAP", "SGDUAP"])
 def test_killed_and_started_again(attack, tmp_path):
     """`kill -9` again and again, wherever it hits: the result is that of a run left alone."""
