@@ -55,9 +55,9 @@ takes little more than twice as long. Batch normalisation folded into the convol
 that go back together 5 % (three; nine are slower), `is_grads_batched` and two threads of one core each save nothing.
 What makes the ratio of whole attacks larger is that ART computes all gradients once more after its last step.
 
-DeepFoolUAP's pass is sixteen times faster than ART's, but a pass of ART's fools more of the images it was crafted from:
-with fewer gradients than classes its DeepFool takes steps of the wrong length, mostly too long, and v grows sooner. With
-the right steps inside (second line below) ART fools as few as the published algorithm does."""
+A pass of DeepFoolUAP is sixteen times faster than one of ART's, but one of ART's fools more of the images that it was
+crafted from: with fewer gradients than classes its DeepFool takes steps of the wrong length. With the right steps
+inside (the second line below) ART fools no more than the published algorithm."""
 
 
 def ten_classes(weights: Path) -> PyTorchClassifier:
