@@ -86,6 +86,7 @@ def test_fools_more_than_random_signs(x):
 
 def test_saturated_pixels_do_not_erase_it(x):
     """ART's attack clips every image and so loses the perturbation where the last image is black or white."""
+    x = x[:12]
     black = np.where(np.random.default_rng(3).random(x.shape) < 0.5, 0, x).astype(np.float32)
     arguments = {"max_iter": 3, "eps": 0.1, "verbose": False}
     attack = DeepFoolUAP(tiny_classifier(SHAPE), **arguments, seed=1)

@@ -101,11 +101,11 @@ def test_random_defences_are_averaged(x):
         noise, _, _ = attack._update(torch.zeros(SHAPE), image, label, 0)
         return noise.flatten() / noise.norm()
 
-    mean = step(4000, 0)
+    mean = step(1000, 0)
     few = np.mean([float(step(1, seed) @ mean) for seed in range(1, 9)])
-    many = np.mean([float(step(50, seed) @ mean) for seed in range(1, 9)])
+    many = np.mean([float(step(50, seed) @ mean) for seed in range(1, 4)])
     assert many > few
-    assert many > 0.95
+    assert many > 0.9
     with pytest.warns(RuntimeWarning, match="something else each time.*eot_samples=10"):
         SGDUAP(classifier, max_iter=1, eps=0.1, verbose=False).craft(x)
 

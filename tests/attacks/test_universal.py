@@ -129,10 +129,11 @@ def test_the_best_pass_is_the_result(x, attack, monkeypatch):
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("interrupted_at", [1, 5, 12, 13, 30])
+@pytest.mark.parametrize("interrupted_at", [1, 3, 4, 5, 10])
 def test_goes_on_from_any_place_to_the_bit(x, attack, interrupted_at, tmp_path, monkeypatch):
     """Stopped at any update, with a checkpoint after every pass or every update, the perturbation is the same."""
     classifier = tiny_classifier(SHAPE, preprocessing_defences=[ROFDefence(0.05)])
+    x = x[:8]
     undisturbed = make(attack, classifier)
     expected = undisturbed.craft(x)
     for seconds in (60.0, 0.0):
