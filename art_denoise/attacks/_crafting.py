@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 import time
@@ -38,13 +39,13 @@ class State:
     """All that decides how crafting goes on.
 
     :param noise: The perturbation, float32 (C, H, W), in the classifier's units.
-    :param best: That of the pass with the highest fooling rate.
+    :param best: That with the highest fooling rate of all that were measured.
     :param labels: The classifier's labels of the images, int64 (N,).
     :param position: Images that this pass has seen.
     :param fooled: Those of them whose label was changed already when they were seen.
-    :param updates: Those of them that changed the perturbation.
-    :param seconds: Time spent in this pass.
-    :param history: One record for each pass completed.
+    :param updates: Those of them, since the last measurement, that changed the perturbation.
+    :param seconds: Time spent since the last measurement.
+    :param history: One record for each measurement.
     """
 
     noise: np.ndarray
@@ -58,7 +59,7 @@ class State:
 
     @property
     def fooling_rates(self) -> list[float]:
-        """Fooling rate after each pass."""
+        """Fooling rate at each measurement."""
         return [record["fooling_rate"] for record in self.history]
 
 
@@ -70,12 +71,16 @@ def craft(
     *,
     batch_size: int,
     max_passes: int,
+    measurements: int,
     seed: int,
     labels: np.ndarray | None,
     checkpoint: Checkpoint | None,
     title: str | None,
 ) -> State:
     """Go through the images in passes, each in an order of its own, until `finished` with the fooling rates.
+
+    The fooling rate is measured `measurements` times in each pass, no more often than there are batches. Which
+    perturbations are come by does not depend on that, only which of them are seen.
 
     What is drawn at random, by whom ever, depends on the seed, the pass and the place in it only: an interrupted
     crafting goes on as if nothing had happened.
@@ -85,7 +90,9 @@ def craft(
     """
     state = checkpoint.read() if checkpoint else None
     count = len(images)
-    done = 0 if state is None else len(state.history) * count + state.position
+    batches = math.ceil(count / batch_size)
+    ends = [min(count, batches * (part + 1) // measurements * batch_size) for part in range(measurements)]
+    done = 0 if state is None else len(state.history) // measurements * count + state.position
     with (
         _states_of_generators_kept(classifier.device),
         tqdm(total=max_passes * count, initial=done, desc=title, disable=title is None, unit="image") as bar,
@@ -97,30 +104,32 @@ def craft(
             if checkpoint:
                 checkpoint.write(state)
         while not finished(state.fooling_rates):
-            _one_pass(classifier, images, update, state, batch_size, seed, labels, checkpoint, bar)
+            _until_measured(classifier, images, update, state, ends, batch_size, seed, labels, checkpoint, bar)
             if checkpoint:
                 checkpoint.write(state)
     return state
 
 
-def _one_pass(
+def _until_measured(
     classifier: PyTorchClassifier,
     images: Images,
     update: Update,
     state: State,
+    ends: list[int],
     batch_size: int,
     seed: int,
     labels: np.ndarray | None,
     checkpoint: Checkpoint | None,
     bar: tqdm,
 ) -> None:
-    """Finish a pass, from wherever in it the state is."""
-    passes, device = len(state.history), classifier.device
+    """Go on to the next of the places in a pass where the fooling rate is measured, from wherever the state is."""
+    passes, part = divmod(len(state.history), len(ends))
+    device, end = classifier.device, ends[part]
     order = np.random.default_rng([seed, passes]).permutation(len(images))
     noise = torch.from_numpy(state.noise).to(device)
     labels = state.labels if labels is None else labels
     started = written = time.monotonic()
-    while state.position < len(images):
+    while state.position < end:
         chosen = order[state.position : state.position + batch_size]
         _seed(seed, passes, state.position)
         batch = torch.from_numpy(images.read(chosen)).to(device)
@@ -129,26 +138,28 @@ def _one_pass(
         state.fooled += fooled
         state.updates += updates
         bar.update(len(chosen))
-        _tell(bar, passes, state.fooling_rates, f"{state.fooled / state.position:.0%} of those seen")
+        _tell(bar, passes + 1, state.fooling_rates, f"{state.fooled / state.position:.0%} of those seen")
         now = time.monotonic()
         if checkpoint and now - written > _CHECKPOINT_SECONDS:
             state.noise, written = noise.cpu().numpy(), now
             state.seconds, started = state.seconds + now - started, now
             checkpoint.write(state)
     state.noise = noise.cpu().numpy()
-    _seed(seed, passes, len(images))
+    _seed(seed, passes, len(images) + part)
     rate = float(np.mean(labels_of(classifier, images, state.noise, told=_measuring(bar)) != state.labels))
     if rate >= max([0.0, *state.fooling_rates]):
         state.best = state.noise
     state.history.append(
         {
+            "passes": passes + end / len(images),
             "fooling_rate": rate,
             "updates": state.updates,
             "seconds": round(state.seconds + time.monotonic() - started, 3),
         }
     )
-    state.position = state.fooled = state.updates = 0
-    state.seconds = 0.0
+    state.updates, state.seconds = 0, 0.0
+    if part + 1 == len(ends):
+        state.position = state.fooled = 0
     _tell(bar, passes + 1, state.fooling_rates, "")
 
 
@@ -157,11 +168,9 @@ def _measuring(bar: tqdm) -> Callable[[str], None]:
     return lambda text: bar.set_postfix_str(f"labels of {text}", refresh=True)
 
 
-def _tell(bar: tqdm, passes: int, rates: list[float], now: str) -> None:
+def _tell(bar: tqdm, number: int, rates: list[float], now: str) -> None:
     measured = f"fooling rate {rates[-1]:.1%}" if rates else ""
-    bar.set_postfix_str(
-        ", ".join(text for text in (f"pass {passes + bool(now)}", measured, now) if text), refresh=False
-    )
+    bar.set_postfix_str(", ".join(text for text in (f"pass {number}", measured, now) if text), refresh=False)
 
 
 class Checkpoint:

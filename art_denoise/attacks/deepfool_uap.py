@@ -56,9 +56,11 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
     :param verbose: Show one progress bar, over the images of all passes, with the fooling rate.
     :param seed: Seed of the order of the images, and of what defences draw.
     :param patience: Passes without a higher fooling rate after which crafting ends; None: never.
-    :param checkpoint: File that is written after every pass, and every minute; found there, crafting goes on from it
-        and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU with as many threads.
-        More passes than the file was made with may be asked for; everything else must be as it was.
+    :param measurements: How often in a pass the fooling rate is measured, ≥ 1: the perturbation with the highest is the
+        result, and crafting ends when it is high enough. A measurement takes one forward pass for each image.
+    :param checkpoint: File that is written after every measurement, and every minute; found there, crafting goes on
+        from it and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU with as many
+        threads. More passes than the file was made with may be asked for; everything else must be as it was.
 
     Cost: a pass takes one forward pass for each image, and for each that is not fooled some one to three steps of one
     forward and `nb_grads` - 1 backward passes. Memory: that of `at_once` images through the network, besides `x`.
@@ -66,8 +68,9 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
     Source: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi, P. Frossard, "Universal adversarial perturbations", CVPR 2017,
     Algorithm 1, arXiv:1610.08401. As the authors' code has it, DeepFool looks at the image with the overshoot after
     every step, and an update is made only if it needed fewer than `max_iter` - 1 steps. Deviations: the fooling rate is
-    that of clipped images, which are what a classifier is shown; the result is the v of the pass with the highest, not
-    of the last.
+    that of clipped images, which are what a classifier is shown; it is measured `measurements` times in a pass,
+    not once, as it goes up and down by several percent with the last few images; the result is the v with the highest,
+    not the last.
     """
 
     attack_params: ClassVar[list[str]] = [
@@ -93,6 +96,7 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
         *,
         seed: int = 0,
         patience: int | None = None,
+        measurements: int = 4,
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> None:
         EvasionAttack.__init__(self, estimator=classifier)
@@ -100,6 +104,7 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
         self.delta, self.max_iter, self.eps, self.norm = delta, max_iter, eps, norm
         self.batch_size, self.verbose = batch_size, verbose
         self.seed, self.patience, self.checkpoint = seed, patience, checkpoint
+        self.measurements = measurements
         self._check_params()
 
     def _check_own_params(self) -> None:

@@ -45,8 +45,11 @@ class SGDUAP(UniversalAttack):
     :param verbose: Show one progress bar, over the images of all passes, with the fooling rate.
     :param seed: Seed of the order of the images, and of what defences draw.
     :param patience: Passes without a higher fooling rate after which crafting ends; None: never.
-    :param checkpoint: File that is written after every pass, and every minute; found there, crafting goes on from it
-        and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU with as many threads.
+    :param measurements: How often in a pass the fooling rate is measured, ≥ 1: the perturbation with the highest is the
+        result, and crafting ends when it is high enough. A measurement takes one forward pass for each image.
+    :param checkpoint: File that is written after every measurement, and every minute; found there, crafting goes on
+        from it and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU with as many
+        threads.
     :param step_size: s, the first step as a share of `eps`, above 0; it falls to 0 in a line over `max_iter` passes.
     :param beta: Bound on an image's cross-entropy, above 0.
     :param eot_samples: Gradients that are averaged for each step, ≥ 1. One suffices unless a defence draws at random.
@@ -58,7 +61,7 @@ class SGDUAP(UniversalAttack):
 
     Source: A. Shafahi, M. Najibi, Z. Xu, J. Dickerson, L. S. Davis, T. Goldstein, "Universal adversarial training",
     AAAI 2020, Algorithm 2, arXiv:1811.11304, with the sign of the gradient as its optimiser. Deviations: the step
-    falls, where the paper's is constant; the result is the v of the pass with the highest fooling rate.
+    falls, where the paper's is constant; the result is the v with the highest fooling rate measured.
     """
 
     attack_params: ClassVar[list[str]] = [
@@ -84,6 +87,7 @@ class SGDUAP(UniversalAttack):
         *,
         seed: int = 0,
         patience: int | None = None,
+        measurements: int = 1,
         checkpoint: str | os.PathLike[str] | None = None,
         step_size: float = 0.5,
         beta: float = 12.0,
@@ -93,6 +97,7 @@ class SGDUAP(UniversalAttack):
         self.delta, self.max_iter, self.eps, self.norm = delta, max_iter, eps, norm
         self.batch_size, self.verbose = batch_size, verbose
         self.seed, self.patience, self.checkpoint = seed, patience, checkpoint
+        self.measurements = measurements
         self.step_size, self.beta, self.eot_samples = step_size, beta, eot_samples
         self._check_params()
 

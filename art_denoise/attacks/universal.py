@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 import os
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +40,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         "verbose",
         "seed",
         "patience",
+        "measurements",
         "checkpoint",
     ]
     _estimator_requirements = (PyTorchClassifier,)
@@ -57,6 +59,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
     verbose: bool
     seed: int
     patience: int | None
+    measurements: int
     checkpoint: str | os.PathLike[str] | None
 
     _state: State | None = None
@@ -78,7 +81,9 @@ class UniversalAttack(EvasionAttack, abc.ABC):
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """One record for each pass: fooling rate after it, images that changed the perturbation, seconds it took."""
+        """One record for each measurement: `passes` made, `fooling_rate`, and since the last one `updates`, the images
+        that changed the perturbation, and `seconds`.
+        """
         return [] if self._state is None else [dict(record) for record in self._state.history]
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
@@ -101,7 +106,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             255 of that range. An array or a memory map (`np.load(path, mmap_mode="r")`), which is never read whole.
         :param y: Labels, int (N,) or one-hot (N, K), for `SGDUAP`'s loss; None: what the classifier predicts.
             `DeepFoolUAP` goes by what the classifier predicts and does not use them.
-        :return: The perturbation of the pass with the highest fooling rate, within ±`eps`, in units of the value range.
+        :return: The perturbation with the highest fooling rate measured, within ±`eps`, in units of the value range.
         :raises TypeError: If `x` is neither of floats nor of bytes.
         :raises ValueError: If `x` is not of the classifier's shape or beyond its range, `eps` is larger than the range,
             the checkpoint is of another crafting, or the perturbation stayed zero.
@@ -135,9 +140,10 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             classifier,
             images,
             self._update,
-            self._finished,
+            partial(self._finished, parts=self._parts(len(images))),
             batch_size=self.batch_size,
             max_passes=self.max_iter,
+            measurements=self._parts(len(images)),
             seed=self.seed,
             labels=labels,
             checkpoint=checkpoint,
@@ -158,7 +164,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             fooling_rates={"crafting images": self.fooling_rate},
             provenance={
                 "images": len(images),
-                "passes": len(self._state.history),
+                "passes": self._state.history[-1]["passes"],
                 "history": self.history,
                 **{k: v for k, v in parameters.items() if k not in ("eps", "norm", "seed")},
             },
@@ -181,17 +187,19 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             raise ValueError(f"`y` must be labels ({count},) or one-hot ({count}, K), got {np.shape(y)}")
         return labels.astype(np.int64)
 
-    def _finished(self, rates: list[float]) -> bool:
-        """Whether crafting ends after passes with these fooling rates."""
+    def _parts(self, count: int) -> int:
+        """Return how often a pass over so many images is measured: at most once a batch."""
+        return min(self.measurements, math.ceil(count / self.batch_size))
+
+    def _finished(self, rates: list[float], parts: int) -> bool:
+        """Whether crafting ends after these fooling rates were measured, so many in each pass."""
         if not rates:
             return False
-        if rates[-1] >= 1 - self.delta or len(rates) >= self.max_iter:
+        if rates[-1] >= 1 - self.delta or len(rates) >= self.max_iter * parts:
             return True
-        return (
-            self.patience is not None
-            and len(rates) > self.patience
-            and max(rates[-self.patience :]) <= max(rates[: -self.patience])
-        )
+        if self.patience is None or len(rates) % parts or len(rates) <= self.patience * parts:
+            return False
+        return max(rates[-self.patience * parts :]) <= max(rates[: -self.patience * parts])
 
     @property
     def _p(self) -> float:
@@ -213,6 +221,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         check_integer("max_iter", self.max_iter, low=1)
         check_integer("batch_size", self.batch_size, low=1)
         check_integer("seed", self.seed, low=0)
+        check_integer("measurements", self.measurements, low=1)
         check_flag("verbose", self.verbose)
         if self.eps is not None:
             check_number("eps", self.eps, low=0, low_open=True)
