@@ -52,7 +52,8 @@ TRIED = """\
 What was tried for DeepFool's step. Of all the time of a step at 224×224, the convolutions of nine backward passes take
 more than half, with one image as with several; ART's step, ten backward passes that also differentiate by the weights,
 takes little more than twice as long. Batch normalisation folded into the convolutions saves 8 %, copies of the image
-that go back together 5 % (three; nine are slower), `is_grads_batched` and two threads of one core each save nothing.
+that go back together 5 % (three; nine are slower there, and at 64×64 faster), `is_grads_batched` and two threads of
+one core each save nothing.
 What makes the ratio of whole attacks larger is that ART computes all gradients once more after its last step.
 
 A pass of DeepFoolUAP is some ten times faster than one of ART's, but one of ART's fools more of the images that it was

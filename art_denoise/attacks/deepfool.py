@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,10 @@ from tqdm.auto import trange
 
 from art_denoise.attacks._classifier import scores_of, warn_of_probabilities
 
-#: Copies of a single image that go back through the network at once on a CPU: one keeps two cores too little busy, more
-#: no longer fit into the cache. All gradients of ten classes of GoogLeNet take, with 1, 3, 5 and 9 copies, 93, 68, 62
-#: and 61 ms at 64×64, and 348, 329, 400 and 544 ms at 224×224.
-_COPIES = 3
+#: Pixels of the copies of a single image that go back through the network at once on a CPU: one copy keeps two cores
+#: too little busy, too many no longer fit into the cache. All gradients of ten classes of GoogLeNet take, with 3, 5 and
+#: 9 copies, 78, 80 and 65 ms at 64×64, and 432, 505 and 752 ms at 224×224.
+_PIXELS_OF_COPIES = 3 * 224 * 224
 
 
 class SharedForwardDeepFool(DeepFool):
@@ -160,7 +161,8 @@ def _linearise(
         classes less that of the label; (A, K - 1, ...), their gradients.
     """
     count = classes.shape[1] - 1
-    copies = (count if images.is_cuda else min(_COPIES, count)) if len(images) == 1 else 1
+    fitting = count if images.is_cuda else max(1, _PIXELS_OF_COPIES // math.prod(images.shape[2:]))
+    copies = min(fitting, count) if len(images) == 1 else 1
     with torch.enable_grad():
         inputs = images.repeat(copies, *[1] * (images.ndim - 1)).requires_grad_()
         scores = logits(inputs)
