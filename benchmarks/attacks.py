@@ -56,8 +56,8 @@ that go back together 5 % (three; nine are slower there, and at 64×64 faster), 
 one core each save nothing.
 What makes the ratio of whole attacks larger is that ART computes all gradients once more after its last step.
 
-A pass of DeepFoolUAP is some fifteen times faster than one of ART's, but one of ART's fools more of the images that it was
-crafted from: with fewer gradients than classes its DeepFool takes steps of the wrong length. With the right steps
+A pass of DeepFoolUAP is some fifteen times faster than one of ART's, but one of ART's fools more of the images that it
+was crafted from: with fewer gradients than classes its DeepFool takes steps of the wrong length. With the right steps
 inside (the second line below) ART fools no more than the published algorithm. That goes up and down by several percent
 with every ten images, which is why the fooling rate is measured four times in a pass: the best of all ends of passes is
 reached after a third to a half as many images. Nine tenths of what is left are convolutions, two thirds of them those
