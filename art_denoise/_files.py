@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 @contextmanager
@@ -14,11 +17,26 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Folders are made as needed. If the block fails, `path` is as it was and nothing is left beside it. Processes that
     write the same file at the same time do not disturb each other: the last one stays.
+
+    :raises OSError: If it cannot be written, with the path and the reason.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         os.replace(beside, path)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        # What safetensors makes of a full disk.
+        raise OSError(errno.EIO, f"cannot write {path}: {error}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        # The folder may not be there, or not be one.
+        if beside.exists():
+            beside.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, whole or not at all; folders are made as needed."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
 
-from art_denoise.attacks._images import Images
+from art_denoise._images import Images
 from art_denoise.defences._base import clip
 from art_denoise.defences.chain import defences_of
 

@@ -23,8 +23,8 @@ from safetensors.numpy import save_file
 from tqdm.auto import tqdm
 
 from art_denoise._files import replacing
+from art_denoise._images import Images
 from art_denoise.attacks._classifier import labels_of
-from art_denoise.attacks._images import Images
 
 #: Seconds after which a checkpoint is written inside of a pass.
 _CHECKPOINT_SECONDS = 60.0

@@ -13,9 +13,9 @@ import torch
 from art.attacks.attack import EvasionAttack
 from art.estimators.classification import PyTorchClassifier
 
+from art_denoise._images import Images
 from art_denoise.attacks._classifier import value_range
 from art_denoise.attacks._crafting import Checkpoint, State, craft, digest_of
-from art_denoise.attacks._images import Images
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.filters._checks import check_flag, check_integer, check_number
 

@@ -8,8 +8,8 @@ import numpy as np
 from art.attacks.attack import EvasionAttack
 from art.estimators.classification import PyTorchClassifier
 
+from art_denoise._images import Images
 from art_denoise.attacks._classifier import labels_of, value_range
-from art_denoise.attacks._images import Images
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.attacks.universal import DEFAULT_EPS, check_eps
 from art_denoise.filters._checks import check_integer, check_number

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
+from art_denoise._images import Images
 from art_denoise.defences._base import ImageDefence
 from art_denoise.defences.chain import defences_after, defences_of, with_defences
 from art_denoise.filters._checks import check_choice, check_number
@@ -107,7 +109,9 @@ class DefensiveNoiseDefence(ImageDefence):
 
         Takes O(N · draws) predictions; with `accept="flip"` only of the images that are misclassified.
 
-        :param x: Images as for :meth:`forward`, as an array. The paper uses images that are used for nothing else.
+        :param x: Images as for :meth:`forward`, as an array. Bytes stand for 0 to 255 of the range, as for the attacks,
+            and are read a batch at a time: a memory map may be larger than the memory. So may be what has a length and
+            returns arrays of floats when it is indexed. The paper uses images that are used for nothing else.
         :param y: Labels, (N,) class indices or (N, K) one-hot.
         :param classifier: Any ART classifier whose `predict` returns logits or log-probabilities.
         :param accept: "flip": a draw counts if it turns a wrong prediction into a right one (the paper's experiment).
@@ -129,7 +133,7 @@ class DefensiveNoiseDefence(ImageDefence):
             raise TypeError("`y` and `classifier` are needed to fit the noise: fit(x, y, classifier=...)")
         check_number("eps", eps, low=0, low_open=True)
         check_choice("through", through, ("defences", "classifier"))
-        images = self._checked(self._to_tensor(x)).cpu()
+        images = self._images_to_fit(x)
         labels = _class_indices(y, len(images), classifier.nb_classes)
 
         def logits(unit: torch.Tensor) -> torch.Tensor:
@@ -142,7 +146,7 @@ class DefensiveNoiseDefence(ImageDefence):
         with with_defences(classifier, chain if through == "defences" else []):
             estimate = mean_accepted_noise(
                 logits,
-                self._to_unit(images),
+                images,
                 labels,
                 sigma=sigma,
                 draws=draws,
@@ -170,6 +174,15 @@ class DefensiveNoiseDefence(ImageDefence):
             "seed": seed,
         }
 
+    def _images_to_fit(self, x: Any) -> torch.Tensor | _Read:
+        """Return images as (N, C, H, W) in [0, 1]; bytes, and what is no array, are read when they are needed."""
+        if isinstance(x, np.ndarray) and x.dtype == np.uint8:
+            images = Images(x, x.shape[1:], (float(self.clip_values[0]), float(self.clip_values[1])))
+            return _Read(len(x), lambda chosen: self._to_unit(self._checked(torch.from_numpy(images.read(chosen)))))
+        if isinstance(x, (np.ndarray, torch.Tensor)) or not hasattr(x, "__getitem__"):
+            return self._to_unit(self._checked(self._to_tensor(x)).cpu())
+        return _Read(len(x), lambda chosen: self._to_unit(self._checked(torch.from_numpy(x[chosen]))))
+
     def _filter(self, x: torch.Tensor) -> torch.Tensor:
         if self.noise is None:
             raise ValueError("`noise` is not set: give it to the constructor or call `fit(x, y, classifier=...)` first")
@@ -192,6 +205,19 @@ class DefensiveNoiseDefence(ImageDefence):
                 "`noise` must be finite and within -1 to 1, as it is in units of the value range: "
                 "divide noise made for 0 to 255 by 255"
             )
+
+
+class _Read:
+    """So many images, read when they are indexed."""
+
+    def __init__(self, count: int, read: Callable[[slice | np.ndarray], torch.Tensor]) -> None:
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, chosen: slice | torch.Tensor) -> torch.Tensor:
+        return self._read(chosen if isinstance(chosen, slice) else chosen.numpy())
 
 
 def _class_indices(y: np.ndarray, count: int, classes: int) -> torch.Tensor:

@@ -9,9 +9,9 @@ import numpy as np
 from art.estimators.classification import PyTorchClassifier
 from tqdm.auto import tqdm
 
+from art_denoise._images import Images
 from art_denoise.attacks import Perturbation
 from art_denoise.attacks._classifier import labels_of, value_range
-from art_denoise.attacks._images import Images
 from art_denoise.attacks.universal import UniversalAttack
 from art_denoise.evaluation.statistics import Share, paired_difference
 

@@ -1,4 +1,4 @@
-"""The three networks on the photographs: what they are, their weights from the cache, and the classifiers."""
+"""The three networks on the photographs: what they are, and their weights, trained once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from art.estimators.classification import PyTorchClassifier
 
-import art_denoise.data
-from art_denoise import classifiers
-from art_denoise.classifiers import RECIPES, build_network, load_weights, wrap
-from art_denoise.data import PHOTOGRAPHS, Crops
+from art_denoise.classifiers import RECIPES, Model, build_network, load_weights, networks
+from art_denoise.classifiers.models import PAPER_NAMES
+from art_denoise.data import PHOTOGRAPHS, Crops, photographs, splits
 from art_denoise.data.photographs import CROP_SIZE
 from art_denoise.evaluation import training
-from art_denoise.evaluation.store import cached_weights, key_of, source_digest
+from art_denoise.evaluation.store import cached_weights, file_digest, key_of, source_digest, weights_file
 from art_denoise.evaluation.training import Schedule, train
 
 #: Options of the networks: the VGG networks are a quarter as wide as the paper's, with batch norm.
@@ -26,25 +24,49 @@ BUILD: dict[str, dict[str, Any]] = {
     "vgg19": {"width": 0.25, "batch_norm": True},
 }
 
+_TITLES = {"inception_v1": "Inception V1", "vgg16": "VGG-16", "vgg19": "VGG-19"}
 
-def trained_weights(name: str, crops: Crops, schedule: Schedule, *, seed: int = 0, progress: str | None = None) -> Path:
-    """Return the file of a network's weights, trained now if it is not in the cache.
+
+def photograph_model(name: str, crops: Crops, schedule: Schedule, *, seed: int = 0) -> Model:
+    """Return one of the paper's networks as a model of the photographs; it is trained by :func:`trained_weights`.
 
     :param name: One of `BUILD`.
     :param crops: Training crops.
     :param seed: Seed of the weights and of everything that training draws.
+    """
+    file = _weights_file(name, crops, schedule, seed)
+
+    def build() -> torch.nn.Module:
+        return build_network(name, num_classes=len(PHOTOGRAPHS), **BUILD[name])
+
+    def make() -> torch.nn.Module:
+        network = build()
+        load_weights(network, file)
+        return network
+
+    return Model(
+        name,
+        name=name,
+        text=PAPER_NAMES[name],
+        title=_TITLES[name],
+        make=make,
+        sketch=build,
+        digest=lambda: file_digest(file) if file.is_file() else "to be trained",
+        recipe=RECIPES[name],
+        input_size=CROP_SIZE,
+        resize=CROP_SIZE,
+        categories=PHOTOGRAPHS,
+        outputs=len(PHOTOGRAPHS),
+    )
+
+
+def trained_weights(name: str, crops: Crops, schedule: Schedule, *, seed: int = 0, progress: str | None = None) -> Path:
+    """Return the file of a network's weights, trained now if it is not in the cache.
+
+    Parameters as for :func:`photograph_model`.
+
     :param progress: Name of the progress bar; None shows none.
     """
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    depends = {
-        "network": [name, BUILD[name], len(PHOTOGRAPHS)],
-        "recipe": asdict(RECIPES[name]),
-        "schedule": asdict(schedule),
-        "crops": crops.fingerprint,
-        "seed": seed,
-        "source": source_digest(training, classifiers, art_denoise.data),
-        "versions": {"device": device, **{package: version(package) for package in ("torch", "torchvision")}},
-    }
 
     def trained() -> torch.nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -61,15 +83,19 @@ def trained_weights(name: str, crops: Crops, schedule: Schedule, *, seed: int = 
                 progress=progress,
             )
 
-    return cached_weights(f"photographs-{name}", key_of(depends), trained)
+    return cached_weights(_weights_file(name, crops, schedule, seed), trained)
 
 
-def load_classifier(name: str, weights: Path) -> PyTorchClassifier:
-    """Return a network as a classifier of the photographs' crops.
-
-    :param name: One of `BUILD`.
-    :param weights: File of its weights.
-    """
-    network = build_network(name, num_classes=len(PHOTOGRAPHS), **BUILD[name])
-    load_weights(network, weights)
-    return wrap(network, RECIPES[name], num_classes=len(PHOTOGRAPHS), input_size=CROP_SIZE)
+def _weights_file(name: str, crops: Crops, schedule: Schedule, seed: int) -> Path:
+    """Return the place of a network's weights, named by all that they depend on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    depends = {
+        "network": [name, BUILD[name], len(PHOTOGRAPHS)],
+        "recipe": asdict(RECIPES[name]),
+        "schedule": asdict(schedule),
+        "crops": crops.fingerprint,
+        "seed": seed,
+        "source": source_digest(training, networks, photographs, splits),
+        "versions": {"device": device, **{package: version(package) for package in ("torch", "torchvision")}},
+    }
+    return weights_file(f"photographs-{name}", key_of(depends))

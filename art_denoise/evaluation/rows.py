@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from art_denoise.attacks import Perturbation
+from art_denoise.classifiers.models import PAPER_NAMES, Model
+
 
 @dataclass(frozen=True)
 class Row:
@@ -11,9 +14,8 @@ class Row:
 
     :param key: Name in files.
     :param text: Name in reports, in the paper's symbols.
-    :param added: What the attacker adds: "nothing", "signs" (random signs of the same size), or a universal
-        perturbation crafted on the column's network: by "deepfool", "sgd", or by "sgd-rof" or "sgd-nlm", SGD through
-        that denoiser.
+    :param added: What the attacker adds: "nothing", "signs" (random signs of the same size), or the column's universal
+        perturbation: by "deepfool" or from a file, by "sgd", or by "sgd-rof" or "sgd-nlm", SGD through that denoiser.
     :param noise: What the defender adds: "nothing", "fitted" (v_def), "random" (random direction, size of v_def) or
         "knowing" (v_def fitted on images that the attack of the column has perturbed).
     :param denoiser: "none", "rof" or "nlm".
@@ -32,14 +34,39 @@ class Row:
         """Whether the row differs between columns; otherwise the column's attack has no part in it."""
         return self.added not in ("nothing", "signs")
 
+    @property
+    def crafted(self) -> bool:
+        """Whether the perturbation has to be crafted: a file cannot stand for it."""
+        return self.of_column and self.added != "deepfool"
+
     def cell(self, column: str) -> str:
         """Name of the row's cell in a column; the same in all columns if they do not differ."""
         return f"{self.key}-{column}" if self.of_column else self.key
 
+    def paper_in(self, target: str, column: str) -> float | None:
+        """The paper's figure, if target and column are of the paper's networks."""
+        if self.paper is None or target != "inception_v1" or column not in PAPER_NAMES:
+            return None
+        return self.paper[list(PAPER_NAMES).index(column)]
 
-#: Columns: the network that the universal perturbation was crafted on, and the paper's name for it. The first is the
-#: target itself, a white-box attack; the others are black-box transfer.
-COLUMNS = {"inception_v1": "IncV1", "vgg16": "VGG16", "vgg19": "VGG19"}
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One column of the table: where its universal perturbation comes from.
+
+    :param key: Name in files, and of the model.
+    :param text: Name in reports.
+    :param model: Model that it is crafted on; None if it is from a file.
+    :param given: The perturbation from a file.
+    :param white_box: Whether the model is the target itself; else it is a black-box transfer.
+    """
+
+    key: str
+    text: str
+    model: Model | None = None
+    given: Perturbation | None = None
+    white_box: bool = False
+
 
 PAPER_ROWS = (
     Row("clean", "v0", added="nothing", paper=(69.4, 69.4, 69.4)),
@@ -69,6 +96,8 @@ EXTRA_ROWS = (
     Row("clean-rof", "D_ROF(v0)", added="nothing", denoiser="rof"),
     Row("clean-nlm", "D_nlm(v0)", added="nothing", denoiser="nlm"),
     Row("signs", "v0 + random signs", added="signs"),
+    Row("signs-rof", "D_ROF(v0 + random signs)", added="signs", denoiser="rof"),
+    Row("signs-nlm", "D_nlm(v0 + random signs)", added="signs", denoiser="nlm"),
     Row("uap-random-rof", "D_ROF(v0 + δ + random direction)", noise="random", denoiser="rof"),
     Row("uap-random-nlm", "D_nlm(v0 + δ + random direction)", noise="random", denoiser="nlm"),
 )
@@ -99,3 +128,34 @@ COMPARISONS = (
 
 #: Ways of crafting that are scored without a defence on every network, from every network.
 TRANSFERRED = ("deepfool", "sgd")
+
+#: Strengths of the denoisers in the paper's appendix (ROF weight 5, 10, 20 of 255; h 0.02, 0.05, 0.1), and between.
+#: 0 is no denoiser.
+SWEEP: dict[str, tuple[float, ...]] = {
+    "rof": tuple(weight / 255 for weight in (0, 2.5, 5, 7.5, 10, 15, 20, 30)),
+    "nlm": (0, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15),
+}
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One point of the sweep over the strength of a denoiser.
+
+    :param denoiser: "rof" or "nlm".
+    :param strength: Weight or h; 0 is no denoiser.
+    :param added: What the attacker adds: "clean" is nothing, "signs" random signs, else the column's key.
+    :param text: The same in reports.
+    """
+
+    denoiser: str
+    strength: float
+    added: str
+    text: str
+
+    @property
+    def cell(self) -> str:
+        """Name of the cell; without a denoiser it is the same for both."""
+        if not self.strength:
+            return f"sweep-none-{self.added}"
+        shown = f"{255 * self.strength:.4g}" if self.denoiser == "rof" else f"{self.strength:.4g}"
+        return f"sweep-{self.denoiser}-{shown}-{self.added}"

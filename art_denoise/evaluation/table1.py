@@ -1,4 +1,4 @@
-"""Table 1 of Lee, Park & Lee (2018) on the photographs: train, craft, fit, score; each once, each stored.
+"""Table 1 of Lee, Park & Lee (2018): on photographs, on ImageNet, or with anybody's model and images.
 
 The order in which an image is treated: v0 → + δ, clip → + v_def, clip → denoise, clip → standardise → classify. All
 after the attack is done by the ART classifier itself, through its `preprocessing_defences`, as a user would do it.
@@ -8,354 +8,285 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
-import time
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from art.estimators.classification import PyTorchClassifier
-from scipy.special import log_softmax
-from tqdm.auto import tqdm
 
-import art_denoise.attacks
-import art_denoise.data
-import art_denoise.defences
-import art_denoise.filters
-from art_denoise.attacks import SGDUAP, DeepFoolUAP, Perturbation, random_signs
-from art_denoise.attacks.universal import UniversalAttack
-from art_denoise.data import Crops, load_photographs
-from art_denoise.data.splits import fingerprint
-from art_denoise.defences import DefensiveNoiseDefence, NLMeansDefence, ROFDefence
+import art_denoise
+from art_denoise.attacks import Perturbation
+from art_denoise.classifiers import Model
+from art_denoise.data.sets import ImageSet
+from art_denoise.defences import NLMeansDefence, ROFDefence
 from art_denoise.defences._base import ImageDefence
-from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.fooling import PUBLISHED, TransferMatrix
-from art_denoise.evaluation.networks import load_classifier, trained_weights
-from art_denoise.evaluation.options import Options
-from art_denoise.evaluation.rows import COLUMNS, TRANSFERRED
+from art_denoise.evaluation.options import Machine, Options
+from art_denoise.evaluation.rows import SWEEP, TRANSFERRED, Column, Row, SweepPoint
+from art_denoise.evaluation.setting import Setting, choose_device, find_setting
 from art_denoise.evaluation.statistics import Share
-from art_denoise.evaluation.store import RunFolder, file_digest, key_of, source_digest
-
-_BATCH_SIZE = 128
+from art_denoise.evaluation.store import RunFolder, source_digest
+from art_denoise.evaluation.tasks import Cell, Tasks, random_direction_of_noise
 
 
 @dataclass(frozen=True)
 class Result:
     """What a run found, and what it was found on.
 
-    :param images: Test images (N, 3, H, W) float32 in [0, 1].
-    :param labels: True labels, int64 (N,).
+    :param images: The images; accuracies are those of `images.test`.
+    :param target: The model whose accuracy is reported.
+    :param columns: Where the universal perturbations come from.
+    :param sections: The rows of the table that there are figures for, under their headings.
     :param predicted: Predicted labels, int64 (N,), by name of the cell (:meth:`Row.cell`).
     :param perturbations: The universal perturbations, by how they were crafted (:class:`Row`, `added`) and by column.
     :param transfer: Which share of the test images they fool on every network, without a defence; by how they were
         crafted.
     :param noises: The defensive noises, by name.
     :param denoisers: The two denoisers, by name.
+    :param sweep: Strengths of the denoisers and names of their cells; empty if there was no sweep.
+    :param checks: What the pre-flight checks found, by title of the model.
     :param options: The choices of the run.
     :param config: Choices, versions and fingerprints as JSON-like values.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    images: ImageSet
+    target: Model
+    columns: tuple[Column, ...]
+    sections: dict[str, tuple[Row, ...]]
     predicted: dict[str, np.ndarray]
     perturbations: dict[str, dict[str, Perturbation]]
     transfer: dict[str, TransferMatrix]
     noises: dict[str, Perturbation]
     denoisers: dict[str, ImageDefence]
+    sweep: tuple[SweepPoint, ...]
+    checks: dict[str, dict[str, Any]]
     options: Options
     config: dict[str, Any]
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of the table."""
+        return tuple(row for rows in self.sections.values() for row in rows)
 
-def run_table1(folder: str | os.PathLike[str], options: Options, *, progress: bool = True) -> Result:
-    """Compute Table 1 on the photographs, using again what the folder and the cache already hold.
+    @property
+    def labels(self) -> np.ndarray:
+        """True labels of the test images, int64 (N,)."""
+        return self.images.test.labels
+
+
+def run_table1(
+    folder: str | os.PathLike[str],
+    options: Options,
+    machine: Machine | None = None,
+    *,
+    change: bool = False,
+) -> Result:
+    """Compute Table 1, using again what the folder and the cache already hold.
 
     :param folder: Run folder; made if there is none.
-    :param progress: Show a progress bar for every step that takes more than a second.
-    :raises ValueError: If the folder holds a run with other choices, or the options ask for more crops than there are.
+    :param options: Every choice that figures depend on.
+    :param machine: Where and with what it is computed.
+    :param change: Whether a folder that holds a run with other choices goes on with these; see :class:`RunFolder`.
+    :raises ValueError: If the folder holds a run with other choices and `change` is False, another process is at work
+        in it, or something asked for is not there or does not fit.
+    :raises OSError: If something cannot be read, downloaded or written.
     """
-    splits = load_photographs(shares=options.shares, seed=options.seed)
-    available = len(splits["train"])
-    if options.craft_images > available:
-        raise ValueError(f"`craft_images` must be <= {available}, the training crops, got {options.craft_images}")
-    config = {
+    machine = machine or Machine()
+    device_type = choose_device(machine.device)
+    setting = find_setting(options, machine)
+    config = describe(options, setting, machine)
+    store = RunFolder(folder, config, change=change)
+    try:
+        setting.prepare(machine.progress)
+        images = setting.images(options, machine)
+        tasks = Tasks(store, images, setting.target, options, machine, device_type)
+        return run_tasks(tasks, setting, config)
+    finally:
+        store.close()
+
+
+def describe(options: Options, setting: Setting, machine: Machine) -> dict[str, Any]:
+    """Return every choice, version and fingerprint of a run as JSON-like values."""
+    config: dict[str, Any] = {
         "options": asdict(options),
-        "data": {"name": "photographs", **{name: crops.fingerprint for name, crops in splits.items()}},
+        "data": dict(setting.fingerprints),
         "versions": _versions(),
     }
-    return _Table1(RunFolder(Path(folder), config), options, splits, config, progress).run()
+    if setting.files is not None:
+        config["data"]["classes"] = setting.files.classes.rule
+        config["images"] = asdict(setting.files.framing)
+    if machine.mixed_precision:
+        config["mixed_precision"] = True
+    return config
 
 
-class _Table1:
-    """The tasks of one run. Each is keyed by what it depends on."""
+def run_tasks(tasks: Tasks, setting: Setting, config: dict[str, Any]) -> Result:
+    """Run all tasks of the table, each once, and return what they found."""
+    options, images, target, columns = tasks.options, tasks.images, setting.target, setting.columns
+    checks = _checked(tasks, setting)
+    sections = available_sections(options, images, columns)
+    rows = [row for section in sections.values() for row in section]
 
-    def __init__(
-        self, folder: RunFolder, options: Options, splits: dict[str, Crops], config: dict[str, Any], progress: bool
-    ) -> None:
-        self.folder, self.options, self.splits, self.config, self.progress = folder, options, splits, config, progress
-        self.denoisers: dict[str, ImageDefence] = {
-            "rof": ROFDefence(options.rof_weight),
-            "nlm": NLMeansDefence(options.nlm_h),
-        }
+    kinds = dict.fromkeys(row.added for row in rows if row.of_column)
+    deltas = {
+        kind: {c.key: tasks.delta(kind, c) for c in columns if kind == "deepfool" or c.model is not None}
+        for kind in kinds
+    }
+    noises = {}
+    if any(row.noise != "nothing" for row in rows):
+        noises = {name: tasks.noise(name) for name in tasks.denoisers}
+    if any(row.noise == "knowing" for row in rows):
+        for name in tasks.denoisers:
+            for column in columns:
+                key, delta = f"{name}-knowing-{column.key}", deltas["deepfool"][column.key]
+                noises[key] = tasks.noise_knowing(name, column, noises[name], delta)
 
-    def run(self) -> Result:
-        files = {
-            name: trained_weights(
-                name,
-                self.splits["train"],
-                self.options.schedules[name],
-                seed=self.options.seed,
-                progress=self._title(f"Train {COLUMNS[name]}"),
-            )
-            for name in COLUMNS
-        }
-        target = self._load("inception_v1", files)
-        kinds = dict.fromkeys(row.added for row in self.options.rows if row.of_column)
-        deltas = {kind: {name: self._crafted(kind, name, files) for name in COLUMNS} for kind in kinds}
-        noises = {name: self._fitted(name, target, files) for name in self.denoisers}
-        for name in self.denoisers if self.options.noise_knowing else ():
-            for column, delta in deltas["deepfool"].items():
-                noises[f"{name}-knowing-{column}"] = self._fitted_knowing(name, column, noises[name], delta, target)
-        predicted = self._scored(target, files["inception_v1"], deltas, noises)
-        return Result(
-            images=_unit(self.splits["test"]),
-            labels=self.splits["test"].labels,
-            predicted=predicted,
-            perturbations=deltas,
-            transfer=self._transferred(files, deltas),
-            noises=noises,
-            denoisers=self.denoisers,
-            options=self.options,
-            config=self.config,
-        )
+    cells = _cells(tasks, rows, columns, deltas, noises)
+    points = sweep_points(options, columns) if options.sweep else ()
+    cells |= {cell.name: cell for cell in _sweep_cells(tasks, points, deltas)}
+    transferred = _transfer_cells(tasks, setting, deltas) if options.rows == "all" else {}
+    # One model after the other: each is built once.
+    by_model = {name: [c for c in transferred.values() if c.model.name == name] for name in setting.models}
+    predicted = tasks.score([*cells.values(), *(cell for part in by_model.values() for cell in part)])
+    return Result(
+        images=images,
+        target=target,
+        columns=columns,
+        sections=sections,
+        predicted=predicted,
+        perturbations=deltas,
+        transfer=_matrices(transferred, predicted, setting, deltas) if transferred else {},
+        noises=noises,
+        denoisers=tasks.denoisers,
+        sweep=points,
+        checks=checks,
+        options=options,
+        config=config,
+    )
 
-    def _title(self, text: str) -> str | None:
-        return text if self.progress else None
 
-    def _load(self, name: str, files: dict[str, Path]) -> PyTorchClassifier:
-        return load_classifier(name, files[name])
+def _checked(tasks: Tasks, setting: Setting) -> dict[str, dict[str, Any]]:
+    """Return what the pre-flight checks found; networks trained on the photographs need none."""
+    options, checks = tasks.options, {}
+    for model in setting.models.values() if options.preflight else ():
+        if options.on_photographs and model.recipe is not None:
+            continue
+        # What is published is of ImageNet's own validation set.
+        published = model.published if options.data == "imagenet" else None
+        checks[model.title] = tasks.check(model, published)
+    return checks
 
-    def _crafted(self, kind: str, name: str, files: dict[str, Path]) -> Perturbation:
-        """Return the universal perturbation crafted in one way on one network, on a draw of the training crops."""
-        options, crops = self.options, self.splits["train"]
-        chosen = np.random.default_rng(options.seed).permutation(len(crops))[: options.craft_images]
-        attack, _, denoiser = kind.partition("-")
-        arguments: dict[str, Any] = {"eps": options.eps, "seed": options.seed}
-        if attack == "deepfool":
-            deepfool = {"max_iter": options.craft_steps, "epsilon": options.craft_overshoot}
-            arguments |= {
-                "delta": 1 - options.craft_until,
-                "max_iter": options.craft_passes,
-                "attacker_params": deepfool,
-            }
-        else:
-            arguments |= {"max_iter": options.sgd_passes, "batch_size": options.sgd_batch_size}
-        through = [self.denoisers[denoiser]] if denoiser else []
-        depends = {
-            "weights": file_digest(files[name]),
-            "images": fingerprint(crops.images[chosen]),
-            "source": source_digest(
-                art_denoise.attacks, *([art_denoise.filters, art_denoise.defences] if through else [])
-            ),
-            "through": repr(through),
-            **arguments,
-        }
 
-        def craft(checkpoint: Path) -> Perturbation:
-            classifier = self._load(name, files)
-            if self.progress:
-                title = f"Craft δ on {COLUMNS[name]}, {kind.replace('-', ' through ')}"
-                tqdm.write(title, file=sys.stderr)
-            made: type[UniversalAttack] = DeepFoolUAP if attack == "deepfool" else SGDUAP
-            with with_defences(classifier, through):
-                crafting = made(classifier, verbose=self.progress, checkpoint=checkpoint, **arguments)
-                return crafting.craft(crops.images[chosen]).with_record(source=name)
+def available_sections(options: Options, images: ImageSet, columns: tuple[Column, ...]) -> dict[str, tuple[Row, ...]]:
+    """Return the rows that there are images and models for: v_def has to be fitted, δ_SGD to be crafted."""
+    noise = "tune" in images.splits and "noise-fit" in images.splits
+    crafted = any(column.model is not None for column in columns)
+    kept = {
+        title: tuple(row for row in rows if (noise or row.noise == "nothing") and (crafted or not row.crafted))
+        for title, rows in options.sections.items()
+    }
+    return {title: rows for title, rows in kept.items() if rows}
 
-        return self.folder.perturbation(f"delta-{kind}-{name}", key_of(depends), craft)
 
-    def _fitted(self, denoiser: str, target: PyTorchClassifier, files: dict[str, Path]) -> Perturbation:
-        """Return v_def for one denoiser: fitted on clean images, σ and ε chosen by the loss on clean tuning images."""
-        options, fit, tune = self.options, self.splits["noise-fit"], self.splits["tune"]
-        depends = {
-            "weights": file_digest(files["inception_v1"]),
-            "source": source_digest(art_denoise.filters, art_denoise.defences),
-            "images": [fit.fingerprint, tune.fingerprint],
-            "denoiser": repr(self.denoisers[denoiser]),
-            "options": {k: v for k, v in asdict(options).items() if k.startswith(("noise_", "seed"))},
-        }
-
-        def choose(_: Path) -> Perturbation:
-            candidates = []
-            for sigma in options.noise_sigmas:
-                title = f"σ = {255 * sigma:g}/255"
-                fitted = self._fit(denoiser, target, _unit(fit), fit.labels, sigma, options.noise_eps[0], title)
-                for eps in options.noise_eps:
-                    noise = _scaled(fitted, eps)
-                    with with_defences(target, [DefensiveNoiseDefence(noise.array), self.denoisers[denoiser]]):
-                        scores = log_softmax(target.predict(_unit(tune), batch_size=_BATCH_SIZE), axis=1)
-                    noise.provenance["tuning_loss"] = -float(scores[np.arange(len(tune)), tune.labels].mean())
-                    candidates.append(noise)
-            best = min(candidates, key=lambda noise: noise.provenance["tuning_loss"])
-            best.provenance["tried"] = [
-                {name: noise.provenance[name] for name in ("sigma", "eps", "tuning_loss")} for noise in candidates
-            ]
-            return best
-
-        return self.folder.perturbation(f"v_def-{denoiser}", key_of(depends), choose)
-
-    def _fitted_knowing(
-        self, denoiser: str, column: str, noise: Perturbation, delta: Perturbation, target: PyTorchClassifier
-    ) -> Perturbation:
-        """Return v_def fitted on images that the column's attack has perturbed, with σ and ε of the clean v_def."""
-        fit = self.splits["noise-fit"]
-        depends = {"v_def": noise.provenance["key"], "delta": fingerprint(delta.array)}
-
-        def make(_: Path) -> Perturbation:
-            sigma, eps = noise.provenance["sigma"], noise.provenance["eps"]
-            title = f"knowing δ of {COLUMNS[column]}"
-            fitted = self._fit(denoiser, target, delta.add_to(_unit(fit)), fit.labels, sigma, eps, title)
-            return fitted.with_record(provenance={**fitted.provenance, "fitted_on": f"perturbed by {column}"})
-
-        return self.folder.perturbation(f"v_def-{denoiser}-knowing-{column}", key_of(depends), make)
-
-    def _fit(
-        self,
-        denoiser: str,
-        target: PyTorchClassifier,
-        images: np.ndarray,
-        labels: np.ndarray,
-        sigma: float,
-        eps: float,
-        title: str,
-    ) -> Perturbation:
-        """Return v_def fitted through a denoiser, with how it was estimated as provenance."""
-        defence = DefensiveNoiseDefence()
-        with with_defences(target, [self.denoisers[denoiser]]):
-            defence.fit(
-                images,
-                labels,
-                classifier=target,
-                accept=self.options.noise_accept,
-                through=self.options.noise_through,
-                sigma=sigma,
-                eps=eps,
-                draws=self.options.noise_draws,
-                seed=self.options.seed,
-                batch_size=_BATCH_SIZE,
-                progress=self._title(f"Fit v_def, {denoiser}, {title}"),
-            )
-        estimate = {"denoiser": denoiser, **(defence.estimate or {})}
-        return Perturbation(np.asarray(defence.noise), attack="defensive noise", provenance=estimate)
-
-    def _scored(
-        self,
-        target: PyTorchClassifier,
-        weights: Path,
-        deltas: dict[str, dict[str, Perturbation]],
-        noises: dict[str, Perturbation],
-    ) -> dict[str, np.ndarray]:
-        """Return the predicted labels of every cell of the table, by the cell's name."""
-        test = self.splits["test"]
-        rng = np.random.default_rng([self.options.seed, 1])
-        signs = self._signs().array
-        random = {name: _random_direction(noises[name].array, rng) for name in self.denoisers}
-
-        images = _unit(test)
-        digest, source = file_digest(weights), source_digest(art_denoise.filters, art_denoise.defences)
-        cells = {row.cell(column): (row, column) for row in self.options.rows for column in COLUMNS}
-        predicted = {}
-        for name, (row, column) in tqdm(cells.items(), "Score", disable=not self.progress, unit="cell"):
-            added = (
-                {"nothing": None, "signs": signs}[row.added] if not row.of_column else deltas[row.added][column].array
-            )
+def _cells(
+    tasks: Tasks,
+    rows: list[Row],
+    columns: tuple[Column, ...],
+    deltas: dict[str, dict[str, Perturbation]],
+    noises: dict[str, Perturbation],
+) -> dict[str, Cell]:
+    """Return the cells of the table by name."""
+    rng = np.random.default_rng([tasks.options.seed, 1])
+    signs = tasks.signs().array
+    random = {name: random_direction_of_noise(noises[name].array, rng) for name in tasks.denoisers if name in noises}
+    cells = {}
+    for row in rows:
+        for column in columns:
+            if row.crafted and column.model is None:
+                continue
+            added = {"nothing": None, "signs": signs}.get(row.added) if not row.of_column else None
+            if row.of_column:
+                added = deltas[row.added][column.key].array
             noise = None
             if row.noise != "nothing":
-                names = {"fitted": row.denoiser, "knowing": f"{row.denoiser}-knowing-{column}"}
+                names = {"fitted": row.denoiser, "knowing": f"{row.denoiser}-knowing-{column.key}"}
                 noise = random[row.denoiser] if row.noise == "random" else noises[names[row.noise]].array
-            chain: list[ImageDefence] = [] if noise is None else [DefensiveNoiseDefence(noise)]
-            if row.denoiser != "none":
-                chain.append(self.denoisers[row.denoiser])
-            depends = {
-                "weights": digest,
-                "source": source,
-                "images": test.fingerprint,
-                "added": None if added is None else fingerprint(added),
-                "noise": None if noise is None else fingerprint(noise),
-                "denoiser": None if row.denoiser == "none" else repr(self.denoisers[row.denoiser]),
-            }
-            attacked = images if added is None else Perturbation(added).add_to(images)
-            predicted[name] = self.folder.labels(name, key_of(depends), partial(_predict, target, chain, attacked))
-        return predicted
-
-    def _transferred(
-        self, files: dict[str, Path], deltas: dict[str, dict[str, Perturbation]]
-    ) -> dict[str, TransferMatrix]:
-        """Return how many test images each perturbation, and random signs, fool on each network, without a defence."""
-        test, progress = self.splits["test"], self.progress
-        added: dict[str, Perturbation | None] = {"clean": None, "signs": self._signs()}
-        added |= {f"{kind}-{source}": delta for kind in TRANSFERRED for source, delta in deltas[kind].items()}
-        changed: dict[tuple[str, str], Share] = {}
-        for target in COLUMNS:
-            classifier, images, clean = self._load(target, files), _unit(test), np.empty(0)
-            for name, delta in tqdm(added.items(), f"Transfer to {COLUMNS[target]}", disable=not progress, unit="cell"):
-                depends = {
-                    "weights": file_digest(files[target]),
-                    "images": test.fingerprint,
-                    "added": None if delta is None else fingerprint(delta.array),
-                }
-                attacked = images if delta is None else delta.add_to(images)
-                predict = partial(_predict, classifier, [], attacked)
-                labels = self.folder.labels(f"transfer-{name}-to-{target}", key_of(depends), predict)
-                clean = labels if delta is None else clean
-                changed[name, target] = Share(int(np.sum(labels != clean)), len(test))
-        return {
-            kind: TransferMatrix(
-                {source: {target: changed[f"{kind}-{source}", target] for target in COLUMNS} for source in COLUMNS}
-                | {"random signs": {target: changed["signs", target] for target in COLUMNS}},
-                PUBLISHED if kind == "deepfool" else {},
-            )
-            for kind in TRANSFERRED
-        }
-
-    def _signs(self) -> Perturbation:
-        """Return random signs of the size of the attacks."""
-        return random_signs(self.splits["test"].images.shape[1:], self.options.eps, self.options.seed)
+            name = row.cell(column.key)
+            cells[name] = Cell(name, tasks.target, added, noise, tasks.denoisers.get(row.denoiser))
+    return cells
 
 
-def _predict(
-    classifier: PyTorchClassifier, defences: list[ImageDefence], images: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Return the predicted labels, int64 (N,), of images behind defences, and the seconds it took."""
-    start = time.perf_counter()
-    with with_defences(classifier, defences):
-        labels = classifier.predict(images, batch_size=_BATCH_SIZE).argmax(axis=1)
-    return labels.astype(np.int64), time.perf_counter() - start
+def sweep_points(options: Options, columns: tuple[Column, ...]) -> tuple[SweepPoint, ...]:
+    """Return the strengths to score at: those of `SWEEP` and the table's own."""
+    own = {"rof": options.rof_weight, "nlm": options.nlm_h}
+    added = {"clean": "v0", **{c.key: f"v0 + δ {c.text}" for c in columns}, "signs": "v0 + random signs"}
+    return tuple(
+        SweepPoint(denoiser, strength, key, text)
+        for denoiser, strengths in SWEEP.items()
+        for strength in sorted({round(s, 9) for s in (*strengths, own[denoiser])})
+        for key, text in added.items()
+    )
 
 
-def _unit(crops: Crops) -> np.ndarray:
-    """Return the crops as float32 (N, 3, H, W) in [0, 1]."""
-    return np.divide(crops.images, 255, dtype=np.float32)
+def _sweep_cells(
+    tasks: Tasks, points: tuple[SweepPoint, ...], deltas: dict[str, dict[str, Perturbation]]
+) -> list[Cell]:
+    """Return the cells of the sweep."""
+    made = {"rof": ROFDefence, "nlm": NLMeansDefence}
+    added = {"clean": None, "signs": tasks.signs().array}
+    added |= {key: delta.array for key, delta in deltas["deepfool"].items()}
+    return [
+        Cell(
+            point.cell,
+            tasks.target,
+            added[point.added],
+            denoiser=made[point.denoiser](point.strength, device_type=tasks.device_type) if point.strength else None,
+        )
+        for point in points
+    ]
 
 
-def _scaled(noise: Perturbation, eps: float) -> Perturbation:
-    """Return a defensive noise with another root mean square."""
-    by = eps / noise.provenance["eps"]
-    changed = {"eps": eps, "factor": by * noise.provenance["factor"], "linf": by * noise.provenance["linf"]}
-    return noise.with_record(array=(by * noise.array).astype(np.float32), provenance={**noise.provenance, **changed})
+def _transfer_cells(
+    tasks: Tasks, setting: Setting, deltas: dict[str, dict[str, Perturbation]]
+) -> dict[tuple[str, str], Cell]:
+    """Return the cells of every perturbation, of random signs and of clean images on every model, by both names."""
+    added: dict[str, np.ndarray | None] = {"clean": None, "signs": tasks.signs().array}
+    added |= {f"{kind}-{source}": delta.array for kind in TRANSFERRED for source, delta in deltas.get(kind, {}).items()}
+    return {
+        (name, target): Cell(f"transfer-{name}-to-{target}", model, array)
+        for target, model in setting.models.items()
+        for name, array in added.items()
+    }
 
 
-def _random_direction(like: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return noise of the same shape and root mean square in a random direction."""
-    direction = rng.standard_normal(like.shape)
-    return (direction * np.sqrt(np.square(like).mean() / np.square(direction).mean())).astype(np.float32)
+def _matrices(
+    cells: dict[tuple[str, str], Cell],
+    predicted: dict[str, np.ndarray],
+    setting: Setting,
+    deltas: dict[str, dict[str, Perturbation]],
+) -> dict[str, TransferMatrix]:
+    """Return how many test images each perturbation, and random signs, fool on each model, without a defence."""
+
+    def fooled(name: str, target: str) -> Share:
+        labels, clean = (predicted[cells[n, target].name] for n in (name, "clean"))
+        return Share(int(np.sum(labels != clean)), len(clean))
+
+    targets = list(setting.models)
+    return {
+        kind: TransferMatrix(
+            {source: {target: fooled(f"{kind}-{source}", target) for target in targets} for source in deltas[kind]}
+            | {"random signs": {target: fooled("signs", target) for target in targets}},
+            PUBLISHED if kind == "deepfool" else {},
+        )
+        for kind in TRANSFERRED
+        if deltas.get(kind)
+    }
 
 
 def _versions() -> dict[str, str]:
     """Return the versions of everything that a figure can depend on, and the kind of device."""
-    names = ("adversarial-robustness-toolbox", "torch", "torchvision", "numpy", "scikit-image")
+    names = ("adversarial-robustness-toolbox", "torch", "torchvision", "numpy", "scikit-image", "pillow")
     return {
         "art_denoise": f"{art_denoise.__version__}, source {source_digest(art_denoise)}",
         "python": platform.python_version(),

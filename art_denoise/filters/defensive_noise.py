@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
 from art_denoise.filters._checks import check_choice, check_integer, check_number
+
+
+class ImageSource(Protocol):
+    """Images that are read when they are needed: what a tensor (N, C, H, W) does when it is indexed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: slice | torch.Tensor) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,7 @@ class NoiseEstimate:
 
 def mean_accepted_noise(
     logits: Callable[[torch.Tensor], torch.Tensor],
-    x: torch.Tensor,
+    x: torch.Tensor | ImageSource,
     y: torch.Tensor,
     *,
     sigma: float,
@@ -41,7 +50,8 @@ def mean_accepted_noise(
     An average of n accepted draws is signal plus noise of size sigma / √n.
 
     :param logits: Maps perturbed images (B, C, H, W) to logits (B, K); defences, clipping and standardisation inside.
-    :param x: Images `v_i`, float tensor (N, C, H, W), in units of the value range (0 to 1).
+    :param x: Images `v_i`, float tensor (N, C, H, W), in units of the value range (0 to 1); or what returns such
+        tensors (B, C, H, W) when it is indexed by a slice or an integer tensor (B,), and is never read whole.
     :param y: Labels `y_i`, integer tensor (N,).
     :param sigma: Standard deviation of the draws in units of the value range, > 0. The paper leaves it open.
     :param draws: Draws per image, ≥ 1. An image on which no draw can be accepted gets none.
@@ -64,18 +74,19 @@ def mean_accepted_noise(
 
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        before = torch.cat([logits(part) for part in x.split(batch_size)])
+        before = torch.cat([logits(x[start : start + batch_size]) for start in range(0, len(x), batch_size)])
         losses = functional.cross_entropy(before, y, reduction="none")
-        candidates = torch.arange(len(x), device=x.device)
+        first = x[:1]
+        candidates = torch.arange(len(x), device=first.device)
         if accept == "flip":
             candidates = candidates[before.argmax(1) != y]
-        total = torch.zeros(x.shape[1:], dtype=torch.float64, device=x.device)
+        total = torch.zeros(first.shape[1:], dtype=torch.float64, device=first.device)
         accepted = 0
         # One draw per candidate after another, so that more draws continue the sequence of fewer.
         queue = candidates.repeat(draws).split(batch_size) if len(candidates) else ()
         for chosen in tqdm(queue, desc=progress, disable=progress is None, unit="batch"):
             # Drawn one by one: a larger tensor would be filled in another order.
-            delta = torch.stack([torch.randn(x.shape[1:], generator=generator) for _ in chosen]).to(x) * sigma
+            delta = torch.stack([torch.randn(total.shape, generator=generator) for _ in chosen]).to(first) * sigma
             after = logits(x[chosen] + delta)
             if accept == "flip":
                 helped = after.argmax(1) == y[chosen]

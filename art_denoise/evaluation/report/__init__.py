@@ -1,4 +1,4 @@
-"""How a run is told: the table as text, Markdown, LaTeX, CSV and JSON, a page, and a figure of examples."""
+"""How a run is told: the table as text, Markdown, LaTeX, CSV and JSON, a page, and figures."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from art_denoise.data import PHOTOGRAPHS
+from art_denoise._files import write_text
 from art_denoise.evaluation.fooling import TransferMatrix
-from art_denoise.evaluation.options import Options
-from art_denoise.evaluation.report.figures import save_examples, save_transfer
-from art_denoise.evaluation.rows import COLUMNS, COMPARISONS, Row
+from art_denoise.evaluation.report.facts import facts, reading
+from art_denoise.evaluation.report.figures import save_examples, save_sweep, save_transfer
+from art_denoise.evaluation.rows import COMPARISONS, Column, Row
 from art_denoise.evaluation.statistics import Share, accuracy, paired_difference
-from art_denoise.evaluation.store import write_text
 from art_denoise.evaluation.table1 import Result
+
+_ATTACKS = {"deepfool": "DeepFoolUAP", "sgd": "SGDUAP"}
+
+_DENOISERS = {"rof": "ROF", "nlm": "NL-means"}
 
 
 def table(result: Result) -> list[dict[str, Any]]:
@@ -28,36 +31,39 @@ def table(result: Result) -> list[dict[str, Any]]:
     return [
         {
             "row": row.text,
-            "column": COLUMNS[column],
+            "column": column.text,
             "correct": share.count,
             "n": share.n,
             "accuracy": _percent(share.value),
             "low": _percent(share.interval[0]),
             "high": _percent(share.interval[1]),
-            "paper": row.paper[i] if row.paper else None,
+            "paper": _paper(result, row, column),
         }
-        for row in result.options.rows
-        for i, column in enumerate(COLUMNS)
-        for share in [_share(result, row, column)]
+        for row in result.rows
+        for column in result.columns
+        if (share := _share(result, row, column)) is not None
     ]
 
 
 def comparisons(result: Result) -> list[dict[str, Any]]:
     """Return the paired comparisons as records: what is compared, column, difference in points, McNemar's p."""
-    rows = {row.key: row for row in result.options.rows}
+    rows = {row.key: row for row in result.rows}
     records: list[dict[str, Any]] = []
     for first, second, text in COMPARISONS:
-        columns = list(COLUMNS) if rows[first].of_column or rows[second].of_column else list(COLUMNS)[:1]
-        for column in columns:
-            difference = paired_difference(
-                result.predicted[rows[first].cell(column)], result.predicted[rows[second].cell(column)], result.labels
-            )
+        if first not in rows or second not in rows:
+            continue
+        differs = rows[first].of_column or rows[second].of_column
+        for column in result.columns if differs else result.columns[:1]:
+            names = rows[first].cell(column.key), rows[second].cell(column.key)
+            if not all(name in result.predicted for name in names):
+                continue
+            difference = paired_difference(*(result.predicted[name] for name in names), result.labels)
             records.append(
                 {
                     "what": text,
                     "first": rows[first].text,
                     "second": rows[second].text,
-                    "column": COLUMNS[column] if len(columns) > 1 else "any",
+                    "column": column.text if differs else "any",
                     "points": _percent(difference.value),
                     "only_first": difference.only_first,
                     "only_second": difference.only_second,
@@ -68,27 +74,54 @@ def comparisons(result: Result) -> list[dict[str, Any]]:
     return records
 
 
+def sweep(result: Result) -> list[dict[str, Any]]:
+    """Return the points of the sweep as records; strength as weight of 255 or as h, accuracy and interval in percent."""
+    records = []
+    for point in result.sweep:
+        share = accuracy(result.predicted[point.cell], result.labels)
+        scale = 255 if point.denoiser == "rof" else 1
+        records.append(
+            {
+                "denoiser": _DENOISERS[point.denoiser],
+                "strength": round(scale * point.strength, 6),
+                "images": point.text,
+                "correct": share.count,
+                "n": share.n,
+                "accuracy": _percent(share.value),
+                "low": _percent(share.interval[0]),
+                "high": _percent(share.interval[1]),
+            }
+        )
+    return records
+
+
 def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
     """Write the report of a run and return the table as it is printed.
 
-    :param folder: Run folder. Its `report/` gets `table1.{txt,md,tex,csv,json}`, `transfer.csv`, `index.html` and
-        `figures/`.
+    The same results give the same files, to the byte but for the figures' if Matplotlib differs.
+
+    :param folder: Run folder. Its `report/` gets `table1.{txt,md,tex,csv,json}`, `index.html`, `figures/`, and, where
+        there are such results, `transfer.csv` and `sweep.csv`.
     """
     report = Path(folder) / "report"
-    cells, pairs = table(result), comparisons(result)
+    cells, pairs, points = table(result), comparisons(result), sweep(result)
     context = {
-        "columns": list(COLUMNS.values()),
-        "sections": [(title, _lines(result, rows)) for title, rows in result.options.sections.items()],
+        "columns": [column.text for column in result.columns],
+        "sections": [(title, _lines(result, rows)) for title, rows in result.sections.items()],
         "comparisons": {what: list(group) for what, group in groupby(pairs, key=itemgetter("what"))},
+        "target": result.target.title,
+        "title": result.images.title,
+        "noun": result.images.noun,
         "n": len(result.labels),
-        "classes": len(PHOTOGRAPHS),
+        "of_paper": any(cell["paper"] is not None for cell in cells),
         "config": result.config,
-        "transfer": {
-            {"deepfool": "DeepFoolUAP", "sgd": "SGDUAP"}[kind]: _transfer_lines(matrix)
-            for kind, matrix in result.transfer.items()
-        },
+        "transfer": {_ATTACKS[kind]: _transfer_lines(result, matrix) for kind, matrix in result.transfer.items()},
+        "targets": _targets(result),
+        "published": any(r["published"] is not None for m in result.transfer.values() for r in m.records()),
+        "transfer_figures": {_ATTACKS[kind]: f"figures/transfer-{kind}.png" for kind in result.transfer},
+        "sweep": _sweep_tables(points),
         "facts": facts(result),
-        "reading": reading(result.options),
+        "reading": reading(result),
     }
     environment = Environment(
         loader=PackageLoader("art_denoise.evaluation.report"),
@@ -100,71 +133,35 @@ def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
     )
     environment.filters["latex"] = _latex
     environment.filters["p"] = _p_value
+    environment.filters["dashes"] = _dashes
     save_examples(result, report / "figures" / "examples.png")
+    texts = {column.key: column.text for column in result.columns} | {result.target.name: result.target.text}
     for kind, matrix in result.transfer.items():
-        save_transfer(matrix, report / "figures" / f"transfer-{kind}.png", names=COLUMNS)
+        save_transfer(matrix, report / "figures" / f"transfer-{kind}.png", names=texts)
+    if points:
+        save_sweep(points, report / "figures" / "sweep.png", target=result.target.title)
+        write_text(report / "sweep.csv", _csv(points))
     text = environment.get_template("table1.txt").render(context)
     write_text(report / "table1.txt", text)
     for name in ("table1.md", "table1.tex", "index.html"):
         write_text(report / name, environment.get_template(name).render(context))
     write_text(report / "table1.csv", _csv(cells))
     transfer = [{"attack": kind, **record} for kind, matrix in result.transfer.items() for record in matrix.records()]
-    write_text(report / "transfer.csv", _csv(transfer))
-    everything = {"cells": cells, "comparisons": pairs, "transfer": transfer, **result.config}
+    if transfer:
+        write_text(report / "transfer.csv", _csv(transfer))
+    everything = {"cells": cells, "comparisons": pairs, "transfer": transfer, "sweep": points, **result.config}
     write_text(report / "table1.json", json.dumps(everything, indent=2))
     return text
 
 
-def reading(options: Options) -> list[str]:
-    """Return how the paper is read where it leaves a choice, one line each. Printed with every report."""
-    drawn = {
-        "flip": "draws that turn a wrong prediction into a right one",
-        "loss": "draws that lower the cross-entropy",
-    }[options.noise_accept]
-    through = {"defences": "through the denoiser it precedes", "classifier": "through the classifier alone"}
-    return [
-        "Order: v0, + δ and clip to [0, 1], + v_def and clip, denoise and clip, standardise, classify.",
-        f"δ: L∞ ≤ {255 * options.eps:g}/255, the universal perturbation of Moosavi-Dezfooli et al. (2017), "
-        f"DeepFoolUAP, crafted on {options.craft_images} training crops in at most {options.craft_passes} "
-        "passes on the column's network. IncV1 is the target itself (white-box); VGG16 and VGG19 are transferred "
-        "(black-box). The attacker does not know of the defence.",
-        "δ_SGD: of the same size and from the same crops, the universal perturbation of Shafahi et al. (2020), SGDUAP, "
-        f"in {options.sgd_passes} passes. “Knowing D”: crafted through the denoiser, by an attacker who knows of it.",
-        f"D_ROF: scikit-image's Chambolle iteration and stop rule, weight {255 * options.rof_weight:g}/255, each "
-        "channel by itself. D_nlm: scikit-image's fast filter, "
-        f"h = {options.nlm_h:g}, patch size 2, patch distance 3, channels together.",
-        f"v_def: Eq. 1 with {drawn}, {through[options.noise_through]}, {options.noise_draws} draws an image, on clean "
-        "images of a split of their own; σ and ε chosen by the loss on a tuning split. “Knowing δ”: fitted on images "
-        "that the column's attack has perturbed.",
-        "Random direction: Gaussian noise of the same root mean square as v_def. Random signs: of the size of δ.",
-        "Accuracy: top-1 of the target, with a 95 % Wilson interval. Comparisons: the same images, exact McNemar test.",
-    ]
+def _share(result: Result, row: Row, column: Column) -> Share | None:
+    """Return the accuracy of a cell, or None where there is none."""
+    labels = result.predicted.get(row.cell(column.key))
+    return None if labels is None else accuracy(labels, result.labels)
 
 
-def facts(result: Result) -> list[str]:
-    """Return what was found out on the way, one line each: fooling rates, and how v_def came about."""
-    lines = []
-    for kind, deltas in result.perturbations.items():
-        for name, delta in deltas.items():
-            seconds = sum(record["seconds"] for record in delta.provenance["history"])
-            denoiser = kind.partition("-")[2]
-            rate = _percent(delta.fooling_rates["crafting images"])
-            lines.append(
-                f"{delta.attack} on {COLUMNS[name]}{f' through D_{denoiser}' if denoiser else ''}: fooled "
-                f"{rate:g} % of the {delta.provenance['images']} crops it was crafted on, "
-                f"L∞ {255 * delta.linf:.1f}/255, {delta.provenance['passes']} passes in {seconds:.0f} s"
-            )
-    for name, noise in result.noises.items():
-        found = noise.provenance
-        lines.append(
-            f"v_def {name}: {found['accepted']} of {found['drawn']} draws accepted, σ {255 * found['sigma']:g}/255, "
-            f"RMS {255 * found['eps']:g}/255, L∞ {255 * found['linf']:.1f}/255"
-        )
-    return lines
-
-
-def _share(result: Result, row: Row, column: str) -> Share:
-    return accuracy(result.predicted[row.cell(column)], result.labels)
+def _paper(result: Result, row: Row, column: Column) -> float | None:
+    return row.paper_in(result.target.name, column.key)
 
 
 def _lines(result: Result, rows: tuple[Row, ...]) -> list[dict[str, Any]]:
@@ -172,13 +169,13 @@ def _lines(result: Result, rows: tuple[Row, ...]) -> list[dict[str, Any]]:
     lines = []
     for row in rows:
         cells = []
-        for i, column in enumerate(COLUMNS):
-            share = _share(result, row, column)
+        for i, column in enumerate(result.columns):
+            share, paper = _share(result, row, column), _paper(result, row, column)
             cells.append(
                 {
-                    "accuracy": f"{100 * share.value:.1f}",
-                    "interval": "–".join(f"{100 * v:.1f}" for v in share.interval),
-                    "paper": f"{row.paper[i]:.1f}" if row.paper else "",
+                    "accuracy": "–" if share is None else f"{100 * share.value:.1f}",
+                    "interval": "" if share is None else "–".join(f"{100 * v:.1f}" for v in share.interval),
+                    "paper": "" if paper is None else f"{paper:.1f}",
                     # The same in all columns: shown once.
                     "repeated": i > 0 and not row.of_column,
                 }
@@ -187,13 +184,37 @@ def _lines(result: Result, rows: tuple[Row, ...]) -> list[dict[str, Any]]:
     return lines
 
 
-def _transfer_lines(matrix: TransferMatrix) -> list[dict[str, Any]]:
+def _dashes(sections: list[tuple[str, list[dict[str, Any]]]]) -> bool:
+    """Return whether any cell is without a figure."""
+    return any(not cell["interval"] for _, lines in sections for line in lines for cell in line["cells"])
+
+
+def _transfer_lines(result: Result, matrix: TransferMatrix) -> list[dict[str, Any]]:
     """Return a transfer matrix for the templates."""
     records = matrix.records()
+    texts = {column.key: column.text for column in result.columns}
     return [
-        {"source": COLUMNS.get(source, source), "cells": [record for record in records if record["source"] == source]}
+        {"source": texts.get(source, source), "cells": [record for record in records if record["source"] == source]}
         for source in matrix.sources
     ]
+
+
+def _targets(result: Result) -> list[str]:
+    """Return the models that perturbations were scored on, as they stand in tables."""
+    texts = {column.key: column.text for column in result.columns} | {result.target.name: result.target.text}
+    return [texts[target] for matrix in list(result.transfer.values())[:1] for target in matrix.targets]
+
+
+def _sweep_tables(points: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the points of the sweep for the templates: by denoiser, the strengths, and a line for each image kind."""
+    tables: dict[str, dict[str, Any]] = {}
+    for point in points:
+        found = tables.setdefault(point["denoiser"], {"strengths": [], "lines": {}})
+        strength = f"{point['strength']:g}"
+        if strength not in found["strengths"]:
+            found["strengths"].append(strength)
+        found["lines"].setdefault(point["images"], []).append(point)
+    return tables
 
 
 def _percent(value: float) -> float:
@@ -205,7 +226,7 @@ def _p_value(value: float) -> str:
 
 
 def _latex(text: str) -> str:
-    """Typeset a row's name."""
+    """Typeset a row's or a column's name."""
     symbols = {
         "δ_SGD": r"$\delta_{SGD}$",
         "v_def": r"$v_{def}$",
@@ -214,6 +235,8 @@ def _latex(text: str) -> str:
         "D_ROF": r"$D_{ROF}$",
         "D_nlm": r"$D_{nlm}$",
     }
+    if not any(name in text for name in symbols):
+        return text.replace("_", r"\_").replace("%", r"\%").replace("&", r"\&").replace("#", r"\#")
     for name, symbol in symbols.items():
         text = text.replace(name, symbol)
     return text

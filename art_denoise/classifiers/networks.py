@@ -7,20 +7,17 @@ The networks are torchvision's. Every classifier takes images (N, 3, H, W) in [0
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
-from safetensors import SafetensorError
-from safetensors.torch import load_file as load_safetensors
 from torchvision import models
 from torchvision.models import vgg as torchvision_vgg
 
+from art_denoise.classifiers.weights import fetch_published, load_weights
 from art_denoise.filters._checks import check_integer
 
 if TYPE_CHECKING:
@@ -31,9 +28,9 @@ if TYPE_CHECKING:
 class Recipe:
     """What a network expects: `mean` and `std` per channel in units of [0, 1], and torchvision's name of weights."""
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    weights: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights: str | None = None
 
 
 #: One line for each architecture. torchvision's GoogLeNet weights were trained on [-1, 1]; with `transform_input=True`
@@ -83,37 +80,9 @@ def build_network(
     return network.eval()
 
 
-def load_weights(network: torch.nn.Module, path: str | os.PathLike[str]) -> None:
-    """Load a state dict into a network, all of it, from safetensors or from a file that `torch.save` wrote.
-
-    Only tensors are read, never pickled code.
-
-    :raises FileNotFoundError: If there is no such file.
-    :raises ValueError: If the file is damaged, or is of another architecture or number of classes.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"`weights` = {os.fspath(path)!r}: there is no such file; 'imagenet' and None are the other choices"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            state = load_safetensors(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        # Auxiliary heads serve training only; files from elsewhere may hold them.
-        network.load_state_dict({k: v for k, v in state.items() if not k.startswith(("aux1.", "aux2."))})
-    except (RuntimeError, AttributeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"`weights` = {os.fspath(path)!r} does not fit this network: use the state dict of the same architecture, "
-            f"width and number of classes ({reason})"
-        ) from error
-
-
 def wrap(
     network: torch.nn.Module,
-    recipe: Recipe,
+    recipe: Recipe | None,
     *,
     num_classes: int,
     input_size: int,
@@ -123,13 +92,16 @@ def wrap(
     """Make an ART classifier of a network: images in [0, 1], defences, then standardisation, then logits.
 
     :param network: Network on standardised images (N, 3, H, W), returning logits (N, `num_classes`).
-    :param recipe: Mean and standard deviation that the network expects.
+    :param recipe: Mean and standard deviation that the network expects; None: it takes images in [0, 1] as they are.
     :param input_size: Height and width of the images in pixels.
     :param preprocessing_defences: ART defences, applied in order before standardisation.
     :param device_type: "gpu" (falls back to the CPU) or "cpu".
     """
     if preprocessing_defences is not None and not hasattr(preprocessing_defences, "apply_predict"):
         preprocessing_defences = list(preprocessing_defences)
+    preprocessing = None
+    if recipe is not None:
+        preprocessing = tuple(np.array(v, dtype=np.float32).reshape(3, 1, 1) for v in (recipe.mean, recipe.std))
     return PyTorchClassifier(
         # The memory layout changes no result and makes convolutions about twice as fast on a CPU.
         model=network.to(memory_format=torch.channels_last).eval(),
@@ -138,7 +110,7 @@ def wrap(
         nb_classes=num_classes,
         clip_values=(0.0, 1.0),
         preprocessing_defences=preprocessing_defences,
-        preprocessing=tuple(np.array(v, dtype=np.float32).reshape(3, 1, 1) for v in (recipe.mean, recipe.std)),
+        preprocessing=preprocessing,
         device_type=device_type,
     )
 
@@ -162,7 +134,7 @@ def _classifier(
                 "`weights` = 'imagenet' is for the full network with 1000 classes: leave out `num_classes`, `width` "
                 "and `batch_norm`, or give a file or None as `weights`"
             )
-        network = _imagenet_network(architecture)
+        network = published_network(architecture)
     else:
         network = build_network(architecture, num_classes=classes, **build)
         if weights is not None:
@@ -170,20 +142,16 @@ def _classifier(
     return wrap(network, recipe, num_classes=classes, input_size=input_size, **wrapping)
 
 
-def _imagenet_network(architecture: str) -> torch.nn.Module:
-    """Build a network with torchvision's published weights, which torchvision downloads on first use."""
-    weights = models.get_weight(RECIPES[architecture].weights)
-    network = build_network(architecture)
-    try:
-        # As `weights.get_state_dict` does it; torchvision 0.15 has no `check_hash` there.
-        state = torch.hub.load_state_dict_from_url(weights.url, progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise OSError(
-            f"torchvision could not get the published weights of {architecture} ({error}). Without a network, put "
-            f"{weights.url.rsplit('/', 1)[-1]} from {weights.url} into {folder}"
-        ) from error
-    network.load_state_dict({k: v for k, v in state.items() if not k.startswith(("aux1.", "aux2."))})
+def published_network(architecture: str, folder: str | os.PathLike[str] | None = None) -> torch.nn.Module:
+    """Build a network with torchvision's published weights, which are downloaded on first use.
+
+    :param architecture: "inception_v1", "vgg16" or "vgg19".
+    :param folder: Folder of the files of weights; None: where torchvision keeps them.
+    """
+    # Shapes without numbers, which the file has: VGG-16 takes seconds and half a gigabyte to be given random ones.
+    with torch.device("meta"):
+        network = build_network(architecture)
+    load_weights(network, fetch_published(models.get_weight(RECIPES[architecture].weights), folder))
     return network
 
 

@@ -1,0 +1,330 @@
+"""Models by name: the paper's networks, torchvision's, and a function in a user's own file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import math
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from art.estimators.classification import PyTorchClassifier
+from torchvision import models
+
+from art_denoise.classifiers.networks import RECIPES, Recipe, build_network, published_network, wrap
+from art_denoise.classifiers.weights import fetch_published, load_weights, published_file
+from art_denoise.filters._checks import check_integer
+
+#: The paper's names of its networks.
+PAPER_NAMES = {"inception_v1": "IncV1", "vgg16": "VGG16", "vgg19": "VGG19"}
+
+#: Full names, for headings.
+_TITLES = {"inception_v1": "Inception V1", "vgg16": "VGG-16", "vgg19": "VGG-19"}
+
+#: Shorter side that images are resized to for a crop of 224, where weights do not say.
+_RESIZE_PER_CROP = 256 / 224
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model that can be attacked, not yet loaded.
+
+    :param spec: As it was asked for.
+    :param name: For files and as a key.
+    :param text: For tables.
+    :param title: For headings.
+    :param make: Builds the network, (N, 3, H, W) in, logits out, in evaluation mode.
+    :param sketch: Builds a network as fast and as large, whatever its weights; nothing is downloaded or trained for it.
+    :param digest: 16 hexadecimal digits, or a text, that changes with the weights.
+    :param recipe: How the network's input is standardised; None: it takes images in [0, 1].
+    :param input_size: Height and width of its images.
+    :param resize: Length of the shorter side that images are resized to before they are cropped.
+    :param interpolation: How they are resized.
+    :param published: Top-1 accuracy on ImageNet's validation set that is published with the weights, in percent.
+    :param categories: Names of the classes by label.
+    :param outputs: Number of logits, if it is known without building the network.
+    :param trained: Whether the weights are anything but random.
+    :param fetch: Returns the file of published weights, downloaded if need be, with or without a progress bar; None
+        for other models.
+    :param published_weights: Member of one of torchvision's enumerations of weights; None for other models.
+    """
+
+    spec: str
+    name: str
+    text: str
+    title: str
+    make: Callable[[], torch.nn.Module]
+    sketch: Callable[[], torch.nn.Module]
+    digest: Callable[[], str]
+    recipe: Recipe | None = None
+    input_size: int = 224
+    resize: int = 256
+    interpolation: str = "bilinear"
+    published: float | None = None
+    categories: tuple[str, ...] | None = None
+    outputs: int | None = None
+    trained: bool = True
+    fetch: Callable[[bool], Path] | None = None
+    published_weights: Any = None
+
+    @cached_property
+    def num_classes(self) -> int:
+        """Number of logits; builds the network if that is the only way to know.
+
+        :raises ValueError: If it does not return logits (N, K), K >= 2, for images of `input_size`.
+        """
+        if self.outputs is not None:
+            return self.outputs
+        network = self.make()
+        zeros = torch.zeros(1, 3, self.input_size, self.input_size)
+        try:
+            with torch.no_grad():
+                logits = network(zeros)
+        except Exception as error:
+            raise ValueError(
+                f"model {self.spec!r} fails for an image (1, 3, {self.input_size}, {self.input_size}) in [0, 1] "
+                f"({type(error).__name__}: {error}): give the size that it takes as `input_size`"
+            ) from error
+        if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1 or logits.shape[1] < 2:
+            got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+            raise ValueError(
+                f"model {self.spec!r} must return logits (N, K), K >= 2, for images (N, 3, H, W); for one image it "
+                f"returns {got}"
+            )
+        return int(logits.shape[1])
+
+    def classifier(self, device_type: str = "gpu", *, sketch: bool = False) -> PyTorchClassifier:
+        """Build the network and return it as a classifier of images in [0, 1].
+
+        :param device_type: "gpu" (falls back to the CPU) or "cpu".
+        :param sketch: Whatever its weights.
+        """
+        return wrap(
+            self.sketch() if sketch else self.make(),
+            self.recipe,
+            num_classes=self.num_classes,
+            input_size=self.input_size,
+            device_type=device_type,
+        )
+
+
+def find_model(
+    spec: str,
+    *,
+    input_size: int | None = None,
+    num_classes: int | None = None,
+    weights_dir: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> Model:
+    """Find a model by its name; weights are loaded, and downloaded, when the network is built.
+
+    :param spec: "inception_v1", "vgg16" or "vgg19", the paper's, with torchvision's weights. "torchvision:NAME", any
+        of torchvision's classification networks, with its default weights. After either, ":WEIGHTS": the name of other
+        weights of torchvision's, a file of weights, or "none", random weights to try a program with.
+        "path/to/file.py:function": a function without arguments that returns a `torch.nn.Module` for images
+        (N, 3, H, W) in [0, 1], RGB, returning logits (N, K); code in the file is run.
+    :param input_size: Height and width of the images; None: of the weights, or 224.
+    :param num_classes: Number of logits; None: of the weights, or what the function's network returns.
+    :param weights_dir: Folder of torchvision's files of weights; None: where torchvision keeps them.
+    :param seed: Seed of random weights.
+    :raises ValueError: If there is no such model, or it does not fit `input_size` and `num_classes`.
+    """
+    if input_size is not None:
+        check_integer("input_size", input_size, low=1)
+    if num_classes is not None:
+        check_integer("num_classes", num_classes, low=2)
+    name, _, rest = spec.partition(":")
+    if re.search(r"\.py:[A-Za-z_]\w*$", spec):
+        model = _of_file(spec, input_size)
+    elif name in RECIPES:
+        model = _of_torchvision(spec, name, rest, input_size, num_classes, weights_dir, seed)
+    elif name == "torchvision":
+        architecture, _, weights = rest.partition(":")
+        model = _of_torchvision(spec, architecture, weights, input_size, num_classes, weights_dir, seed)
+    else:
+        raise ValueError(
+            f"`model` must be {', '.join(RECIPES)}, torchvision:NAME[:WEIGHTS] or path/to/file.py:function, "
+            f"got {spec!r}"
+        )
+    if num_classes is not None and model.num_classes != num_classes:
+        raise ValueError(f"model {spec!r} returns {model.num_classes} logits, not `num_classes` = {num_classes}")
+    return model
+
+
+def slug(text: str) -> str:
+    """Return a text as the name of a file."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")
+
+
+def _of_torchvision(
+    spec: str,
+    architecture: str,
+    choice: str,
+    input_size: int | None,
+    num_classes: int | None,
+    folder: str | os.PathLike[str] | None,
+    seed: int,
+) -> Model:
+    """Return one of the paper's or torchvision's networks, with the weights chosen."""
+    enumeration = _enumeration(RECIPES[architecture].weights if architecture in RECIPES else None, architecture)
+    weights: Any = None
+    file = None
+    if choice == "":
+        weights = enumeration.DEFAULT
+    elif choice in enumeration.__members__:
+        weights = enumeration[choice]
+    elif choice != "none":
+        file = Path(choice)
+        if not file.is_file():
+            raise ValueError(
+                f"model {spec!r}: there is no file {choice}, and the weights by name are "
+                f"{', '.join([*enumeration.__members__, 'none'])}"
+            )
+    preset = (weights or enumeration.DEFAULT).transforms()
+    categories = tuple((weights or enumeration.DEFAULT).meta["categories"])
+    outputs = len(categories) if weights is not None or num_classes is None else num_classes
+    # Other weights of the paper's networks are standardised as torchvision says.
+    ours = architecture in RECIPES and (weights is None or str(weights) == RECIPES[architecture].weights)
+    recipe = RECIPES[architecture] if ours else Recipe(tuple(preset.mean), tuple(preset.std))
+    if architecture in RECIPES:
+        build: Callable[[], torch.nn.Module] = partial(build_network, architecture, num_classes=outputs)
+    else:
+        build = partial(_torchvision_network, architecture, outputs)
+
+    def make() -> torch.nn.Module:
+        if weights is not None and ours:
+            return published_network(architecture, folder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build()
+        if choice != "none":
+            load_weights(network, file or fetch_published(weights, folder))
+        return network.eval()
+
+    def digest() -> str:
+        if choice == "none":
+            return f"random, seed {seed}, torch {torch.__version__}"
+        place = file or published_file(weights, folder)
+        status = place.stat() if place.is_file() else None
+        # Half a gigabyte that is not read again each time: its name holds a digest, its time tells of a change.
+        return f"{spec} {place.name} {status and (status.st_size, status.st_mtime_ns)}"
+
+    crop, resize = preset.crop_size[0], preset.resize_size[0]
+    size = input_size or crop
+    accuracy = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] if weights is not None and size == crop else math.nan
+    return Model(
+        spec,
+        name=slug(spec),
+        text=PAPER_NAMES.get(spec, spec.removeprefix("torchvision:")),
+        title=_TITLES.get(spec, spec.removeprefix("torchvision:")),
+        make=make,
+        sketch=build,
+        digest=digest,
+        recipe=recipe,
+        fetch=partial(_fetch, weights, folder) if weights is not None else None,
+        published_weights=weights,
+        input_size=size,
+        resize=resize if size == crop else max(size, round(size * resize / crop)),
+        interpolation=preset.interpolation.value,
+        published=accuracy if math.isfinite(accuracy) else None,
+        categories=categories if outputs == len(categories) else None,
+        outputs=outputs,
+        trained=choice != "none",
+    )
+
+
+def _fetch(weights: Any, folder: str | os.PathLike[str] | None, progress: bool) -> Path:
+    return fetch_published(weights, folder, progress=progress)
+
+
+def _enumeration(weights: str | None, architecture: str) -> Any:
+    """Return torchvision's enumeration of the weights of a network."""
+    if weights is not None:
+        return type(models.get_weight(weights))
+    known = models.list_models(module=models)
+    if architecture not in known:
+        near = [name for name in known if architecture and name.startswith(architecture[:4])] or known[:5]
+        raise ValueError(
+            f"torchvision has no classification network {architecture!r}: it has {', '.join(near)} and others, "
+            "torchvision.models.list_models() lists them"
+        )
+    return models.get_model_weights(architecture)
+
+
+def _torchvision_network(architecture: str, outputs: int) -> torch.nn.Module:
+    """Build a network as its published weights need it: without auxiliary heads, whose weights serve training only."""
+    options: dict[str, Any] = {}
+    if architecture in ("googlenet", "inception_v3"):
+        options = {"aux_logits": False, "transform_input": True, "init_weights": False}
+    network: torch.nn.Module = models.get_model(architecture, weights=None, num_classes=outputs, **options)
+    return network.eval()
+
+
+def _of_file(spec: str, input_size: int | None) -> Model:
+    """Return the model that a function in a user's file builds."""
+    path, _, function = spec.rpartition(":")
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"model {spec!r}: there is no file {path}")
+    kept: list[torch.nn.Module] = []
+
+    def make() -> torch.nn.Module:
+        if not kept:
+            kept.append(_network_of_file(spec, file, function))
+        return kept[0]
+
+    def digest() -> str:
+        found = hashlib.sha256(file.read_bytes())
+        for name, tensor in make().state_dict().items():
+            values = tensor.detach().cpu().contiguous()
+            found.update(f"{name}{values.dtype}{tuple(values.shape)}".encode())
+            # Bytes of any type, bfloat16 too, which NumPy does not have.
+            found.update(values.flatten().view(torch.uint8).numpy().tobytes() if values.numel() else b"")
+        return found.hexdigest()[:16]
+
+    size = input_size or 224
+    categories = getattr(make(), "categories", None)
+    return Model(
+        spec,
+        name=slug(f"{file.stem}-{function}"),
+        text=file.stem,
+        title=file.stem,
+        make=make,
+        sketch=make,
+        digest=digest,
+        input_size=size,
+        resize=max(size, round(size * _RESIZE_PER_CROP)),
+        categories=tuple(map(str, categories)) if categories is not None else None,
+    )
+
+
+def _network_of_file(spec: str, file: Path, function: str) -> torch.nn.Module:
+    """Run a user's file and return what the function returns."""
+    location = importlib.util.spec_from_file_location(f"art_denoise_model_{file.stem}", file)
+    assert location is not None
+    assert location.loader is not None
+    module = importlib.util.module_from_spec(location)
+    # As Python does it for a file it runs: modules beside it can be imported.
+    beside = str(file.resolve().parent)
+    if beside not in sys.path:
+        sys.path.insert(0, beside)
+    try:
+        location.loader.exec_module(module)
+        make = getattr(module, function, None)
+        if not callable(make):
+            names = [n for n, value in vars(module).items() if inspect.isfunction(value) and not n.startswith("_")]
+            raise ValueError(f"there is no function {function!r}, but {', '.join(names) or 'none at all'}")
+        network = make()
+    except Exception as error:
+        raise ValueError(f"model {spec!r} cannot be built ({type(error).__name__}: {error})") from error
+    if not isinstance(network, torch.nn.Module):
+        raise ValueError(f"model {spec!r} must return a torch.nn.Module, got {type(network).__name__}")
+    return network.eval()

@@ -1,0 +1,245 @@
+"""Folders of classes: which files there are, which class each folder is, and which file is for what."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from torchvision import models
+
+from art_denoise.data.splits import disjoint_split
+
+#: Endings of image files, as torchvision's folders have them, and `.gif`, which is then refused by name.
+_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
+
+#: The sizes of the paper's splits, and 2 000 to tune on: no split is larger unless it is asked for.
+PAPER_SIZES = {"craft": 10_000, "tune": 2_000, "noise-fit": 10_000, "test": 10_000}
+
+#: Parts of a folder that each purpose gets where no size is given.
+_PARTS = {"craft": 3, "tune": 1, "noise-fit": 2, "test": 4}
+
+
+@cache
+def imagenet_wnids() -> tuple[str, ...]:
+    """Return the WordNet ids of the thousand classes of ILSVRC-2012; a class is its position among them."""
+    return tuple(resources.files(__package__).joinpath("imagenet_wnids.txt").read_text(encoding="ascii").split())
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The image files of a folder of classes.
+
+    :param root: The folder.
+    :param files: Paths within it, sorted, `/` between folders.
+    :param folders: Names of the folders of classes, sorted.
+    :param positions: For each file the position of its class among `folders`, int64 (N,).
+    """
+
+    root: Path
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+    positions: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def list_folder(root: str | os.PathLike[str]) -> Listing:
+    """List the images of a folder that holds one folder for each class, at any depth within that.
+
+    Files and folders whose names begin with a dot are left out, and folders without an image.
+
+    :raises ValueError: If there is no such folder, or no folder of images in it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"there is no folder {root}")
+    files: list[str] = []
+    folders: list[str] = []
+    positions: list[int] = []
+    with os.scandir(root) as entries:
+        classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    for name in classes:
+        found = sorted(_images_below(root / name, name))
+        if found:
+            positions += [len(folders)] * len(found)
+            folders.append(name)
+            files += found
+    if not files:
+        loose = sum(entry.is_file() and entry.name.lower().endswith(_ENDINGS) for entry in os.scandir(root))
+        found_instead = f"{loose} images that are in no such folder" if loose else "no images at all"
+        raise ValueError(
+            f"{root} must hold one folder of images ({', '.join(_ENDINGS)}) for each class; it holds {found_instead}"
+        )
+    return Listing(root, tuple(files), tuple(folders), np.array(positions, dtype=np.int64))
+
+
+def _images_below(folder: Path, name: str) -> list[str]:
+    """Return the images in a folder and all folders in it, as paths that begin with `name`."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                found += _images_below(folder / entry.name, f"{name}/{entry.name}")
+            elif entry.name.lower().endswith(_ENDINGS):
+                found.append(f"{name}/{entry.name}")
+    return found
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Which class each folder is.
+
+    :param labels: Label by name of the folder.
+    :param names: Names of the classes by label: the model's, ImageNet's, or those of the folders.
+    :param rule: How that was decided, for reports.
+    """
+
+    labels: dict[str, int]
+    names: dict[int, str]
+    rule: str
+
+
+def match_classes(
+    folders: Sequence[str],
+    num_classes: int,
+    *,
+    categories: Sequence[str] | None = None,
+    mapping: str | os.PathLike[str] | None = None,
+) -> Classes:
+    """Find the label of each folder of classes.
+
+    In this order: by a file, if one is given; by WordNet id, for the thousand classes of ImageNet; by the names that
+    the model has for its classes; by position in alphabetical order, as torchvision's `ImageFolder` numbers them, if
+    there are as many folders as the model has classes. Folders may be missing in all but the last.
+
+    :param folders: Names of the folders.
+    :param num_classes: Number of the model's classes.
+    :param categories: The model's names of its classes, if it has any.
+    :param mapping: JSON, `{"folder": label, ...}`, or CSV, one `folder,label` a line.
+    :raises ValueError: If a folder has no label, two folders have the same, or a label is beyond the model's classes.
+    """
+    wnids = {wnid: i for i, wnid in enumerate(imagenet_wnids())}
+    unknown: list[str]
+    if mapping is not None:
+        given = _read_mapping(Path(mapping))
+        unknown = [name for name in folders if name not in given]
+        if unknown:
+            raise ValueError(f"{mapping} has no line for {_some(unknown)}: add one for each folder of classes")
+        labels, rule = {name: given[name] for name in folders}, f"by {Path(mapping).name}"
+    elif any(_is_wnid(name) for name in folders):
+        unknown = [name for name in folders if name not in wnids]
+        if unknown:
+            raise ValueError(
+                f"{_some(unknown)} is no WordNet id of the thousand classes of ILSVRC-2012: take the folder out, or say "
+                "which class each folder is with `classes`, a CSV or JSON file of folders and labels"
+            )
+        if num_classes != len(wnids):
+            raise ValueError(
+                f"the folders are named by WordNet ids of ImageNet's {len(wnids)} classes, the model returns "
+                f"{num_classes} logits: use a model of ImageNet, or say which class each folder is with `classes`"
+            )
+        labels, rule = {name: wnids[name] for name in folders}, "by WordNet id"
+    elif categories is not None and _by_name(folders, categories) is not None:
+        labels, rule = _by_name(folders, categories) or {}, "by the model's names of its classes"
+    elif len(folders) == num_classes:
+        labels = {name: i for i, name in enumerate(sorted(folders))}
+        rule = "by alphabetical order of the folders, as there are as many as the model has classes"
+    else:
+        raise ValueError(
+            f"{len(folders)} folders ({_some(list(folders))}) cannot be matched with the model's {num_classes} classes: "
+            "say which class each folder is with `classes`, a CSV or JSON file of folders and labels"
+        )
+    beyond = {name: label for name, label in labels.items() if not 0 <= label < num_classes}
+    if beyond:
+        name, label = next(iter(beyond.items()))
+        raise ValueError(f"{name} has the label {label}: the model's labels are 0 to {num_classes - 1}")
+    if len(set(labels.values())) != len(labels):
+        twice = next(name for name in labels if list(labels.values()).count(labels[name]) > 1)
+        raise ValueError(f"two folders have the label {labels[twice]}, one of them {twice}: each class is one folder")
+    if categories is None and rule == "by WordNet id":
+        categories = models.ResNet18_Weights.DEFAULT.meta["categories"]
+    names = {label: name for name, label in labels.items()} if categories is None else dict(enumerate(categories))
+    return Classes(labels, names, rule)
+
+
+def _is_wnid(name: str) -> bool:
+    return re.fullmatch(r"n\d{8}", name) is not None
+
+
+def _by_name(folders: Sequence[str], categories: Sequence[str]) -> dict[str, int] | None:
+    """Return the labels of folders that are named as classes are, or None if one is not, or is named as two are."""
+
+    def plain(name: str) -> str:
+        return re.sub(r"[\W_]+", " ", name).strip().casefold()
+
+    positions: dict[str, list[int]] = {}
+    for i, name in enumerate(categories):
+        positions.setdefault(plain(name), []).append(i)
+    found = {name: positions.get(plain(name), []) for name in folders}
+    return {name: p[0] for name, p in found.items()} if all(len(p) == 1 for p in found.values()) else None
+
+
+def _read_mapping(file: Path) -> dict[str, int]:
+    """Return labels by folder from a JSON or CSV file."""
+    if not file.is_file():
+        raise ValueError(f"`classes` = {str(file)!r}: there is no such file")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        if file.suffix.lower() == ".json":
+            pairs = list(json.loads(text).items())
+        else:
+            pairs = [row[:2] for row in csv.reader(text.splitlines()) if row]
+            if pairs and not pairs[0][-1].strip().lstrip("-").isdigit():
+                pairs = pairs[1:]  # a heading
+        return {str(name).strip(): int(label) for name, label in pairs}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"`classes` = {str(file)!r} must be JSON, {{'folder': label, ...}}, or CSV, one 'folder,label' a line ({error})"
+        ) from error
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name up to three things."""
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def draw_splits(
+    pools: Mapping[str, int], sizes: Mapping[str, int | None], seed: int
+) -> dict[str, tuple[str, np.ndarray]]:
+    """Draw which files are for what.
+
+    :param pools: Number of files by name of the pool: "train", from which images to craft on are drawn, and "val" for
+        the rest; or "all" for everything.
+    :param sizes: Number of images by purpose (`PURPOSES`); None: a share of what the others leave, at most as many as
+        in the paper. 0: no such split.
+    :return: By purpose, without those of size 0, the pool and positions in it, int64, ascending. No file is in two.
+    :raises ValueError: If more images are asked for than there are, or none to test on.
+    """
+    drawn: dict[str, tuple[str, np.ndarray]] = {}
+    for number, (pool, count) in enumerate(pools.items()):
+        purposes = [p for p in sizes if pool == "all" or (p == "craft") == (pool == "train")]
+        given = {p: size for p in purposes if (size := sizes[p]) is not None}
+        left, open_ones = count - sum(given.values()), [p for p in purposes if sizes[p] is None]
+        if left < 0 or (left < len(open_ones)):
+            wanted = ", ".join(f"{size} for {p}" for p, size in given.items())
+            raise ValueError(f"{count} images are too few ({pool}): {wanted} are asked for, use smaller numbers")
+        parts = sum(_PARTS[p] for p in open_ones)
+        shares = given | {p: min(PAPER_SIZES[p], max(1, left * _PARTS[p] // parts)) for p in open_ones}
+        rng = np.random.default_rng([seed, number])
+        for purpose, chosen in disjoint_split(count, shares, rng).items():
+            if len(chosen):
+                drawn[purpose] = pool, chosen
+    if "test" not in drawn:
+        raise ValueError("`test_images` must be >= 1, got 0")
+    return drawn
