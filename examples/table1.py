@@ -162,7 +162,7 @@ def main(
     ] = False,
     progress: Annotated[bool, typer.Option(help="Show progress bars.")] = True,
 ) -> None:
-    """Attack a classifier by universal perturbations, defend it by denoising, and print Table 1 of Lee, Park & Lee (2018).
+    """Attack a classifier by universal perturbations, defend it by denoising, print Table 1 of Lee, Park & Lee (2018).
 
     Without options: on photographs that come with the installation, with three small networks trained on them.
     """

@@ -48,6 +48,7 @@ class Model:
     :param input_size: Height and width of its images.
     :param resize: Length of the shorter side that images are resized to before they are cropped.
     :param interpolation: How they are resized.
+    :param margin: Where the crop begins, see :class:`art_denoise.data.decoding.Framing`.
     :param published: Top-1 accuracy on ImageNet's validation set that is published with the weights, in percent.
     :param categories: Names of the classes by label.
     :param outputs: Number of logits, if it is known without building the network.
@@ -68,6 +69,7 @@ class Model:
     input_size: int = 224
     resize: int = 256
     interpolation: str = "bilinear"
+    margin: str = "even"
     published: float | None = None
     categories: tuple[str, ...] | None = None
     outputs: int | None = None
@@ -302,6 +304,7 @@ def _of_file(spec: str, input_size: int | None) -> Model:
         digest=digest,
         input_size=size,
         resize=max(size, round(size * _RESIZE_PER_CROP)),
+        margin="down",
         categories=tuple(map(str, categories)) if categories is not None else None,
     )
 

@@ -40,16 +40,20 @@ class Framing:
     :param resize: Length of the shorter side, in pixels, that an image is resized to.
     :param crop: Side of the square cut from its centre, in pixels, at most `resize`.
     :param interpolation: "nearest", "bilinear" or "bicubic"; Pillow's, which smooths where it shrinks.
+    :param margin: Where the crop begins if half of what is cut off is no whole number: "even", the even number next to
+        it, as torchvision does it, or "down", the smaller one, as most other programs do.
     """
 
     resize: int = 256
     crop: int = 224
     interpolation: str = "bilinear"
+    margin: str = "even"
 
     def __post_init__(self) -> None:
         check_integer("resize", self.resize, low=1)
         check_integer("crop", self.crop, low=1)
         check_choice("interpolation", self.interpolation, ("nearest", "bilinear", "bicubic"))
+        check_choice("margin", self.margin, ("even", "down"))
         if self.crop > self.resize:
             raise ValueError(f"`crop` must be <= `resize` = {self.resize}, got {self.crop}")
 
@@ -95,7 +99,12 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
                 else:
                     rgb = image.convert("RGB")
         interpolation = InterpolationMode(framing.interpolation)
-        framed = transforms.center_crop(transforms.resize(rgb, framing.resize, interpolation), [framing.crop] * 2)
+        resized = transforms.resize(rgb, framing.resize, interpolation)
+        if framing.margin == "even":
+            framed = transforms.center_crop(resized, [framing.crop] * 2)
+        else:
+            left, top = ((side - framing.crop) // 2 for side in resized.size)
+            framed = resized.crop((left, top, left + framing.crop, top + framing.crop))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # Pillow names the file in some messages, and raises SyntaxError for some files.
         reason = str(error).replace(f" {os.fspath(path)!r}", "").replace("cannot identify image file", "is no image")
@@ -264,7 +273,8 @@ def _broken_error(broken: dict[str, str], root: Path, count: int, about: Path) -
     named = "; ".join(f"{root / name}: {what}" for name, what in list(broken.items())[:_NAMED])
     more = f"; {len(broken) - _NAMED} more in {listed}" if len(broken) > _NAMED else ""
     return ValueError(
-        f"{len(broken)} of {count} images cannot be read ({named}{more}): mend them, or leave them out with `skip_broken`"
+        f"{len(broken)} of {count} images cannot be read ({named}{more}): mend them, or leave them out with "
+        "`skip_broken`"
     )
 
 

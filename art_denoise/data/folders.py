@@ -141,8 +141,8 @@ def match_classes(
         unknown = [name for name in folders if name not in wnids]
         if unknown:
             raise ValueError(
-                f"{_some(unknown)} is no WordNet id of the thousand classes of ILSVRC-2012: take the folder out, or say "
-                "which class each folder is with `classes`, a CSV or JSON file of folders and labels"
+                f"{_some(unknown)} is no WordNet id of the thousand classes of ILSVRC-2012: take the folder out, or "
+                "say which class each folder is with `classes`, a CSV or JSON file of folders and labels"
             )
         if num_classes != len(wnids):
             raise ValueError(
@@ -157,8 +157,8 @@ def match_classes(
         rule = "by alphabetical order of the folders, as there are as many as the model has classes"
     else:
         raise ValueError(
-            f"{len(folders)} folders ({_some(list(folders))}) cannot be matched with the model's {num_classes} classes: "
-            "say which class each folder is with `classes`, a CSV or JSON file of folders and labels"
+            f"{len(folders)} folders ({_some(list(folders))}) cannot be matched with the model's {num_classes} "
+            "classes: say which class each folder is with `classes`, a CSV or JSON file of folders and labels"
         )
     beyond = {name: label for name, label in labels.items() if not 0 <= label < num_classes}
     if beyond:
@@ -205,7 +205,8 @@ def _read_mapping(file: Path) -> dict[str, int]:
         return {str(name).strip(): int(label) for name, label in pairs}
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"`classes` = {str(file)!r} must be JSON, {{'folder': label, ...}}, or CSV, one 'folder,label' a line ({error})"
+            f"`classes` = {str(file)!r} must be JSON, {{'folder': label, ...}}, or CSV, one 'folder,label' a "
+            f"line ({error})"
         ) from error
 
 

@@ -105,8 +105,8 @@ class Options:
             given = [name for name in fixed if getattr(self, name) is not None]
             if given or self.skip_broken:
                 raise ValueError(
-                    f"`{(given or ['skip_broken'])[0]}` is for folders of images: leave it out with the photographs, or "
-                    "give a folder as `data`"
+                    f"`{(given or ['skip_broken'])[0]}` is for folders of images: leave it out with the photographs, "
+                    "or give a folder as `data`"
                 )
             if not self.craft_images:
                 raise ValueError("`craft_images` must be >= 1 with the photographs")

@@ -132,21 +132,20 @@ def plan(folder: str | os.PathLike[str], options: Options, machine: Machine | No
         rows.insert(0, ("Decode images", f"{len(missing)} splits to do", f"{count:,}", _duration(seconds)))
         total += seconds
     rows.append(("Altogether", "", "", _duration(total)))
-    widths = [max(len(row[i]) for row in [*rows, ("", "", "images", "about")]) for i in range(4)]
-    header = ("", "", "images", "about")
-    lines += [
-        "",
-        *(
-            "  ".join(_aligned(cell, w, i) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
-            for row in [header, *rows]
-        ),
-    ]
+    lines += ["", *_columns([("", "", "images", "about"), *rows])]
     lines += ["", *_room_lines(folder, setting, store, missing, images.test)]
     return "\n".join(lines) + "\n"
 
 
-def _aligned(text: str, width: int, column: int) -> str:
-    return text.ljust(width) if column < 2 else text.rjust(width)
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return rows of texts with their columns below each other, the first two to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            text.ljust(w) if i < 2 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
 
 
 class _Timing:
@@ -220,7 +219,8 @@ def _images_lines(setting: Setting, decoded: dict[str, bool]) -> list[str]:
         root, names = files.files(purpose)
         pool = files.pools[files.drawn[purpose][0]]
         lines.append(
-            f"Images for {purpose}: {len(names):,} of {len(pool):,} in {root}, {'decoded' if there else 'not decoded yet'}."
+            f"Images for {purpose}: {len(names):,} of {len(pool):,} in {root}, "
+            f"{'decoded' if there else 'not decoded yet'}."
         )
     framing = files.framing
     lines.append(

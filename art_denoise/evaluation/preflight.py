@@ -60,8 +60,8 @@ def check_model(
         raise ValueError(f"{name} returns logits that are not finite: its weights are damaged, or of another network")
     if (logits >= 0).all() and np.allclose(logits.sum(axis=1), 1, atol=1e-3):
         raise ValueError(
-            f"{name} returns probabilities, whose gradients vanish, so that attacks look weaker than they are: take the "
-            "softmax off its end"
+            f"{name} returns probabilities, whose gradients vanish, so that attacks look weaker than they are: take "
+            "the softmax off its end"
         )
     again = _logits(classifier, split, min(len(split), batch_size), batch_size, lambda x: x, told)
     differing = int(np.sum(again.argmax(axis=1) != logits[: len(again)].argmax(axis=1)))
@@ -103,8 +103,9 @@ def _check_input(
         difference = paired_difference(predicted, np.where(as_given, labels, wrong), labels)
         if difference.value > 0.1 and difference.p_value < _LEVEL:
             raise ValueError(
-                f"{name} classifies {np.mean(predicted == labels):.0%} of {count} clean images right when they are {what}, "
-                f"and {as_given.mean():.0%} as RGB in 0 to 1: let it take RGB in 0 to 1, and standardise them itself, once"
+                f"{name} classifies {np.mean(predicted == labels):.0%} of {count} clean images right when they are "
+                f"{what}, and {as_given.mean():.0%} as RGB in 0 to 1: let it take RGB in 0 to 1, and standardise them "
+                "itself, once"
             )
 
 

@@ -90,7 +90,7 @@ def find_setting(options: Options, machine: Machine, *, download: bool = True) -
         return _on_photographs(options, decoded_dir)
     find = _finder(options, machine)
     target = find(options.model, options.num_classes)
-    framing = Framing(target.resize, target.input_size, target.interpolation)
+    framing = Framing(target.resize, target.input_size, target.interpolation, target.margin)
     sizes = {
         "craft": options.craft_images,
         "tune": options.tune_images,

@@ -18,6 +18,7 @@ import torch
 import art_denoise
 from art_denoise.attacks import Perturbation
 from art_denoise.classifiers import Model
+from art_denoise.data.decoding import Framing
 from art_denoise.data.sets import ImageSet
 from art_denoise.defences import NLMeansDefence, ROFDefence
 from art_denoise.defences._base import ImageDefence
@@ -35,6 +36,7 @@ class Result:
     """What a run found, and what it was found on.
 
     :param images: The images; accuracies are those of `images.test`.
+    :param framing: How they were cut from files; None for the photographs' crops.
     :param target: The model whose accuracy is reported.
     :param columns: Where the universal perturbations come from.
     :param sections: The rows of the table that there are figures for, under their headings.
@@ -51,6 +53,7 @@ class Result:
     """
 
     images: ImageSet
+    framing: Framing | None
     target: Model
     columns: tuple[Column, ...]
     sections: dict[str, tuple[Row, ...]]
@@ -151,6 +154,7 @@ def run_tasks(tasks: Tasks, setting: Setting, config: dict[str, Any]) -> Result:
     predicted = tasks.score([*cells.values(), *(cell for part in by_model.values() for cell in part)])
     return Result(
         images=images,
+        framing=None if setting.files is None else setting.files.framing,
         target=target,
         columns=columns,
         sections=sections,

@@ -104,7 +104,7 @@ class Tasks:
             key = key_of({"file": fingerprint(given.array)})
             return self.store.perturbation(f"delta-{column.key}", key, work, lambda _: given)
         assert column.model is not None
-        model, split, options = column.model, self.images.splits["craft"], self.options
+        model, split = column.model, self.images.splits["craft"]
         attack, _, denoiser = kind.partition("-")
         through = [self.denoisers[denoiser]] if denoiser else []
         made, arguments = self._attack(attack)
@@ -319,7 +319,7 @@ class Tasks:
         return int(record.get("batch_size", 1))
 
     def _half(self, model: Model) -> bool:
-        """Return whether a model is scored in half precision: if that was asked for, and a check shows no difference."""
+        """Return whether a model is scored in half precision: if asked for, and if a check shows no difference."""
         if not self.machine.mixed_precision:
             return False
         test = self.images.test

@@ -11,7 +11,8 @@ import torch
 import art_denoise.defences
 import art_denoise.filters
 from art_denoise import Perturbation
-from art_denoise.evaluation.store import RunFolder, cached_weights, file_digest, key_of, source_digest, write_text
+from art_denoise._files import write_text
+from art_denoise.evaluation.store import RunFolder, cached_weights, file_digest, key_of, source_digest, weights_file
 
 
 def test_keys_change_with_every_part():

@@ -9,28 +9,34 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from art_denoise import SGDUAP, Perturbation, ROFDefence
+from art_denoise import SGDUAP, DefensiveNoiseDefence, Perturbation, ROFDefence
 from art_denoise.attacks import _crafting
-from art_denoise.evaluation import networks, table1
-from art_denoise.evaluation.options import Options
+from art_denoise.evaluation import networks, tasks
+from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.report import comparisons, table, write_report
-from art_denoise.evaluation.rows import COLUMNS, COMPARISONS, PAPER_ROWS
+from art_denoise.evaluation.rows import COMPARISONS, PAPER_ROWS
 from art_denoise.evaluation.table1 import run_table1
 
 pytestmark = pytest.mark.long
+
+COLUMNS = {"inception_v1": "IncV1", "vgg16": "VGG16", "vgg19": "VGG19"}
+
+QUIET = Machine(device="cpu", progress=False)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    return folder, run_table1(folder, Options.quick(), progress=False)
+    return folder, run_table1(folder, Options.quick(), QUIET)
 
 
 def test_every_cell_has_a_label_for_every_image(run):
     _, result = run
     n = 2 * 19
     assert len(result.labels) == n
-    names = {row.cell(column) for row in result.options.rows for column in COLUMNS}
+    names = {row.cell(column) for row in result.rows for column in COLUMNS}
+    added = ["clean", "signs", *(f"{kind}-{source}" for kind in ("deepfool", "sgd") for source in COLUMNS)]
+    names |= {f"transfer-{name}-to-{target}" for name in added for target in COLUMNS}
     assert set(result.predicted) == names
     for labels in result.predicted.values():
         assert labels.shape == (n,)
@@ -44,8 +50,7 @@ def test_run_folder(run):
     assert config["options"]["eps"] == pytest.approx(10 / 255)
     assert config["data"]["test"]
     assert config["versions"]["torch"]
-    cells = {f.stem: json.loads(f.read_text()) for f in (folder / "cells").glob("[!t]*.json")}
-    cells |= {f.stem: json.loads(f.read_text()) for f in (folder / "cells").glob("through-*.json")}
+    cells = {f.stem: json.loads(f.read_text()) for f in (folder / "cells").glob("*.json")}
     assert {name: cell["labels"] for name, cell in cells.items()} == {
         name: labels.tolist() for name, labels in result.predicted.items()
     }
@@ -66,11 +71,11 @@ def test_a_second_run_computes_nothing(run, monkeypatch):
     def computed(*args, **kwargs):
         pytest.fail("computed again")
 
-    for name in ("DeepFoolUAP", "SGDUAP", "_predict"):
-        monkeypatch.setattr(table1, name, computed)
+    for name in ("DeepFoolUAP", "SGDUAP", "predicted_labels", "best_batch_size"):
+        monkeypatch.setattr(tasks, name, computed)
     monkeypatch.setattr(networks, "train", computed)
-    monkeypatch.setattr(table1._Table1, "_fit", computed)
-    again = run_table1(folder, Options.quick(), progress=False)
+    monkeypatch.setattr(DefensiveNoiseDefence, "fit", computed)
+    again = run_table1(folder, Options.quick(), QUIET)
     for name, labels in result.predicted.items():
         np.testing.assert_array_equal(again.predicted[name], labels)
 
@@ -79,7 +84,7 @@ def test_a_lost_cell_is_computed_again(run):
     folder, result = run
     cell = folder / "cells" / "uap-rof-vgg16.json"
     cell.unlink()
-    again = run_table1(folder, Options.quick(), progress=False)
+    again = run_table1(folder, Options.quick(), QUIET)
     np.testing.assert_array_equal(again.predicted["uap-rof-vgg16"], result.predicted["uap-rof-vgg16"])
     assert cell.is_file()
 
@@ -87,47 +92,51 @@ def test_a_lost_cell_is_computed_again(run):
 def test_an_interrupted_run_goes_on(run, tmp_path, monkeypatch):
     _, result = run
     scored = []
-    predict = table1._predict
+    predict = tasks.predicted_labels
 
-    def interrupted(*args):
+    def interrupted(*args, **kwargs):
         if len(scored) == 3:
             raise KeyboardInterrupt
         scored.append(1)
-        return predict(*args)
+        return predict(*args, **kwargs)
 
-    monkeypatch.setattr(table1, "_predict", interrupted)
+    monkeypatch.setattr(tasks, "predicted_labels", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_table1(tmp_path, Options.quick(), progress=False)
+        run_table1(tmp_path, Options.quick(), QUIET)
     assert len(list((tmp_path / "cells").iterdir())) == 3
-    monkeypatch.setattr(table1, "_predict", predict)
-    again = run_table1(tmp_path, Options.quick(), progress=False)
+    monkeypatch.setattr(tasks, "predicted_labels", predict)
+    again = run_table1(tmp_path, Options.quick(), QUIET)
     for name, labels in result.predicted.items():
         np.testing.assert_array_equal(again.predicted[name], labels)
 
 
 def test_more_crops_than_there_are_is_refused(tmp_path):
     with pytest.raises(ValueError, match="`craft_images` must be <= 38, the training crops, got 100"):
-        run_table1(tmp_path, replace(Options.quick(), craft_images=100), progress=False)
+        run_table1(tmp_path, replace(Options.quick(), craft_images=100), QUIET)
 
 
 def test_other_choices_are_refused(run):
     folder, _ = run
     with pytest.raises(ValueError, match=r"options\.noise_draws: 2 there, 3 now"):
-        run_table1(folder, replace(Options.quick(), noise_draws=3), progress=False)
+        run_table1(folder, replace(Options.quick(), noise_draws=3), QUIET)
 
 
 def test_the_defence_sees_the_perturbed_image(run, monkeypatch, tmp_path):
     """v0 → + δ, clip → D, not the other way round."""
     _, result = run
+    images = np.divide(result.images.test.images, 255, dtype=np.float32)
     seen = []
     forward = ROFDefence.forward
     monkeypatch.setattr(
         ROFDefence, "forward", lambda self, x, y=None: seen.append(x.detach().numpy()) or forward(self, x, y)
     )
-    run_table1(tmp_path, Options.quick(), progress=False)
+    run_table1(tmp_path, Options.quick(), QUIET)
     for column in COLUMNS:
-        expected = np.clip(result.images + result.perturbations["deepfool"][column].array, 0, 1)
-        assert any(x.shape == expected.shape and np.array_equal(x, expected) for x in seen), column
+        expected = np.clip(images + result.perturbations["deepfool"][column].array, 0, 1)
+        batches = [x for x in seen if any(np.array_equal(x[0], image) for image in expected)]
+        assert batches, column
+        for image in expected:
+            assert any(np.array_equal(image, other) for x in seen for other in x), column
 
 
 def test_an_interrupted_crafting_goes_on(run, tmp_path, monkeypatch):
@@ -144,9 +153,9 @@ def test_an_interrupted_crafting_goes_on(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(SGDUAP, "_update", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_table1(tmp_path, Options.quick(), progress=False)
+        run_table1(tmp_path, Options.quick(), QUIET)
     assert len(list((tmp_path / "perturbations").glob("delta-sgd-*.checkpoint"))) == 1
-    again = run_table1(tmp_path, Options.quick(), progress=False)
+    again = run_table1(tmp_path, Options.quick(), QUIET)
     assert not list(tmp_path.rglob("*.checkpoint"))
     for kind, deltas in result.perturbations.items():
         for column, delta in deltas.items():
@@ -177,7 +186,7 @@ def test_transfer(run):
 
 def test_controls_have_the_size_of_what_they_control():
     array = np.random.default_rng(0).normal(0, 0.02, (3, 8, 8)).astype(np.float32)
-    control = table1._random_direction(array, np.random.default_rng(1))
+    control = tasks.random_direction_of_noise(array, np.random.default_rng(1))
     assert np.linalg.norm(control) == pytest.approx(np.linalg.norm(array), rel=1e-5)
     cosine = np.sum(control * array) / np.linalg.norm(array) ** 2
     assert abs(cosine) < 0.3
@@ -192,7 +201,7 @@ def test_report(run):
     for figure in ("examples", "transfer-deepfool", "transfer-sgd"):
         assert (report / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
     assert text == (report / "table1.txt").read_text()
-    for row in result.options.rows:
+    for row in result.rows:
         assert row.text in text
         assert f"| {row.text} |" in (report / "table1.md").read_text()
     page = (report / "index.html").read_text()
@@ -201,7 +210,7 @@ def test_report(run):
 
     with (report / "table1.csv").open() as file:
         records = list(csv.DictReader(file))
-    assert len(records) == len(result.options.rows) * 3
+    assert len(records) == len(result.rows) * 3
     first = records[0]
     correct = int(np.sum(result.predicted["clean"] == result.labels))
     assert (first["row"], first["column"], int(first["correct"]), int(first["n"])) == ("v0", "IncV1", correct, 38)
@@ -212,7 +221,7 @@ def test_report(run):
 def test_figures_of_the_report_are_those_of_the_labels(run):
     _, result = run
     cells = {(c["row"], c["column"]): c for c in table(result)}
-    for row in result.options.rows:
+    for row in result.rows:
         for column, name in COLUMNS.items():
             labels = result.predicted[row.cell(column)]
             assert cells[row.text, name]["accuracy"] == pytest.approx(100 * np.mean(labels == result.labels), abs=0.01)

@@ -21,8 +21,6 @@ from art_denoise.evaluation.rows import COMPARISONS, Column, Row
 from art_denoise.evaluation.statistics import Share, accuracy, paired_difference
 from art_denoise.evaluation.table1 import Result
 
-_ATTACKS = {"deepfool": "DeepFoolUAP", "sgd": "SGDUAP"}
-
 _DENOISERS = {"rof": "ROF", "nlm": "NL-means"}
 
 
@@ -75,7 +73,7 @@ def comparisons(result: Result) -> list[dict[str, Any]]:
 
 
 def sweep(result: Result) -> list[dict[str, Any]]:
-    """Return the points of the sweep as records; strength as weight of 255 or as h, accuracy and interval in percent."""
+    """Return the points of the sweep as records; strength as weight of 255 or h, accuracy and interval in percent."""
     records = []
     for point in result.sweep:
         share = accuracy(result.predicted[point.cell], result.labels)
@@ -115,10 +113,12 @@ def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
         "n": len(result.labels),
         "of_paper": any(cell["paper"] is not None for cell in cells),
         "config": result.config,
-        "transfer": {_ATTACKS[kind]: _transfer_lines(result, matrix) for kind, matrix in result.transfer.items()},
+        "transfer": {
+            _attack(result, kind): _transfer_lines(result, matrix) for kind, matrix in result.transfer.items()
+        },
         "targets": _targets(result),
         "published": any(r["published"] is not None for m in result.transfer.values() for r in m.records()),
-        "transfer_figures": {_ATTACKS[kind]: f"figures/transfer-{kind}.png" for kind in result.transfer},
+        "transfer_figures": {_attack(result, kind): f"figures/transfer-{kind}.png" for kind in result.transfer},
         "sweep": _sweep_tables(points),
         "facts": facts(result),
         "reading": reading(result),
@@ -197,6 +197,12 @@ def _transfer_lines(result: Result, matrix: TransferMatrix) -> list[dict[str, An
         {"source": texts.get(source, source), "cells": [record for record in records if record["source"] == source]}
         for source in matrix.sources
     ]
+
+
+def _attack(result: Result, kind: str) -> str:
+    """Return the name of a way of crafting; perturbations from files are δ."""
+    crafted = any(column.model is not None for column in result.columns)
+    return {"deepfool": "DeepFoolUAP", "sgd": "SGDUAP"}[kind] if crafted else "δ"
 
 
 def _targets(result: Result) -> list[str]:

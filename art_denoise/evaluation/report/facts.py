@@ -11,7 +11,14 @@ def reading(result: Result) -> list[str]:
     rows = {row.key for row in result.rows}
     crafted = [column for column in result.columns if column.model is not None]
     given = [column for column in result.columns if column.given is not None]
-    lines = ["Order: v0, + δ and clip to [0, 1], + v_def and clip, denoise and clip, standardise, classify."]
+    lines = []
+    if result.framing is not None:
+        framing = result.framing
+        lines.append(
+            f"v0: shorter side resized to {framing.resize} ({framing.interpolation}), centre crop {framing.crop}; "
+            f"classes {result.config['data']['classes']}."
+        )
+    lines += ["Order: v0, + δ and clip to [0, 1], + v_def and clip, denoise and clip, standardise, classify."]
     if crafted:
         batches = f", {options.craft_batch_size} {noun}s an update" if options.craft_batch_size > 1 else ""
         lines.append(
@@ -32,8 +39,8 @@ def reading(result: Result) -> list[str]:
     if "sgd" in rows:
         lines.append(
             f"δ_SGD: of the same size and from the same {noun}s, the universal perturbation of Shafahi et al. (2020), "
-            f"SGDUAP, in {options.sgd_passes} passes. “Knowing D”: crafted through the denoiser, by an attacker who knows "
-            "of it."
+            f"SGDUAP, in {options.sgd_passes} passes. “Knowing D”: crafted through the denoiser, by an attacker who "
+            "knows of it."
         )
     lines.append(
         f"D_ROF: scikit-image's Chambolle iteration and stop rule, weight {255 * options.rof_weight:g}/255, each "
@@ -47,9 +54,9 @@ def reading(result: Result) -> list[str]:
         }[options.noise_accept]
         through = {"defences": "through the denoiser it precedes", "classifier": "through the classifier alone"}
         lines.append(
-            f"v_def: Eq. 1 with {drawn}, {through[options.noise_through]}, {options.noise_draws} draws an image, on clean "
-            "images of a split of their own; σ and ε chosen by the loss on a tuning split. “Knowing δ”: fitted on images "
-            "that the column's attack has perturbed."
+            f"v_def: Eq. 1 with {drawn}, {through[options.noise_through]}, {options.noise_draws} draws an image, on "
+            "clean images of a split of their own; σ and ε chosen by the loss on a tuning split. “Knowing δ”: fitted "
+            "on images that the column's attack has perturbed."
         )
         lines.append("Random direction: Gaussian noise of the same root mean square as v_def.")
     else:
