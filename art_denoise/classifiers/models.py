@@ -191,6 +191,8 @@ def _of_torchvision(
                 f"{', '.join([*enumeration.__members__, 'none'])}"
             )
     preset = (weights or enumeration.DEFAULT).transforms()
+    crop, resize = preset.crop_size[0], preset.resize_size[0]
+    size = input_size or crop
     categories = tuple((weights or enumeration.DEFAULT).meta["categories"])
     outputs = len(categories) if weights is not None or num_classes is None else num_classes
     # Other weights of the paper's networks are standardised as torchvision says.
@@ -207,6 +209,8 @@ def _of_torchvision(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build()
+            if choice == "none":
+                _settle(network, size)
         if choice != "none":
             load_weights(network, file or fetch_published(weights, folder))
         return network.eval()
@@ -219,8 +223,6 @@ def _of_torchvision(
         # Half a gigabyte that is not read again each time: its name holds a digest, its time tells of a change.
         return f"{spec} {place.name} {status and (status.st_size, status.st_mtime_ns)}"
 
-    crop, resize = preset.crop_size[0], preset.resize_size[0]
-    size = input_size or crop
     accuracy = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] if weights is not None and size == crop else math.nan
     return Model(
         spec,
@@ -241,6 +243,20 @@ def _of_torchvision(
         outputs=outputs,
         trained=choice != "none",
     )
+
+
+def _settle(network: torch.nn.Module, size: int) -> None:
+    """Give batch norm the statistics of noise: with those it begins with, random weights make all images one class."""
+    layers = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    if layers:
+        momenta = [layer.momentum for layer in layers]
+        for layer in layers:
+            layer.momentum = None
+        with torch.no_grad():
+            network.train()(torch.randn(4, 3, size, size))
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        network.eval()
 
 
 def _fetch(weights: Any, folder: str | os.PathLike[str] | None, progress: bool) -> Path:

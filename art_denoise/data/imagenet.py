@@ -129,6 +129,8 @@ def find_images(
     :raises OSError: If Imagenette cannot be downloaded.
     """
     root, name = _root(data, data_dir, download)
+    if not root.is_dir():
+        raise ValueError(f"there is no folder {root}")
     if (root / "train").is_dir() and (root / "val").is_dir():
         pools = {part: list_folder(root / part) for part in ("train", "val")}
     elif data in ("imagenet", "imagenette"):

@@ -5,6 +5,7 @@ Nothing is built, crafted or predicted before a store asks for it. So the same t
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -298,6 +299,7 @@ class Tasks:
         if wanted not in self._built:
             for other in [key for key in self._built if key[0] not in (self.target.name, model.name)]:
                 del self._built[other]
+                gc.collect()  # an ART classifier refers to itself
             if half:
                 whole = self.classifier(model)
                 self._built[wanted] = in_half_precision(model, whole, self.images.test, self.options.eps)[0]

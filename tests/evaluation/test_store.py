@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import art_denoise.defences
 import art_denoise.filters
 from art_denoise import Perturbation
 from art_denoise._files import write_text
+from art_denoise.evaluation import store
 from art_denoise.evaluation.store import RunFolder, cached_weights, file_digest, key_of, source_digest, weights_file
 
 
@@ -29,72 +32,188 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [f.name for f in (tmp_path / "deep").iterdir()] == ["file"]
 
 
-def test_labels_are_predicted_once(tmp_path):
+#: What no test here looks at.
+WORK = None
+
+
+@pytest.fixture
+def open_folder(tmp_path):
+    """Open the run folder of a configuration, having closed the one before."""
+    opened = []
+
+    def open_one(config=None, **kwargs) -> RunFolder:
+        for folder in opened:
+            folder.close()
+        opened.append(RunFolder(tmp_path, config or {}, **kwargs))
+        return opened[-1]
+
+    yield open_one
+    for folder in opened:
+        folder.close()
+
+
+def labels_of(folder: RunFolder, key: str, predict, count: int = 3) -> list[int]:
+    return folder.labels("cell", key, count, WORK, predict).tolist()
+
+
+def test_labels_are_predicted_once(tmp_path, open_folder):
     calls = []
 
-    def predict():
-        calls.append(1)
-        return np.array([3, 1, 2]), 0.5
+    def predict(start):
+        calls.append(start)
+        yield np.array([3, 1])
+        yield np.array([2])
 
     for _ in range(2):
-        labels = RunFolder(tmp_path, {"a": 1}).labels("cell", "key", predict)
-        assert labels.dtype == np.int64
-        assert labels.tolist() == [3, 1, 2]
-    assert len(calls) == 1
-    RunFolder(tmp_path, {"a": 1}).labels("cell", "another key", predict)
+        folder = open_folder({"a": 1})
+        assert labels_of(folder, "key", predict) == [3, 1, 2]
+    assert calls == [0]
+    assert folder.labels("cell", "key", 3, WORK, predict).dtype == np.int64
+    assert json.loads((tmp_path / "cells" / "cell.json").read_text())["key"] == "key"
+
+
+def test_what_another_key_replaces_stays_beside_it(tmp_path, open_folder):
+    """Changed and changed back, nothing is computed a third time."""
+    folder, calls = open_folder(), []
+
+    def predict(start):
+        calls.append(start)
+        yield np.full(3, len(calls))
+
+    assert labels_of(folder, "one", predict) == [1, 1, 1]
+    assert labels_of(folder, "two", predict) == [2, 2, 2]
+    assert sorted(f.name for f in (tmp_path / "cells").iterdir()) == ["cell.json", "cell.one.json"]
+    assert labels_of(folder, "one", predict) == [1, 1, 1]
+    assert labels_of(folder, "two", predict) == [2, 2, 2]
     assert len(calls) == 2
-    assert json.loads((tmp_path / "cells" / "cell.json").read_text())["key"] == "another key"
+    assert sorted(f.name for f in (tmp_path / "cells").iterdir()) == ["cell.json", "cell.one.json"]
 
 
-def test_an_interrupted_prediction_leaves_nothing(tmp_path):
-    def predict():
+def test_an_interrupted_prediction_goes_on_from_its_checkpoint(tmp_path, open_folder, monkeypatch):
+    monkeypatch.setattr(store, "_CHECKPOINT_SECONDS", 0.0)
+    starts = []
+
+    def interrupted(start):
+        starts.append(start)
+        yield np.array([5])
+        yield np.array([6])
         raise KeyboardInterrupt
 
+    folder = open_folder()
     with pytest.raises(KeyboardInterrupt):
-        RunFolder(tmp_path, {}).labels("cell", "key", predict)
-    assert not (tmp_path / "cells").exists()
+        labels_of(folder, "key", interrupted)
+
+    def rest(start):
+        starts.append(start)
+        yield np.array([7])
+
+    assert labels_of(open_folder(), "key", rest) == [5, 6, 7]
+    assert starts == [0, 2]
+    assert [f.name for f in (tmp_path / "cells").iterdir()] == ["cell.json"]
 
 
-def test_perturbations_are_made_once(tmp_path):
+def test_too_few_labels_are_noticed(open_folder):
+    with pytest.raises(AssertionError, match="cell: 1 labels for 3 images"):
+        labels_of(open_folder(), "key", lambda start: iter([np.array([1])]))
+
+
+def test_records_are_made_once(open_folder):
+    calls = []
+
+    def make():
+        calls.append(1)
+        return {"batch_size": 8}
+
+    for _ in range(2):
+        assert open_folder().record("trial", "key", WORK, make) == {"batch_size": 8}
+    assert len(calls) == 1
+
+
+def test_perturbations_are_made_once(tmp_path, open_folder):
     calls = []
 
     def make(checkpoint):
         calls.append(1)
         checkpoint.parent.mkdir(exist_ok=True)
         checkpoint.touch()
-        return Perturbation(np.ones((1, 2, 2), dtype=np.float32), attack="none", provenance={"passes": 1})
+        array = np.full((1, 2, 2), len(calls), dtype=np.float32)
+        return Perturbation(array, attack="none", provenance={"passes": 1})
 
-    folder = RunFolder(tmp_path, {})
-    first, second = (folder.perturbation("delta", "key", make) for _ in range(2))
+    folder = open_folder()
+    first, second = (folder.perturbation("delta", "key", WORK, make) for _ in range(2))
     np.testing.assert_array_equal(first.array, second.array)
     assert first.provenance == second.provenance == {"passes": 1, "key": "key"}
     assert first.attack == second.attack == "none"
     assert [f.name for f in (tmp_path / "perturbations").iterdir()] == ["delta.safetensors"]
     assert len(calls) == 1
-    folder.perturbation("delta", "other", make)
+    other = folder.perturbation("delta", "other", WORK, make)
+    assert other.array.max() == 2
+    back = folder.perturbation("delta", "key", WORK, make)
+    np.testing.assert_array_equal(back.array, first.array)
     assert len(calls) == 2
 
 
-def test_another_configuration_is_refused(tmp_path):
-    RunFolder(tmp_path, {"options": {"seed": 0, "eps": (1, 2)}, "version": "1"})
-    RunFolder(tmp_path, {"options": {"seed": 0, "eps": (1, 2)}, "version": "1"})
+def test_another_configuration_is_refused_unless_it_is_a_change(tmp_path, open_folder):
+    config = {"options": {"seed": 0, "eps": (1, 2)}, "version": "1"}
+    changed = {"options": {"seed": 1, "eps": (1, 2)}, "version": "2"}
+    open_folder(config)
+    open_folder(config)
     before = (tmp_path / "config.json").read_text()
-    with pytest.raises(ValueError, match=r"other choices \(options\.seed: 0 there, 1 now; version: 1 there, 2 now\)"):
-        RunFolder(tmp_path, {"options": {"seed": 1, "eps": (1, 2)}, "version": "2"})
+    message = r"other choices \(options\.seed: 0 there, 1 now; version: 1 there, 2 now\).*allow the `change`"
+    with pytest.raises(ValueError, match=message):
+        open_folder(changed)
     assert (tmp_path / "config.json").read_text() == before
+    open_folder(changed, change=True)
+    assert json.loads((tmp_path / "config.json").read_text())["version"] == "2"
 
 
-def test_damaged_files_are_made_again_or_named(tmp_path):
-    folder = RunFolder(tmp_path, {})
+def test_two_at_work_in_one_folder(tmp_path, open_folder):
+    """The second is refused, be it a process or not; the folder of one that was killed is free."""
+    first = open_folder()
+    with pytest.raises(ValueError, match="another process is at work in"):
+        RunFolder(tmp_path, {})
+    program = (
+        "import sys, time; from art_denoise.evaluation.store import RunFolder\n"
+        f"folder = RunFolder({str(tmp_path)!r}, {{}})\nprint('open', flush=True)\ntime.sleep(60)"
+    )
+    refused = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "another process is at work in" in refused.stderr
+    first.close()
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "open\n"
+    with pytest.raises(ValueError, match="another process is at work in"):
+        RunFolder(tmp_path, {})
+    process.kill()
+    process.communicate()
+    RunFolder(tmp_path, {}).close()
+
+
+def test_what_a_killed_process_was_writing_is_cleared(tmp_path, open_folder):
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "cell.json.123.part").write_text("{")
+    open_folder()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_damaged_files_are_made_again_or_named(tmp_path, open_folder):
+    folder = open_folder()
     for part, name in (("cells", "cell.json"), ("perturbations", "delta.safetensors")):
         (tmp_path / part).mkdir()
         (tmp_path / part / name).write_text('{"key": "ke')
-    assert folder.labels("cell", "key", lambda: (np.array([1]), 0.0)).tolist() == [1]
-    made = folder.perturbation("delta", "key", lambda _: Perturbation(np.ones((1, 2, 2), dtype=np.float32)))
+    assert labels_of(folder, "key", lambda start: iter([np.array([1])]), count=1) == [1]
+    made = folder.perturbation("delta", "key", WORK, lambda _: Perturbation(np.ones((1, 2, 2), dtype=np.float32)))
     np.testing.assert_array_equal(Perturbation.load(tmp_path / "perturbations" / "delta.safetensors").array, made.array)
     (tmp_path / "config.json").write_text("")
     with pytest.raises(ValueError, match=r"config\.json is damaged"):
-        RunFolder(tmp_path, {})
+        open_folder()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot write .*file/run/config\.json"):
+        write_text(tmp_path / "file" / "run" / "config.json", "")
+    with pytest.raises(OSError, match=r"cannot write .*file/delta\.safetensors"):
+        Perturbation(np.ones((1, 2, 2), dtype=np.float32)).save(tmp_path / "file" / "delta.safetensors")
 
 
 def test_digests_change_with_the_bytes(tmp_path):
@@ -112,8 +231,10 @@ def test_weights_are_trained_once():
         calls.append(1)
         return torch.nn.Linear(2, 2)
 
-    file = cached_weights("net", "key", train)
-    assert cached_weights("net", "key", train) == file
-    assert cached_weights("net", "other", train) != file
+    place = weights_file("net", "key")
+    file = cached_weights(place, train)
+    assert file == place
+    assert cached_weights(place, train) == file
+    assert cached_weights(weights_file("net", "other"), train) != file
     assert len(calls) == 2
     assert [f.name for f in file.parent.iterdir() if "part" in f.name] == []

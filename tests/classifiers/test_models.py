@@ -1,0 +1,166 @@
+"""Models by name: torchvision's with weights from files made here, a user's own function, and what is refused."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision import models
+
+from art_denoise.classifiers import find_model
+from art_denoise.classifiers.weights import fetch_published, published_file
+
+
+def write_model(folder: Path, body: str) -> str:
+    """Write a user's file with a function `net`, and return its spec."""
+    file = folder / "mine.py"
+    file.write_text("import torch\n" + textwrap.dedent(body))
+    return f"{file}:net"
+
+
+GOOD = """
+    def net():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+"""
+
+
+def test_the_papers_networks():
+    model = find_model("inception_v1")
+    assert (model.name, model.text, model.title) == ("inception_v1", "IncV1", "Inception V1")
+    assert (model.input_size, model.resize, model.interpolation, model.num_classes) == (224, 256, "bilinear", 1000)
+    assert model.published == pytest.approx(69.778)
+    assert model.recipe.mean == (0.5, 0.5, 0.5)
+    assert model.categories[0] == "tench"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "googlenet", "efficientnet_b0"])
+def test_torchvisions_networks_see_what_torchvision_shows_them(tmp_path, name):
+    """Logits of an image are those of torchvision's own preset and network with the same weights."""
+    enumeration = models.get_model_weights(name)
+    weights, preset = enumeration.DEFAULT, enumeration.DEFAULT.transforms()
+    options = {"aux_logits": False, "init_weights": False, "transform_input": True} if name == "googlenet" else {}
+    torch.manual_seed(3)
+    theirs = models.get_model(name, weights=None, **options).eval()
+    torch.save(theirs.state_dict(), published_file(weights, tmp_path))
+    model = find_model(f"torchvision:{name}", weights_dir=tmp_path)
+    assert (model.resize, model.input_size) == (preset.resize_size[0], preset.crop_size[0])
+    assert model.interpolation == preset.interpolation.value
+    x = torch.rand(1, 3, model.input_size, model.input_size)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (preset.mean, preset.std))
+    with torch.no_grad():
+        expected = theirs((x - mean) / std).numpy()
+    logits = model.classifier("cpu").predict(x.numpy())
+    np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_weights_by_name_and_from_a_file(tmp_path):
+    first = find_model("torchvision:resnet50:IMAGENET1K_V1")
+    assert (first.published, first.resize) == (76.13, 256)
+    assert find_model("torchvision:resnet50").resize == 232
+    network = models.resnet18(weights=None, num_classes=5)
+    torch.save(network.state_dict(), tmp_path / "mine.pt")
+    model = find_model(f"torchvision:resnet18:{tmp_path / 'mine.pt'}", num_classes=5)
+    assert model.published is None
+    assert model.num_classes == 5
+    assert torch.equal(model.make().state_dict()["fc.weight"], network.fc.weight)
+    digest = model.digest()
+    torch.save(models.resnet18(weights=None, num_classes=5).state_dict(), tmp_path / "mine.pt")
+    assert model.digest() != digest
+
+
+def test_random_weights_follow_the_seed():
+    def first(seed: int) -> torch.Tensor:
+        model = find_model("inception_v1:none", seed=seed)
+        assert not model.trained
+        return next(iter(model.make().state_dict().values()))
+
+    assert torch.equal(first(0), first(0))
+    assert not torch.equal(first(0), first(1))
+    assert find_model("inception_v1:none", seed=1).digest() != find_model("inception_v1:none", seed=0).digest()
+
+
+def test_another_input_size_has_no_published_accuracy():
+    model = find_model("inception_v1", input_size=128)
+    assert (model.input_size, model.resize, model.published) == (128, 146, None)
+
+
+def test_a_users_function(tmp_path):
+    model = find_model(write_model(tmp_path, GOOD), input_size=16)
+    assert (model.text, model.num_classes, model.input_size, model.resize) == ("mine", 4, 16, 18)
+    x = np.random.default_rng(0).random((2, 3, 16, 16)).astype(np.float32)
+    with torch.no_grad():
+        np.testing.assert_allclose(
+            model.classifier("cpu").predict(x), model.make()(torch.from_numpy(x)).numpy(), atol=1e-6
+        )
+    digest = model.digest()
+    other = write_model(tmp_path, GOOD.replace("manual_seed(0)", "manual_seed(1)"))
+    assert find_model(other, input_size=16).digest() != digest
+
+
+def test_a_users_categories_and_modules_beside_the_file(tmp_path):
+    (tmp_path / "beside_it.py").write_text("NAMES = ['a', 'b', 'c', 'd']\n")
+    body = GOOD.replace("return torch.nn.Seq", "from beside_it import NAMES\n        n = torch.nn.Seq") + (
+        "        n.categories = NAMES\n        return n\n"
+    )
+    assert find_model(write_model(tmp_path, body), input_size=16).categories == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def other(): pass", "there is no function 'net', but other"),
+        ("def net(): return 3", "must return a torch.nn.Module, got int"),
+        ("def net(): raise KeyError('weights')", r"cannot be built \(KeyError: 'weights'\)"),
+        ("import nothing_like_that", "cannot be built .ModuleNotFoundError"),
+        ("def net(): return torch.nn.Identity()", r"must return logits \(N, K\).*\(1, 3, 16, 16\)"),
+        ("def net(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 1))", "K >= 2"),
+        ("def net(): return torch.nn.Linear(5, 2)", r"fails for an image \(1, 3, 16, 16\).*`input_size`"),
+    ],
+)
+def test_a_users_function_that_does_not_serve(tmp_path, body, message):
+    spec = write_model(tmp_path, body)
+    with pytest.raises(ValueError, match=message):
+        find_model(spec, input_size=16).num_classes  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("spec", "kwargs", "message"),
+    [
+        ("resnet18", {}, "`model` must be inception_v1, vgg16, vgg19, torchvision:NAME"),
+        ("torchvision:resnet1", {}, "no classification network 'resnet1': it has resnet"),
+        ("torchvision:fasterrcnn_resnet50_fpn", {}, "no classification network"),
+        ("vgg16:IMAGENET1K_V7", {}, "there is no file IMAGENET1K_V7.*IMAGENET1K_V1.*none"),
+        ("missing.py:net", {}, r"there is no file missing\.py"),
+        ("inception_v1", {"num_classes": 10}, "returns 1000 logits, not `num_classes` = 10"),
+        ("inception_v1", {"input_size": 0}, "`input_size` must be >= 1"),
+    ],
+)
+def test_models_that_are_not_there(spec, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        find_model(spec, **kwargs)
+
+
+def test_weights_of_another_architecture(tmp_path):
+    weights = models.GoogLeNet_Weights.DEFAULT
+    torch.save(models.resnet18(weights=None).state_dict(), published_file(weights, tmp_path))
+    with pytest.raises(ValueError, match=r"googlenet-1378be20\.pth.*does not fit this network"):
+        find_model("inception_v1", weights_dir=tmp_path).make()
+
+
+def test_what_is_downloaded_is_checked_and_put_in_its_place(tmp_path, monkeypatch):
+    weights, asked = models.GoogLeNet_Weights.DEFAULT, []
+
+    def download(url, dst, hash_prefix, progress):
+        asked.append((url, hash_prefix))
+        Path(dst).write_bytes(b"weights")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    for _ in range(2):
+        file = fetch_published(weights, tmp_path / "deep" / "weights")
+    assert asked == [(weights.url, "1378be20")]
+    assert file == tmp_path / "deep" / "weights" / "googlenet-1378be20.pth"
+    assert file.read_bytes() == b"weights"

@@ -1,0 +1,116 @@
+"""A model that is not what it should be is found out before hours of work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from art_denoise.classifiers import Model, Recipe
+from art_denoise.data.sets import Split
+from art_denoise.evaluation.preflight import _MEAN, _STD, check_model
+
+#: Ten classes, each a colour of its own, with noise.
+CLASSES = 10
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, CLASSES, 150)
+    colours = rng.uniform(0.1, 0.9, (CLASSES, 3, 1, 1))
+    images = np.clip(colours[labels] + rng.normal(0, 0.03, (150, 3, 6, 6)), 0, 1)
+    return Split(np.round(255 * images).astype(np.uint8), labels, "fingerprint")
+
+
+class Nearest(torch.nn.Module):
+    """Tells colours by their distance, having changed its images first, as networks do that standardise them."""
+
+    def __init__(self, split: Split, change, end=lambda z: z) -> None:
+        super().__init__()
+        means = [split.images[split.labels == k].mean((0, 2, 3)) / 255 for k in range(CLASSES)]
+        self.register_buffer("colours", torch.tensor(np.stack(means), dtype=torch.float32))
+        self.change, self.end = change, end
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        colour = self.change(x).mean((2, 3))
+        return self.end(-50 * torch.cdist(colour, self.colours))
+
+
+def model_of(network: torch.nn.Module, **kwargs) -> Model:
+    return Model(
+        "mine.py:net", "mine", "mine", "mine", lambda: network, lambda: network, lambda: "", input_size=6,
+        outputs=CLASSES, **kwargs,
+    )  # fmt: skip
+
+
+def check(split: Split, change=lambda x: x, end=lambda z: z, published=None, **kwargs):
+    model = model_of(Nearest(split, change, end), **kwargs)
+    return check_model(model, model.classifier("cpu"), split, batch_size=32, published=published)
+
+
+def test_a_good_model(split):
+    found = check(split)
+    assert found["n"] == 150
+    assert found["accuracy"] == pytest.approx(100 * found["correct"] / 150, abs=0.01)
+    assert found["accuracy"] > 90
+    assert found["differing"] == 0
+
+
+MEAN, STD = torch.from_numpy(_MEAN), torch.from_numpy(_STD)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x * STD + MEAN, "standardised by ImageNet's mean and standard deviation"),
+        (lambda x: (x + 1) / 2, "in -1 to 1"),
+        (lambda x: x / 255, "in 0 to 255"),
+        (lambda x: x.flip(1), "in the order blue, green, red"),
+        (lambda x: (x - MEAN) / STD, "which it seems to make twice"),
+    ],
+)
+def test_a_model_for_another_kind_of_input_is_found_out(split, change, message):
+    with pytest.raises(ValueError, match=f"{message}.*let it take RGB in 0 to 1"):
+        check(split, change)
+
+
+def test_of_a_model_with_a_recipe_no_other_input_is_tried(split):
+    """torchvision says what its networks take; a bad accuracy is then for another reason."""
+    found = check(split, lambda x: x.flip(1), recipe=Recipe((0.0,) * 3, (1.0,) * 3))
+    assert found["accuracy"] < 60
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (lambda z: z.softmax(1), "returns probabilities.*take the softmax off"),
+        (lambda z: z * float("nan"), "logits that are not finite"),
+    ],
+)
+def test_what_is_no_logit(split, end, message):
+    with pytest.raises(ValueError, match=message):
+        check(split, end=end)
+
+
+def test_the_published_accuracy(split):
+    assert check(split, published=97.0)["published"] == 97.0
+    with pytest.raises(ValueError, match=r"of 150 clean images right, while 60\.0 % is published"):
+        check(split, published=60.0)
+
+
+def test_labels_of_other_classes(split):
+    shuffled = Split(split.images, np.random.default_rng(1).permutation(split.labels), "")
+    with pytest.raises(ValueError, match=r"no more than by chance.*`classes`"):
+        check(shuffled)
+
+
+def test_random_weights_have_no_accuracy(split):
+    found = check(Split(split.images, (split.labels + 1) % CLASSES, ""), trained=False)
+    assert found["accuracy"] is None
+
+
+def test_a_model_that_draws_at_random(split):
+    recipe = Recipe((0.0,) * 3, (1.0,) * 3)
+    found = check(split, lambda x: x + 0.3 * torch.randn(len(x), 3, 1, 1), recipe=recipe)
+    assert found["differing"] > 0
