@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 
@@ -31,20 +32,22 @@ class Images:
             raise TypeError(f"`x` must be an array of floats in units of `clip_values`, or of bytes, got {kind}")
         if x.shape[1:] != tuple(shape) or not len(x):
             raise ValueError(f"`x` must be images (N, {', '.join(map(str, shape))}), N >= 1, got {x.shape}")
-        digest = hashlib.sha256(f"{x.dtype.str}{x.shape}".encode())
-        for part in self._parts(max(1, _CHUNK // x[0].nbytes)):
-            values = np.ascontiguousarray(x[part])
-            digest.update(values.tobytes())
-            low, high = (0, 0) if x.dtype == np.uint8 else (values.min(), values.max())
+        for values in self._chunks() if x.dtype != np.uint8 else ():
+            low, high = values.min(), values.max()
             # Not the other way round: NaN is neither.
-            if x.dtype != np.uint8 and not (low >= self._low and high <= self._high):
+            if not (low >= self._low and high <= self._high):
                 raise ValueError(
                     f"`x` must be within `clip_values` = ({self._low:g}, {self._high:g}), got {low:g} to {high:g}: "
                     "give images in the classifier's units, or bytes"
                 )
-            self._release()
-        #: 16 hexadecimal digits that change with any image.
-        self.fingerprint = digest.hexdigest()[:16]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with any image. Reads all of them, once."""
+        digest = hashlib.sha256(f"{self._x.dtype.str}{self._x.shape}".encode())
+        for values in self._chunks():
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self._x)
@@ -65,6 +68,12 @@ class Images:
         """Read all images in order, `size` at a time; yield where they are and the images."""
         for part in self._parts(size):
             yield part, self.read(part)
+
+    def _chunks(self) -> Iterator[np.ndarray]:
+        """Yield all images as they are, some at a time."""
+        for part in self._parts(max(1, _CHUNK // self._x[0].nbytes)):
+            yield self._x[part]
+            self._release()
 
     def _parts(self, size: int) -> Iterator[slice]:
         for start in range(0, len(self._x), size):

@@ -50,7 +50,8 @@ def attacker() -> dict:
 
 
 @pytest.mark.parametrize(
-    ("page", "having"), [("README.md", reader), ("docs/art.md", reader), ("docs/attacks.md", attacker)]
+    ("page", "having"),
+    [("README.md", reader), ("docs/art.md", reader), ("docs/attacks.md", attacker), ("docs/evaluation.md", dict)],
 )
 def test_code_runs(page, having, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -79,6 +80,19 @@ def test_the_table_of_estimators_has_every_defence():
     assert all(f"`{name}`" in page for name in exported)
     assert "fails" not in page
     assert "not run" not in page
+
+
+def test_options_in_the_documentation_are_options():
+    program = (ROOT / "examples" / "table1.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"^    (\w+): Annotated\[", program, flags=re.M))
+    options = {f"--{name.replace('_', '-')}" for name in names} | {"--help", "--no-preflight", "--no-progress"}
+    assert len(options) > 30
+    for page in ("README.md", "docs/evaluation.md"):
+        mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / page).read_text(encoding="utf-8")))
+        assert mentioned <= options, page
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for option in ("--data", "--model", "--source", "--plan", "--sweep", "--change", "--skip-broken", "--weights-dir"):
+        assert option in page
 
 
 def test_links_lead_somewhere():

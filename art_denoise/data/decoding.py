@@ -88,8 +88,9 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
             # Pillow's warnings are of transparency and of metadata, which are not used.
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                if getattr(image, "n_frames", 1) > 1:
-                    raise ValueError(f"is animated, {image.n_frames} images in one")
+                frames = getattr(image, "n_frames", 1)
+                if frames > 1:
+                    raise ValueError(f"is animated, {frames} images in one")
                 if image.mode == "F":
                     raise ValueError("holds floating-point numbers")
                 if image.mode.startswith("I"):

@@ -92,7 +92,7 @@ class DefensiveNoiseDefence(ImageDefence):
 
     def fit(  # type: ignore[override]
         self,
-        x: np.ndarray,
+        x: Any,
         y: np.ndarray | None = None,
         *,
         classifier: CLASSIFIER_TYPE | None = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -29,6 +28,11 @@ from art_denoise.evaluation.setting import Setting, choose_device, find_setting
 from art_denoise.evaluation.store import Predict, Work, read_json, stored_perturbation
 from art_denoise.evaluation.table1 import describe, run_tasks
 from art_denoise.evaluation.tasks import Tasks
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 #: Images of the batches that are timed, those that the gradient is taken for, and those that are decoded.
 _TIMED, _TIMED_GRADIENT, _DECODED = 16, 8, 32
@@ -200,10 +204,11 @@ def _seconds_of_gradient(classifier: PyTorchClassifier, few: Split) -> float:
     """Return the seconds that an image's gradient takes, with its forward pass."""
     count = min(len(few), _TIMED_GRADIENT)
     x = torch.from_numpy(np.divide(few.images[:count], 255, dtype=np.float32)).to(classifier.device)
-    start = time.perf_counter()
     x.requires_grad_()
-    logits = classifier._model(classifier._apply_preprocessing(x, y=None, fit=False, no_grad=False)[0])[-1]
-    torch.autograd.grad(logits.max(dim=1).values.sum(), x)[0].cpu()
+    for _ in range(2):  # the first time takes longer
+        start = time.perf_counter()
+        logits = classifier._model(classifier._apply_preprocessing(x, y=None, fit=False, no_grad=False)[0])[-1]
+        torch.autograd.grad(logits.max(dim=1).values.sum(), x)[0].cpu()
     return (time.perf_counter() - start) / count
 
 
@@ -293,9 +298,10 @@ def _room_lines(
         lines.append(
             f"Disk: {_bytes(count * image)} of decoded images in {setting.decoded_dir}, {_bytes(free)} free there."
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    where = "" if not torch.cuda.is_available() else f", {_bytes(torch.cuda.max_memory_allocated())} of the GPU's"
-    lines.append(f"Memory: about {_bytes(peak)}{where}, what these few batches took; more images take no more.")
+    if resource is not None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        where = "" if not torch.cuda.is_available() else f", {_bytes(torch.cuda.max_memory_allocated())} of the GPU's"
+        lines.append(f"Memory: about {_bytes(peak)}{where}, what these few batches took; more images take no more.")
     return lines
 
 

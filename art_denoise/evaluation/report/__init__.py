@@ -52,10 +52,10 @@ def comparisons(result: Result) -> list[dict[str, Any]]:
             continue
         differs = rows[first].of_column or rows[second].of_column
         for column in result.columns if differs else result.columns[:1]:
-            names = rows[first].cell(column.key), rows[second].cell(column.key)
-            if not all(name in result.predicted for name in names):
+            one, other = (result.predicted.get(rows[key].cell(column.key)) for key in (first, second))
+            if one is None or other is None:
                 continue
-            difference = paired_difference(*(result.predicted[name] for name in names), result.labels)
+            difference = paired_difference(one, other, result.labels)
             records.append(
                 {
                     "what": text,
