@@ -69,7 +69,8 @@ twelve times in a pass here, which halves the time (thirty times brings no more;
 smooth, the default of four is enough). Nine tenths of what is left are convolutions, two thirds of them those of the
 gradients. What helps most is what ART does by mistake, longer steps: `attacker_params={"epsilon": 0.5}`, an overshoot
 of 0.5 instead of the authors' 0.02. Over five seeds on one thread, to a rate of 65 %: authors' parameters, four
-measurements 62 s in the mean, twelve 29 s; batch_size 2, 4, 8, 16: 23, 20, 31, 16 s; overshoot 0.1, 0.5, 1: 16, 9, 6 s."""
+measurements 62 s in the mean, twelve 29 s; batch_size 2, 4, 8, 16: 23, 20, 31, 16 s; overshoot 0.1, 0.5, 1: 16, 9 and
+6 s."""
 
 
 def ten_classes(trained: PyTorchClassifier) -> PyTorchClassifier:

@@ -8,6 +8,8 @@ python examples/table1.py --data FOLDER --model net.py:f   your images, one fold
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -206,9 +208,17 @@ def main(
         typer.echo(write_report(result, folder))
     except (OSError, ValueError) as error:
         message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        typer.echo(f"Error: {message}", err=True)
+        typer.echo(f"Error: {_as_options(message)}", err=True)
         raise typer.Exit(2) from error
     typer.echo(f"Report: {folder / 'report' / 'index.html'}")
+
+
+def _as_options(message: str) -> str:
+    """Name arguments in a message as the options of this program that they come from."""
+    names = {"sources": "source", **{name: name for name in inspect.signature(main).parameters}}
+    return re.sub(
+        r"`(\w+)`", lambda found: f"--{names[found[1]].replace('_', '-')}" if found[1] in names else found[0], message
+    )
 
 
 if __name__ == "__main__":
