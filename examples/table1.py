@@ -207,7 +207,9 @@ def main(
         result = run_table1(folder, options, machine, change=change)
         typer.echo(write_report(result, folder))
     except (OSError, ValueError) as error:
-        message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        message = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         typer.echo(f"Error: {_as_options(message)}", err=True)
         raise typer.Exit(2) from error
     typer.echo(f"Report: {folder / 'report' / 'index.html'}")

@@ -132,10 +132,14 @@ def run_tasks(tasks: Tasks, setting: Setting, config: dict[str, Any]) -> Result:
     rows = [row for section in sections.values() for row in section]
 
     kinds = dict.fromkeys(row.added for row in rows if row.of_column)
-    deltas = {
-        kind: {c.key: tasks.delta(kind, c) for c in columns if kind == "deepfool" or c.model is not None}
+    # One model after the other, so that each is built once.
+    crafted = {
+        (kind, column.key): tasks.delta(kind, column)
+        for column in columns
         for kind in kinds
+        if kind == "deepfool" or column.model is not None
     }
+    deltas = {kind: {c.key: crafted[kind, c.key] for c in columns if (kind, c.key) in crafted} for kind in kinds}
     noises = {}
     if any(row.noise != "nothing" for row in rows):
         noises = {name: tasks.noise(name) for name in tasks.denoisers}
@@ -149,7 +153,7 @@ def run_tasks(tasks: Tasks, setting: Setting, config: dict[str, Any]) -> Result:
     points = sweep_points(options, columns) if options.sweep else ()
     cells |= {cell.name: cell for cell in _sweep_cells(tasks, points, deltas)}
     transferred = _transfer_cells(tasks, setting, deltas) if options.rows == "all" else {}
-    # One model after the other: each is built once.
+    # Likewise.
     by_model = {name: [c for c in transferred.values() if c.model.name == name] for name in setting.models}
     predicted = tasks.score([*cells.values(), *(cell for part in by_model.values() for cell in part)])
     return Result(

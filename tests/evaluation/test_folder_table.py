@@ -30,7 +30,9 @@ TINY = {
     "noise_images": 2,
     "test_images": 2,
     "craft_passes": 1,
-    "craft_steps": 3,
+    # Steps that are twice as long get across a boundary soon.
+    "craft_steps": 6,
+    "craft_overshoot": 1.0,
     "sgd_passes": 1,
     "noise_sigmas": (16 / 255,),
     "noise_eps": (2 / 255,),
@@ -41,20 +43,18 @@ TINY = {
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("data", "inside", "classes", "model", "columns"),
-    [
-        ("imagenet", ".", [WNIDS[i] for i in (0, 217, 482, 999)], "inception_v1:none", ["vgg16:none", "vgg19:none"]),
-        ("imagenette", "imagenette2-160", IMAGENETTE, "vgg16:none", ["inception_v1:none", "vgg19:none"]),
-    ],
+    ("data", "inside", "classes"),
+    [("imagenet", ".", [WNIDS[i] for i in (0, 217, 482, 999)]), ("imagenette", "imagenette2-160", IMAGENETTE)],
 )
-def test_the_whole_table(tmp_path, data, inside, classes, model, columns):
+def test_the_whole_table(tmp_path, data, inside, classes):
     """Random weights, so that no figure means anything; every task runs at its real size."""
     for part in ("train", "val"):
         write_folder(tmp_path / data / inside / part, classes, 3, size=230, seed=len(part))
-    options = Options.for_data(data, data_dir=str(tmp_path / data), model=model, **TINY)
+    options = Options.for_data(data, data_dir=str(tmp_path / data), model="inception_v1:none", **TINY)
     machine = Machine(device="cpu", progress=False, decoded_dir=tmp_path / "decoded")
     result = run_table1(tmp_path / "run", options, machine)
-    assert [column.text for column in result.columns] == [model, *columns]
+    columns = ["inception_v1:none", "vgg16:none", "vgg19:none"]
+    assert [column.text for column in result.columns] == columns
     assert [column.white_box for column in result.columns] == [True, False, False]
     assert result.images.test.images.shape == (2, 3, 224, 224)
     assert {result.images.names[label] for label in result.labels} <= {
@@ -62,7 +62,7 @@ def test_the_whole_table(tmp_path, data, inside, classes, model, columns):
     }
     assert len(table(result)) == 3 * len(result.rows) == 3 * 20
     assert all(np.abs(delta.array).max() > 0 for deltas in result.perturbations.values() for delta in deltas.values())
-    assert result.transfer["sgd"].targets == [m.replace(":", "-") for m in (model, *columns)]
+    assert result.transfer["sgd"].targets == [name.replace(":", "-") for name in columns]
     text = write_report(result, tmp_path / "run")
     assert "random weights; the figures mean nothing" in text
     assert "classes by WordNet id" in text
@@ -97,7 +97,7 @@ def test_the_real_images_give_the_reference_figures(realdata: Path, tmp_path):
     options = Options.for_data(
         str(realdata / "imagenet200"),
         model=f"{realdata / 'squeezenet_classifier.py'}:build_model",
-        sources=(str(realdata / "uap_lts4_googlenet.mat"), str(realdata / "uap_lts4_inception5h.npy")),
+        sources=(str(realdata / "uap_lts4_googlenet.mat"),),
         craft_images=0,
         tune_images=0,
         noise_images=0,

@@ -83,7 +83,7 @@ def net():
         (["--data", "images", "--model", "inception_v1:none"], "cannot be matched with the model's 1000 classes"),
         (["--data", "images", "--model", "mine.py:net", "--classes", "missing.csv"], "there is no such file"),
         (["--data", "images", "--model", "mine.py:net", "--source", "missing.npy"], "there is no such file"),
-        (["--data", "broken", "--model", "mine.py:net"], "1 of 8 images cannot be read"),
+        (["--data", "broken", "--model", "mine.py:net"], " images cannot be read (broken/a/a_0.JPEG: is no image)"),
         (
             ["--data", "images", "--model", "mine.py:net", "--decoded-dir", "mine.py/x"],
             "decoded images cannot be kept in",
