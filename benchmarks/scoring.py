@@ -41,6 +41,9 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "adversarial-robustness-t
 RESULTS = Path(__file__).with_name("SCORING.md")
 TABLE1 = Path(__file__).parents[1] / "examples" / "table1.py"
 
+#: As users have it: Python keeps what it has compiled.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
 #: What is asked: share of the forward pass, GB, and seconds to the first progress, to a table again, and to the help.
 SHARE, MEMORY, START, AGAIN, HELP = 0.85, 2.0, 10.0, 5.0, 1.0
 
@@ -92,7 +95,8 @@ def shares(rounds: int, count: int) -> tuple[list[str], float]:
     for spec in ("inception_v1:none", "vgg16:none", "torchvision:squeezenet1_0:none"):
         model = find_model(spec)
         classifier = model.classifier()
-        split = Split(x[: count if spec != "vgg16:none" else count // 4], np.zeros(count, dtype=np.int64), "")
+        few = x[: count if spec != "vgg16:none" else count // 4]
+        split = Split(few, np.zeros(len(few), dtype=np.int64), "")
         size, timer = best_batch_size(classifier, split), _Timer(classifier.model)
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in defences}
         for _ in tqdm(range(rounds), model.text):
@@ -161,7 +165,7 @@ def finished_table(count: int) -> Iterator[tuple[list[str], Path]]:
             "--decoded-dir": folder / "decoded",
         } | dict.fromkeys(("--craft-images", "--tune-images", "--noise-images"), 0)
         command = [sys.executable, str(TABLE1), "--no-preflight", *(str(v) for pair in options.items() for v in pair)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
         yield command, folder / "run"
     finally:
         shutil.rmtree(folder)
@@ -172,7 +176,7 @@ def seconds_to_end(command: list[str], rounds: int) -> float:
     taken = []
     for _ in range(rounds):
         start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, env=ENVIRONMENT)
         taken.append(time.perf_counter() - start)
     return median(taken)
 
@@ -183,7 +187,7 @@ def seconds_to_progress(command: list[str], run: Path, rounds: int) -> float:
     for _ in range(rounds):
         shutil.rmtree(run)
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT)
         assert process.stderr is not None
         text = b""
         while not re.search(rb"Score:.* [1-9]\d*/\d+", text):

@@ -25,7 +25,7 @@ from art_denoise.defences import NLMeansDefence, ROFDefence
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.scoring import seconds_of
 from art_denoise.evaluation.setting import Setting, choose_device, find_setting
-from art_denoise.evaluation.store import Predict, Work, read_json, stored_perturbation
+from art_denoise.evaluation.store import Predict, Work, changes, read_json, stored_perturbation
 from art_denoise.evaluation.table1 import describe, run_tasks
 from art_denoise.evaluation.tasks import Tasks
 
@@ -112,10 +112,14 @@ def plan(folder: str | os.PathLike[str], options: Options, machine: Machine | No
         images = setting.images(options, machine)
     store = PlanStore(folder, images.test.images.shape[1:])
     tasks = Tasks(store, images, setting.target, options, machine, device_type)
-    run_tasks(tasks, setting, describe(options, setting, machine))
+    config = describe(options, setting, machine)
+    run_tasks(tasks, setting, config)
 
     timing = _Timing(device_type, images.test)
     lines = [f"Plan of {os.fspath(folder)}; nothing has been computed or written.", ""]
+    changed = changes(Path(folder), config)
+    if changed:
+        lines += [f"The folder holds a run with other choices ({'; '.join(changed)}): it needs `change`.", ""]
     lines += _images_lines(setting, decoded)
     lines += _model_lines(setting, options, machine)
     rows, total = [], 0.0

@@ -226,15 +226,20 @@ class RunFolder:
         """Raise if the folder holds a run with another configuration."""
         if change or not file.is_file():
             return
-        there = _read_json(file)
-        if there is None:
+        if _read_json(file) is None:
             raise ValueError(f"{os.fspath(file)} is damaged: choose another folder, or delete this one to start anew")
-        differences = _differences(there, json.loads(json.dumps(config)))
+        differences = changes(self.path, config)
         if differences:
             raise ValueError(
                 f"{os.fspath(self.path)} holds a run with other choices ({'; '.join(differences)}): "
                 "choose another folder, or allow the `change`, which computes anew what depends on it"
             )
+
+
+def changes(folder: Path, config: dict[str, Any]) -> list[str]:
+    """List where the configuration of a run folder differs from another, as `name: value there, value now`."""
+    there = _read_json(folder / "config.json")
+    return [] if there is None else _differences(there, json.loads(json.dumps(config)))
 
 
 def read_json(file: Path, key: str) -> dict[str, Any] | None:

@@ -187,3 +187,33 @@ def test_fit_says_what_is_missing(x):
         DefensiveNoiseDefence().fit(x, np.zeros(6, dtype=int), classifier=tiny_classifier(SHAPE), through="all")
     with pytest.raises(ValueError, match="`eps`"):
         DefensiveNoiseDefence().fit(x, np.zeros(6, dtype=int), classifier=tiny_classifier(SHAPE), eps=0)
+
+
+def test_fit_reads_bytes_and_what_is_indexed_a_batch_at_a_time():
+    """The same noise from floats, from bytes, and from what makes its images only when it is asked for some."""
+    rng = np.random.default_rng(0)
+    images, y = rng.integers(0, 256, (12, *SHAPE), dtype=np.uint8), rng.integers(0, 4, 12)
+    floats = np.divide(images, 255, dtype=np.float32)
+    asked = []
+
+    class Lazy:
+        def __len__(self) -> int:
+            return len(floats)
+
+        def __getitem__(self, chosen):
+            asked.append(len(floats[chosen]))
+            return floats[chosen]
+
+    fitted = []
+    for x in (floats, images, Lazy()):
+        defence = DefensiveNoiseDefence(device_type="cpu")
+        defence.fit(x, y, classifier=tiny_classifier(SHAPE), sigma=0.1, draws=20, batch_size=5)
+        fitted.append(defence.noise)
+    np.testing.assert_array_equal(fitted[1], fitted[0])
+    np.testing.assert_array_equal(fitted[2], fitted[0])
+    assert max(asked) <= 5
+    # Bytes stand for the whole of another range, too.
+    wide = DefensiveNoiseDefence(device_type="cpu", clip_values=(0, 255))
+    classifier = tiny_classifier(SHAPE, clip_values=(0.0, 255.0), preprocessing=(0.0, 255.0))
+    wide.fit(images, y, classifier=classifier, sigma=0.1, draws=20, batch_size=5)
+    np.testing.assert_allclose(wide.noise, fitted[0], atol=1e-5)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -13,13 +14,18 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+import art_denoise.evaluation
 from art_denoise._files import write_text
+from art_denoise.data.splits import fingerprint
 from art_denoise.evaluation.fooling import TransferMatrix
 from art_denoise.evaluation.report.facts import facts, reading
-from art_denoise.evaluation.report.figures import save_examples, save_sweep, save_transfer
 from art_denoise.evaluation.rows import COMPARISONS, Column, Row
 from art_denoise.evaluation.statistics import Share, accuracy, paired_difference
+from art_denoise.evaluation.store import key_of, source_digest
 from art_denoise.evaluation.table1 import Result
+
+#: File that says of which results the report is; written last.
+_KEY = ".key"
 
 _DENOISERS = {"rof": "ROF", "nlm": "NL-means"}
 
@@ -96,12 +102,35 @@ def sweep(result: Result) -> list[dict[str, Any]]:
 def write_report(result: Result, folder: str | os.PathLike[str]) -> str:
     """Write the report of a run and return the table as it is printed.
 
-    The same results give the same files, to the byte but for the figures' if Matplotlib differs.
+    The same results give the same files; where they are there already, nothing is written.
 
     :param folder: Run folder. Its `report/` gets `table1.{txt,md,tex,csv,json}`, `index.html`, `figures/`, and, where
         there are such results, `transfer.csv` and `sweep.csv`.
     """
     report = Path(folder) / "report"
+    key = _key(result)
+    # Drawing takes longer than everything else when a finished table is asked for again.
+    with suppress(FileNotFoundError):
+        if (report / _KEY).read_text(encoding="utf-8") == key:
+            return (report / "table1.txt").read_text(encoding="utf-8")
+    (report / _KEY).unlink(missing_ok=True)
+    text = _write(result, report)
+    write_text(report / _KEY, key)
+    return text
+
+
+def _key(result: Result) -> str:
+    """Return digits that change with anything that a report tells, and with how it tells it."""
+    labels = {name: fingerprint(found) for name, found in sorted(result.predicted.items())}
+    templates = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("templates/*"))]
+    told = [facts(result), reading(result), labels, fingerprint(result.labels), result.config]
+    return key_of([told, templates, source_digest(art_denoise.evaluation)])
+
+
+def _write(result: Result, report: Path) -> str:
+    """Write the files of a report and return the table as it is printed."""
+    from art_denoise.evaluation.report.figures import save_examples, save_sweep, save_transfer
+
     cells, pairs, points = table(result), comparisons(result), sweep(result)
     context = {
         "columns": [column.text for column in result.columns],
