@@ -80,10 +80,14 @@ class Images:
             yield slice(start, min(start + size, len(self._x)))
 
     def _release(self) -> None:
-        """Let go of the pages of a memory map that were read: they would count as this process's memory to the end.
+        release_pages(self._x)
 
-        Not of a private one (mode "c"), which would lose what was written to it.
-        """
-        mapped = getattr(self._x, "_mmap", None)
-        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and getattr(self._x, "mode", "c") != "c":
-            mapped.madvise(mmap.MADV_DONTNEED)
+
+def release_pages(x: np.ndarray) -> None:
+    """Let go of the pages of a memory map that were read: they would count as this process's memory to the end.
+
+    Not of a private one (mode "c"), which would lose what was written to it. Nothing happens to other arrays.
+    """
+    mapped = getattr(x, "_mmap", None)
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and getattr(x, "mode", "c") != "c":
+        mapped.madvise(mmap.MADV_DONTNEED)

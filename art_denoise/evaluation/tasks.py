@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 import art_denoise.attacks
 import art_denoise.defences
 import art_denoise.filters
+from art_denoise._images import release_pages
 from art_denoise.attacks import SGDUAP, DeepFoolUAP, Perturbation, random_signs
 from art_denoise.attacks.universal import UniversalAttack
 from art_denoise.classifiers import Model
@@ -32,7 +33,7 @@ from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.preflight import IMAGES, IMAGES_OF_SOURCES, check_model
 from art_denoise.evaluation.rows import Column
-from art_denoise.evaluation.scoring import best_batch_size, in_half_precision, predicted_labels
+from art_denoise.evaluation.scoring import best_batch_size, in_half_precision, predicted_labels, unit_batch
 from art_denoise.evaluation.store import Store, Work, key_of, source_digest
 
 #: What a plan supposes of things that are known afterwards: the share of images that DeepFool is run for in a pass, its
@@ -243,7 +244,7 @@ class Tasks:
         with with_defences(target, [DefensiveNoiseDefence(noise.array), self.denoisers[denoiser]]):
             for first in range(0, len(split), size):
                 labels = split.labels[first : first + size]
-                batch = np.divide(split.images[first : first + size], 255, dtype=np.float32)
+                batch = unit_batch(split, slice(first, first + size))
                 scores = log_softmax(target.predict(batch, batch_size=size), axis=1)
                 total -= float(scores[np.arange(len(labels)), labels].sum())
                 told(len(labels))
@@ -350,7 +351,9 @@ class _Perturbed:
         return len(self._images)
 
     def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
-        return self._added.add_to(np.divide(self._images[chosen], 255, dtype=np.float32))
+        batch = np.divide(self._images[chosen], 255, dtype=np.float32)
+        release_pages(self._images)
+        return self._added.add_to(batch)
 
 
 def _scaled(noise: Perturbation, eps: float) -> Perturbation:
