@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from art.estimators.classification import PyTorchClassifier
-from torchvision import models
 
 from art_denoise.classifiers.networks import RECIPES, Recipe, build_network, published_network, wrap
 from art_denoise.classifiers.weights import fetch_published, load_weights, published_file
@@ -50,12 +49,12 @@ class Model:
     :param interpolation: How they are resized.
     :param margin: Where the crop begins, see :class:`art_denoise.data.decoding.Framing`.
     :param published: Top-1 accuracy on ImageNet's validation set that is published with the weights, in percent.
-    :param categories: Names of the classes by label.
+    :param find_categories: Returns the names of the classes by label, or None.
     :param outputs: Number of logits, if it is known without building the network.
     :param trained: Whether the weights are anything but random.
-    :param fetch: Returns the file of published weights, downloaded if need be, with or without a progress bar; None
-        for other models.
-    :param published_weights: Member of one of torchvision's enumerations of weights; None for other models.
+    :param weights: torchvision's name of published weights; None for other models.
+    :param weights_file: Their file, be it there or not.
+    :param fetch: Returns that file, downloaded if need be, with or without a progress bar.
     """
 
     spec: str
@@ -71,11 +70,17 @@ class Model:
     interpolation: str = "bilinear"
     margin: str = "even"
     published: float | None = None
-    categories: tuple[str, ...] | None = None
+    find_categories: Callable[[], tuple[str, ...] | None] = lambda: None
     outputs: int | None = None
     trained: bool = True
+    weights: str | None = None
+    weights_file: Path | None = None
     fetch: Callable[[bool], Path] | None = None
-    published_weights: Any = None
+
+    @cached_property
+    def categories(self) -> tuple[str, ...] | None:
+        """Names of the classes by label, if they are known."""
+        return self.find_categories()
 
     @cached_property
     def num_classes(self) -> int:
@@ -166,6 +171,31 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")
 
 
+@dataclass(frozen=True)
+class _Weights:
+    """What torchvision says of weights that it publishes."""
+
+    name: str
+    file: str
+    recipe: Recipe
+    crop: int
+    resize: int
+    interpolation: str
+    accuracy: float
+    outputs: int = 1000
+
+
+#: Those of the paper's networks, so that torchvision need not be imported to ask for a table that is finished.
+_PAPER_WEIGHTS = {
+    name: _Weights(str(RECIPES[name].weights), file, RECIPES[name], 224, 256, "bilinear", accuracy)
+    for name, file, accuracy in (
+        ("inception_v1", "googlenet-1378be20.pth", 69.778),
+        ("vgg16", "vgg16-397923af.pth", 71.592),
+        ("vgg19", "vgg19-dcbb9e9d.pth", 72.376),
+    )
+}
+
+
 def _of_torchvision(
     spec: str,
     architecture: str,
@@ -176,35 +206,19 @@ def _of_torchvision(
     seed: int,
 ) -> Model:
     """Return one of the paper's or torchvision's networks, with the weights chosen."""
-    enumeration = _enumeration(RECIPES[architecture].weights if architecture in RECIPES else None, architecture)
-    weights: Any = None
-    file = None
-    if choice == "":
-        weights = enumeration.DEFAULT
-    elif choice in enumeration.__members__:
-        weights = enumeration[choice]
-    elif choice != "none":
-        file = Path(choice)
-        if not file.is_file():
-            raise ValueError(
-                f"model {spec!r}: there is no file {choice}, and the weights by name are "
-                f"{', '.join([*enumeration.__members__, 'none'])}"
-            )
-    preset = (weights or enumeration.DEFAULT).transforms()
-    crop, resize = preset.crop_size[0], preset.resize_size[0]
-    size = input_size or crop
-    categories = tuple((weights or enumeration.DEFAULT).meta["categories"])
-    outputs = len(categories) if weights is not None or num_classes is None else num_classes
-    # Other weights of the paper's networks are standardised as torchvision says.
-    ours = architecture in RECIPES and (weights is None or str(weights) == RECIPES[architecture].weights)
-    recipe = RECIPES[architecture] if ours else Recipe(tuple(preset.mean), tuple(preset.std))
-    if architecture in RECIPES:
+    file = Path(choice) if choice and choice != "none" and Path(choice).is_file() else None
+    facts = _facts(spec, architecture, "" if choice == "none" or file is not None else choice)
+    published = file is None and choice != "none"
+    outputs = facts.outputs if published or num_classes is None else num_classes
+    size = input_size or facts.crop
+    ours = architecture in RECIPES
+    if ours:
         build: Callable[[], torch.nn.Module] = partial(build_network, architecture, num_classes=outputs)
     else:
         build = partial(_torchvision_network, architecture, outputs)
 
     def make() -> torch.nn.Module:
-        if weights is not None and ours:
+        if published and ours and facts.name == RECIPES[architecture].weights:
             return published_network(architecture, folder)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -212,18 +226,17 @@ def _of_torchvision(
             if choice == "none":
                 _settle(network, size)
         if choice != "none":
-            load_weights(network, file or fetch_published(weights, folder))
+            load_weights(network, file or fetch_published(facts.name, folder))
         return network.eval()
 
     def digest() -> str:
         if choice == "none":
             return f"random, seed {seed}, torch {torch.__version__}"
-        place = file or published_file(weights, folder)
+        place = file or published_file(facts.file, folder)
         status = place.stat() if place.is_file() else None
         # Half a gigabyte that is not read again each time: its name holds a digest, its time tells of a change.
         return f"{spec} {place.name} {status and (status.st_size, status.st_mtime_ns)}"
 
-    accuracy = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] if weights is not None and size == crop else math.nan
     return Model(
         spec,
         name=slug(spec),
@@ -232,17 +245,61 @@ def _of_torchvision(
         make=make,
         sketch=build,
         digest=digest,
-        recipe=recipe,
-        fetch=partial(_fetch, weights, folder) if weights is not None else None,
-        published_weights=weights,
+        recipe=facts.recipe,
         input_size=size,
-        resize=resize if size == crop else max(size, round(size * resize / crop)),
-        interpolation=preset.interpolation.value,
-        published=accuracy if math.isfinite(accuracy) else None,
-        categories=categories if outputs == len(categories) else None,
+        resize=facts.resize if size == facts.crop else max(size, round(size * facts.resize / facts.crop)),
+        interpolation=facts.interpolation,
+        published=facts.accuracy if published and size == facts.crop and math.isfinite(facts.accuracy) else None,
+        find_categories=partial(_categories, facts.name) if outputs == facts.outputs else lambda: None,
         outputs=outputs,
         trained=choice != "none",
+        weights=facts.name if published else None,
+        weights_file=published_file(facts.file, folder) if published else None,
+        fetch=partial(_fetch, facts.name, folder) if published else None,
     )
+
+
+def _facts(spec: str, architecture: str, choice: str) -> _Weights:
+    """Return what torchvision says of the weights of a network: those of a name, or by default its own choice."""
+    if architecture in _PAPER_WEIGHTS and choice in ("", "IMAGENET1K_V1"):
+        return _PAPER_WEIGHTS[architecture]
+    from torchvision import models
+
+    if architecture in RECIPES:
+        enumeration: Any = type(models.get_weight(RECIPES[architecture].weights))
+    else:
+        known = models.list_models(module=models)
+        if architecture not in known:
+            near = [name for name in known if architecture and name.startswith(architecture[:4])] or known[:5]
+            raise ValueError(
+                f"torchvision has no classification network {architecture!r}: it has {', '.join(near)} and others, "
+                "torchvision.models.list_models() lists them"
+            )
+        enumeration = models.get_model_weights(architecture)
+    if choice and choice not in enumeration.__members__:
+        raise ValueError(
+            f"model {spec!r}: there is no file {choice}, and the weights by name are "
+            f"{', '.join([*enumeration.__members__, 'none'])}"
+        )
+    weights = enumeration[choice] if choice else enumeration.DEFAULT
+    preset = weights.transforms()
+    return _Weights(
+        str(weights),
+        weights.url.rsplit("/", 1)[-1],
+        Recipe(tuple(preset.mean), tuple(preset.std)),
+        preset.crop_size[0],
+        preset.resize_size[0],
+        preset.interpolation.value,
+        weights.meta["_metrics"]["ImageNet-1K"]["acc@1"],
+        len(weights.meta["categories"]),
+    )
+
+
+def _categories(weights: str) -> tuple[str, ...]:
+    """Return torchvision's names of the classes of a network with certain weights."""
+    from torchvision import models
+
+    return tuple(models.get_weight(weights).meta["categories"])
 
 
 def _settle(network: torch.nn.Module, size: int) -> None:
@@ -259,26 +316,14 @@ def _settle(network: torch.nn.Module, size: int) -> None:
         network.eval()
 
 
-def _fetch(weights: Any, folder: str | os.PathLike[str] | None, progress: bool) -> Path:
+def _fetch(weights: str, folder: str | os.PathLike[str] | None, progress: bool) -> Path:
     return fetch_published(weights, folder, progress=progress)
-
-
-def _enumeration(weights: str | None, architecture: str) -> Any:
-    """Return torchvision's enumeration of the weights of a network."""
-    if weights is not None:
-        return type(models.get_weight(weights))
-    known = models.list_models(module=models)
-    if architecture not in known:
-        near = [name for name in known if architecture and name.startswith(architecture[:4])] or known[:5]
-        raise ValueError(
-            f"torchvision has no classification network {architecture!r}: it has {', '.join(near)} and others, "
-            "torchvision.models.list_models() lists them"
-        )
-    return models.get_model_weights(architecture)
 
 
 def _torchvision_network(architecture: str, outputs: int) -> torch.nn.Module:
     """Build a network as its published weights need it: without auxiliary heads, whose weights serve training only."""
+    from torchvision import models
+
     options: dict[str, Any] = {}
     if architecture in ("googlenet", "inception_v3"):
         options = {"aux_logits": False, "transform_input": True, "init_weights": False}
@@ -321,7 +366,7 @@ def _of_file(spec: str, input_size: int | None) -> Model:
         input_size=size,
         resize=max(size, round(size * _RESIZE_PER_CROP)),
         margin="down",
-        categories=tuple(map(str, categories)) if categories is not None else None,
+        find_categories=lambda: None if categories is None else tuple(map(str, categories)),
     )
 
 

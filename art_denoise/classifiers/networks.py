@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
-from torchvision import models
-from torchvision.models import vgg as torchvision_vgg
 
 from art_denoise.classifiers.weights import fetch_published, load_weights
 from art_denoise.filters._checks import check_integer
@@ -57,6 +55,10 @@ def build_network(
     :return: Network on standardised images (N, 3, H, W), H and W ≥ 32, returning logits (N, `num_classes`).
     :raises ValueError: For another architecture, or for `width` or `batch_norm` with Inception V1.
     """
+    # torchvision takes a second to import, which nobody should wait for who builds nothing.
+    from torchvision import models
+    from torchvision.models import vgg as torchvision_vgg
+
     if architecture not in RECIPES:
         raise ValueError(f"`architecture` must be one of {', '.join(RECIPES)}, got {architecture!r}")
     if not 0 < width <= 1:
@@ -151,7 +153,9 @@ def published_network(architecture: str, folder: str | os.PathLike[str] | None =
     # Shapes without numbers, which the file has: VGG-16 takes seconds and half a gigabyte to be given random ones.
     with torch.device("meta"):
         network = build_network(architecture)
-    load_weights(network, fetch_published(models.get_weight(RECIPES[architecture].weights), folder))
+    weights = RECIPES[architecture].weights
+    assert weights is not None
+    load_weights(network, fetch_published(weights, folder))
     return network
 
 

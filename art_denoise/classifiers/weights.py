@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -45,36 +44,39 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike[str]) -> None
         ) from error
 
 
-def published_file(weights: Any, folder: str | os.PathLike[str] | None = None) -> Path:
+def published_file(url: str, folder: str | os.PathLike[str] | None = None) -> Path:
     """Return the place of a file of torchvision's published weights, whether it is there or not.
 
-    :param weights: Member of one of torchvision's enumerations of weights.
+    :param url: Its address, or its name.
     :param folder: Folder of such files; None: where torchvision keeps them.
     """
     parent = Path(torch.hub.get_dir()) / "checkpoints" if folder is None else Path(folder)
-    return parent / weights.url.rsplit("/", 1)[-1]
+    return parent / url.rsplit("/", 1)[-1]
 
 
-def fetch_published(weights: Any, folder: str | os.PathLike[str] | None = None, *, progress: bool = True) -> Path:
+def fetch_published(weights: str, folder: str | os.PathLike[str] | None = None, *, progress: bool = True) -> Path:
     """Return the file of torchvision's published weights; torchvision's source is asked for it if it is not there.
 
     What is downloaded is checked against the digest in its name; a file that is there is taken as it is, as torchvision
     does.
 
-    :param weights: Member of one of torchvision's enumerations of weights.
+    :param weights: torchvision's name of them, such as "VGG16_Weights.IMAGENET1K_V1".
     :param folder: Folder of such files; None: where torchvision keeps them.
     :param progress: Show a progress bar.
     :raises OSError: If it cannot be downloaded; the message says which file to put where.
     """
-    file = published_file(weights, folder)
+    from torchvision import models
+
+    url = models.get_weight(weights).url
+    file = published_file(url, folder)
     if not file.is_file():
         digest = file.stem.rsplit("-", 1)[-1]
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(weights.url, str(file), digest, progress=progress)
+            torch.hub.download_url_to_file(url, str(file), digest, progress=progress)
         except (OSError, RuntimeError) as error:
             raise OSError(
                 f"the published weights {weights} could not be downloaded ({error}). Without a network, put "
-                f"{file.name} from {weights.url} into {file.parent}"
+                f"{file.name} from {url} into {file.parent}"
             ) from error
     return file

@@ -19,8 +19,6 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transforms
 from tqdm.auto import tqdm
 
 from art_denoise._files import replacing, write_text
@@ -83,6 +81,9 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
 
     :raises ValueError: If it cannot be read, or is not one image: truncated, animated, of floats, or no image at all.
     """
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms import functional as transforms
+
     try:
         with warnings.catch_warnings():
             # Pillow's warnings are of transparency and of metadata, which are not used.

@@ -6,14 +6,13 @@ import csv
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from torchvision import models
 
 from art_denoise.data.splits import disjoint_split
 
@@ -31,6 +30,13 @@ _PARTS = {"craft": 3, "tune": 1, "noise-fit": 2, "test": 4}
 def imagenet_wnids() -> tuple[str, ...]:
     """Return the WordNet ids of the thousand classes of ILSVRC-2012; a class is its position among them."""
     return tuple(resources.files(__package__).joinpath("imagenet_wnids.txt").read_text(encoding="ascii").split())
+
+
+def imagenet_categories() -> tuple[str, ...]:
+    """Return torchvision's names of the thousand classes of ILSVRC-2012."""
+    from torchvision import models
+
+    return tuple(models.ResNet18_Weights.DEFAULT.meta["categories"])
 
 
 @dataclass(frozen=True)
@@ -101,20 +107,20 @@ class Classes:
     """Which class each folder is.
 
     :param labels: Label by name of the folder.
-    :param names: Names of the classes by label: the model's, ImageNet's, or those of the folders.
     :param rule: How that was decided, for reports.
+    :param find_names: Returns the names of the classes by label: the model's, ImageNet's, or those of the folders.
     """
 
     labels: dict[str, int]
-    names: dict[int, str]
     rule: str
+    find_names: Callable[[], dict[int, str]]
 
 
 def match_classes(
     folders: Sequence[str],
     num_classes: int,
     *,
-    categories: Sequence[str] | None = None,
+    categories: Callable[[], Sequence[str] | None] = lambda: None,
     mapping: str | os.PathLike[str] | None = None,
 ) -> Classes:
     """Find the label of each folder of classes.
@@ -125,7 +131,7 @@ def match_classes(
 
     :param folders: Names of the folders.
     :param num_classes: Number of the model's classes.
-    :param categories: The model's names of its classes, if it has any.
+    :param categories: Returns the model's names of its classes, if it has any.
     :param mapping: JSON, `{"folder": label, ...}`, or CSV, one `folder,label` a line.
     :raises ValueError: If a folder has no label, two folders have the same, or a label is beyond the model's classes.
     """
@@ -150,8 +156,8 @@ def match_classes(
                 f"{num_classes} logits: use a model of ImageNet, or say which class each folder is with `classes`"
             )
         labels, rule = {name: wnids[name] for name in folders}, "by WordNet id"
-    elif categories is not None and _by_name(folders, categories) is not None:
-        labels, rule = _by_name(folders, categories) or {}, "by the model's names of its classes"
+    elif (found := _by_name(folders, categories() or ())) is not None:
+        labels, rule = found, "by the model's names of its classes"
     elif len(folders) == num_classes:
         labels = {name: i for i, name in enumerate(sorted(folders))}
         rule = "by alphabetical order of the folders, as there are as many as the model has classes"
@@ -167,10 +173,14 @@ def match_classes(
     if len(set(labels.values())) != len(labels):
         twice = next(name for name in labels if list(labels.values()).count(labels[name]) > 1)
         raise ValueError(f"two folders have the label {labels[twice]}, one of them {twice}: each class is one folder")
-    if categories is None and rule == "by WordNet id":
-        categories = models.ResNet18_Weights.DEFAULT.meta["categories"]
-    names = {label: name for name, label in labels.items()} if categories is None else dict(enumerate(categories))
-    return Classes(labels, names, rule)
+
+    def find_names() -> dict[int, str]:
+        known = categories()
+        if known is None and rule == "by WordNet id":
+            known = imagenet_categories()
+        return {label: name for name, label in labels.items()} if known is None else dict(enumerate(known))
+
+    return Classes(labels, rule, find_names)
 
 
 def _is_wnid(name: str) -> bool:

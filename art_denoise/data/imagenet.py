@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import platformdirs
-from torchvision import datasets
 
 from art_denoise.data.decoding import Framing, decode_files, decoded_files
 from art_denoise.data.folders import Classes, Listing, draw_splits, list_folder, match_classes
@@ -97,7 +96,7 @@ class FolderImages:
         for (first, second), count in shared_images(splits).items():
             remarks.append(f"{count} images for {second} are, pixel for pixel, among those for {first} in another file")
         title = f"images of {self.name}, {len(self.classes.labels)} classes"
-        return ImageSet(title, "image", splits, self.classes.names, tuple(remarks))
+        return ImageSet(title, "image", splits, self.classes.find_names, tuple(remarks))
 
 
 def find_images(
@@ -106,7 +105,7 @@ def find_images(
     sizes: Mapping[str, int | None],
     framing: Framing,
     num_classes: int,
-    categories: Sequence[str] | None = None,
+    categories: Callable[[], Sequence[str] | None] = lambda: None,
     data_dir: str | os.PathLike[str] | None = None,
     classes: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -120,7 +119,7 @@ def find_images(
     :param sizes: Number of images by purpose (`PURPOSES`); None: as many as there are, at most as in the paper.
     :param framing: How an image becomes a square.
     :param num_classes: Number of the model's classes.
-    :param categories: The model's names of its classes.
+    :param categories: Returns the model's names of its classes, if it has any.
     :param data_dir: Folder of "imagenet" or "imagenette".
     :param classes: File of folders and labels; see :func:`match_classes`.
     :param seed: Decides which images are for what.
@@ -171,6 +170,8 @@ def _root(data: str, data_dir: str | os.PathLike[str] | None, download: bool) ->
 
 def _downloaded_imagenette(parent: Path, download: bool) -> Path:
     """Let torchvision download Imagenette, and return its folder."""
+    from torchvision import datasets
+
     place = parent / _IMAGENETTE[0]
     url = "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2.tgz"
     remedy = f"unpack {url} in {parent}, so that there is {place}, or give its folder as `data_dir`"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -39,15 +40,20 @@ class ImageSet:
     :param title: What the images are, for reports: "532 test crops of 19 photographs" has "crops of 19 photographs".
     :param noun: What one image is called, "crop" or "image".
     :param splits: By purpose, those of `PURPOSES` that there are images for; "test" always.
-    :param names: Names of the classes by label.
+    :param find_names: Returns the names of the classes by label.
     :param remarks: What a reader of the results has to know of them, one line each.
     """
 
     title: str
     noun: str
     splits: Mapping[str, Split]
-    names: Mapping[int, str]
+    find_names: Callable[[], Mapping[int, str]]
     remarks: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def names(self) -> Mapping[int, str]:
+        """Names of the classes by label; those of torchvision's models take a second to find."""
+        return self.find_names()
 
     @property
     def test(self) -> Split:

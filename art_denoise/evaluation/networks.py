@@ -55,7 +55,7 @@ def photograph_model(name: str, crops: Crops, schedule: Schedule, *, seed: int =
         recipe=RECIPES[name],
         input_size=CROP_SIZE,
         resize=CROP_SIZE,
-        categories=PHOTOGRAPHS,
+        find_categories=lambda: PHOTOGRAPHS,
         outputs=len(PHOTOGRAPHS),
     )
 

@@ -18,7 +18,6 @@ from art.estimators.classification import PyTorchClassifier
 
 from art_denoise.attacks import Perturbation
 from art_denoise.classifiers import Model
-from art_denoise.classifiers.weights import published_file
 from art_denoise.data.decoding import decode_image
 from art_denoise.data.sets import Split
 from art_denoise.defences import NLMeansDefence, ROFDefence
@@ -121,7 +120,7 @@ def plan(folder: str | os.PathLike[str], options: Options, machine: Machine | No
     if changed:
         lines += [f"The folder holds a run with other choices ({'; '.join(changed)}): it needs `change`.", ""]
     lines += _images_lines(setting, decoded)
-    lines += _model_lines(setting, options, machine)
+    lines += _model_lines(setting)
     rows, total = [], 0.0
     for stage, planned in store.stages.items():
         seconds = sum(timing.seconds(work) for work in planned.to_do)
@@ -239,20 +238,25 @@ def _images_lines(setting: Setting, decoded: dict[str, bool]) -> list[str]:
     return lines
 
 
-def _model_lines(setting: Setting, options: Options, machine: Machine) -> list[str]:
+def _model_lines(setting: Setting) -> list[str]:
     """Say which model is attacked, which attack, and where their weights are."""
     lines = [f"Target: {setting.target.title}."]
     for column in setting.columns:
         kind = "from a file" if column.model is None else "white-box" if column.white_box else "transfer"
         lines.append(f"Column {column.text}: {kind}.")
     for model in setting.models.values():
-        if model.fetch is not None:
-            weights = model.published_weights
-            file = published_file(weights, machine.weights_dir)
-            size = weights.meta.get("_file_size")
-            there = "there" if file.is_file() else f"to be downloaded{f', {size:.0f} MB' if size else ''}"
-            lines.append(f"Weights of {model.title}: {file}, {there}.")
+        if model.weights_file is not None:
+            there = "there" if model.weights_file.is_file() else f"to be downloaded{_download_size(model)}"
+            lines.append(f"Weights of {model.title}: {model.weights_file}, {there}.")
     return lines
+
+
+def _download_size(model: Model) -> str:
+    """Say how large the file of a model's weights is; torchvision says so since 0.16."""
+    from torchvision import models
+
+    size = models.get_weight(model.weights).meta.get("_file_size") if model.weights else None
+    return f", {size:.0f} MB" if size else ""
 
 
 def _untrained(setting: Setting) -> list[Model]:

@@ -76,7 +76,7 @@ class Setting:
             labels = self.files.labels(purpose)
             shape = (len(labels), 3, self.target.input_size, self.target.input_size)
             splits[purpose] = Split(np.broadcast_to(np.uint8(128), shape), labels, "not decoded yet")
-        return ImageSet(self.files.name, "image", splits, self.files.classes.names)
+        return ImageSet(self.files.name, "image", splits, self.files.classes.find_names)
 
 
 def find_setting(options: Options, machine: Machine, *, download: bool = True) -> Setting:
@@ -107,7 +107,7 @@ def find_setting(options: Options, machine: Machine, *, download: bool = True) -
         sizes=sizes,
         framing=framing,
         num_classes=target.num_classes,
-        categories=target.categories,
+        categories=lambda: target.categories,
         data_dir=options.data_dir,
         classes=options.classes,
         seed=options.seed,
@@ -153,7 +153,7 @@ def _on_photographs(options: Options, decoded_dir: Path) -> Setting:
         f"crops of {len(PHOTOGRAPHS)} photographs",
         "crop",
         {"craft": craft, **purposes},
-        {i: name.replace("_", " ") for i, name in enumerate(PHOTOGRAPHS)},
+        lambda: {i: name.replace("_", " ") for i, name in enumerate(PHOTOGRAPHS)},
     )
 
     def prepare(progress: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 import torch
 from torchvision import models
 
-from art_denoise.classifiers import find_model
+from art_denoise.classifiers import RECIPES, find_model
+from art_denoise.classifiers.models import PAPER_NAMES
 from art_denoise.classifiers.weights import fetch_published, published_file
 
 
@@ -45,7 +48,7 @@ def test_torchvisions_networks_see_what_torchvision_shows_them(tmp_path, name):
     options = {"aux_logits": False, "init_weights": False, "transform_input": True} if name == "googlenet" else {}
     torch.manual_seed(3)
     theirs = models.get_model(name, weights=None, **options).eval()
-    torch.save(theirs.state_dict(), published_file(weights, tmp_path))
+    torch.save(theirs.state_dict(), published_file(weights.url, tmp_path))
     model = find_model(f"torchvision:{name}", weights_dir=tmp_path)
     assert (model.resize, model.input_size) == (preset.resize_size[0], preset.crop_size[0])
     assert model.interpolation == preset.interpolation.value
@@ -144,15 +147,39 @@ def test_models_that_are_not_there(spec, kwargs, message):
         find_model(spec, **kwargs)
 
 
+@pytest.mark.parametrize("name", PAPER_NAMES)
+def test_what_is_said_of_the_papers_weights_is_what_torchvision_says(name):
+    model, weights = find_model(name), models.get_weight(RECIPES[name].weights)
+    preset = weights.transforms()
+    assert (model.input_size, model.resize) == (preset.crop_size[0], preset.resize_size[0])
+    assert model.interpolation == preset.interpolation.value
+    assert model.published == pytest.approx(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
+    assert model.weights_file.name == weights.url.rsplit("/", 1)[-1]
+    assert list(model.categories) == weights.meta["categories"]
+    assert weights == type(weights).DEFAULT
+
+
+def test_a_model_is_found_without_torchvision(tmp_path):
+    """It takes a second to import, which a finished table should not wait for."""
+    spec = write_model(tmp_path, GOOD)
+    program = (
+        "import sys; from art_denoise.evaluation import plan, report, table1\n"
+        "from art_denoise.classifiers import find_model\n"
+        f"for spec in ('inception_v1', 'vgg16:none', {spec!r}): find_model(spec, input_size=16).digest()\n"
+        "assert 'torchvision' not in sys.modules; assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_weights_of_another_architecture(tmp_path):
     weights = models.GoogLeNet_Weights.DEFAULT
-    torch.save(models.resnet18(weights=None).state_dict(), published_file(weights, tmp_path))
+    torch.save(models.resnet18(weights=None).state_dict(), published_file(weights.url, tmp_path))
     with pytest.raises(ValueError, match=r"googlenet-1378be20\.pth.*does not fit this network"):
         find_model("inception_v1", weights_dir=tmp_path).make()
 
 
 def test_what_is_downloaded_is_checked_and_put_in_its_place(tmp_path, monkeypatch):
-    weights, asked = models.GoogLeNet_Weights.DEFAULT, []
+    weights, asked = models.GoogLeNet_Weights.IMAGENET1K_V1, []
 
     def download(url, dst, hash_prefix, progress):
         asked.append((url, hash_prefix))
@@ -160,7 +187,7 @@ def test_what_is_downloaded_is_checked_and_put_in_its_place(tmp_path, monkeypatc
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     for _ in range(2):
-        file = fetch_published(weights, tmp_path / "deep" / "weights")
+        file = fetch_published(str(weights), tmp_path / "deep" / "weights")
     assert asked == [(weights.url, "1378be20")]
     assert file == tmp_path / "deep" / "weights" / "googlenet-1378be20.pth"
     assert file.read_bytes() == b"weights"

@@ -68,21 +68,21 @@ def test_classes_by_wordnet_id():
     found = match_classes(["n02007558", "n01440764"], 1000)
     assert found.labels == {"n02007558": WNIDS.index("n02007558"), "n01440764": 0}
     assert found.rule == "by WordNet id"
-    assert found.names[0] == "tench"
+    assert found.find_names()[0] == "tench"
 
 
 def test_classes_by_the_models_names():
     categories = ["Sea lion", "tiger_cat", "crane", "crane"]
-    found = match_classes(["tiger cat", "sea_lion"], 4, categories=categories)
+    found = match_classes(["tiger cat", "sea_lion"], 4, categories=lambda: categories)
     assert found.labels == {"tiger cat": 1, "sea_lion": 0}
     assert found.rule == "by the model's names of its classes"
     # Two classes have this name: which one is not known.
     with pytest.raises(ValueError, match="cannot be matched"):
-        match_classes(["crane"], 4, categories=categories)
+        match_classes(["crane"], 4, categories=lambda: categories)
 
 
 def test_classes_by_position():
-    found = match_classes(["dogs", "cats"], 2, categories=["a", "b"])
+    found = match_classes(["dogs", "cats"], 2, categories=lambda: ["a", "b"])
     assert found.labels == {"cats": 0, "dogs": 1}
     assert "alphabetical" in found.rule
 
@@ -99,7 +99,7 @@ def test_classes_by_a_file(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     found = match_classes(["cats", "dogs"], 4, mapping=tmp_path / name)
     assert found.labels == {"cats": 3, "dogs": 1}
-    assert found.names == {3: "cats", 1: "dogs"}
+    assert found.find_names() == {3: "cats", 1: "dogs"}
     assert found.rule == f"by {name}"
 
 

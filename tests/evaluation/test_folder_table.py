@@ -80,7 +80,7 @@ def test_published_weights_are_checked_against_what_is_published(tmp_path):
         write_folder(tmp_path / "data" / part, [WNIDS[i] for i in (0, 217)], 15, size=225, seed=len(part))
     torch.manual_seed(0)
     network = models.googlenet(weights=None, aux_logits=True, init_weights=False)
-    file = published_file(models.GoogLeNet_Weights.DEFAULT, tmp_path / "weights")
+    file = published_file(models.GoogLeNet_Weights.DEFAULT.url, tmp_path / "weights")
     file.parent.mkdir()
     torch.save(network.state_dict(), file)
     options = Options.for_data("imagenet", data_dir=str(tmp_path / "data"), sources=("inception_v1",), **TINY)

@@ -128,7 +128,7 @@ def test_imagenette_without_a_network(tmp_path, monkeypatch):
     def offline(*args, **kwargs):
         raise OSError("no network")
 
-    monkeypatch.setattr("art_denoise.data.imagenet.datasets.Imagenette", offline, raising=False)
+    monkeypatch.setattr("torchvision.datasets.Imagenette", offline, raising=False)
     options = Options.for_data("imagenette", data_dir=str(tmp_path), model="inception_v1:none")
     with pytest.raises(OSError, match=rf"no network.*imagenette2\.tgz in {tmp_path}.*`data_dir`"):
         find_setting(options, Machine())
