@@ -202,7 +202,7 @@ def main(
         options = Options.quick(**chosen) if quick else Options.for_data(data, **chosen)
         machine = Machine(device, mixed_precision, batch_size, workers, weights_dir, decoded_dir, progress)
         if plan:
-            typer.echo(make_plan(folder, options, machine), nl=False)
+            typer.echo(_as_options(make_plan(folder, options, machine)), nl=False)
             return
         result = run_table1(folder, options, machine, change=change)
         typer.echo(write_report(result, folder))

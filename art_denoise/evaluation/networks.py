@@ -27,14 +27,15 @@ BUILD: dict[str, dict[str, Any]] = {
 _TITLES = {"inception_v1": "Inception V1", "vgg16": "VGG-16", "vgg19": "VGG-19"}
 
 
-def photograph_model(name: str, crops: Crops, schedule: Schedule, *, seed: int = 0) -> Model:
+def photograph_model(name: str, crops: Crops, schedule: Schedule, *, seed: int = 0, device_type: str = "gpu") -> Model:
     """Return one of the paper's networks as a model of the photographs; it is trained by :func:`trained_weights`.
 
     :param name: One of `BUILD`.
     :param crops: Training crops.
     :param seed: Seed of the weights and of everything that training draws.
+    :param device_type: "gpu" (falls back to the CPU) or "cpu": where it is trained.
     """
-    file = _weights_file(name, crops, schedule, seed)
+    file = _weights_file(name, crops, schedule, seed, device_type)
 
     def build() -> torch.nn.Module:
         return build_network(name, num_classes=len(PHOTOGRAPHS), **BUILD[name])
@@ -60,7 +61,15 @@ def photograph_model(name: str, crops: Crops, schedule: Schedule, *, seed: int =
     )
 
 
-def trained_weights(name: str, crops: Crops, schedule: Schedule, *, seed: int = 0, progress: str | None = None) -> Path:
+def trained_weights(
+    name: str,
+    crops: Crops,
+    schedule: Schedule,
+    *,
+    seed: int = 0,
+    device_type: str = "gpu",
+    progress: str | None = None,
+) -> Path:
     """Return the file of a network's weights, trained now if it is not in the cache.
 
     Parameters as for :func:`photograph_model`.
@@ -79,16 +88,20 @@ def trained_weights(name: str, crops: Crops, schedule: Schedule, *, seed: int = 
                 std=RECIPES[name].std,
                 schedule=schedule,
                 seed=seed,
-                device="cuda" if torch.cuda.is_available() else "cpu",
+                device="cuda" if device_name(device_type) != "cpu" else "cpu",
                 progress=progress,
             )
 
-    return cached_weights(_weights_file(name, crops, schedule, seed), trained)
+    return cached_weights(_weights_file(name, crops, schedule, seed, device_type), trained)
 
 
-def _weights_file(name: str, crops: Crops, schedule: Schedule, seed: int) -> Path:
+def device_name(device_type: str) -> str:
+    """Return the name of the device that "gpu" or "cpu" stands for here."""
+    return torch.cuda.get_device_name() if device_type == "gpu" and torch.cuda.is_available() else "cpu"
+
+
+def _weights_file(name: str, crops: Crops, schedule: Schedule, seed: int, device_type: str) -> Path:
     """Return the place of a network's weights, named by all that they depend on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     depends = {
         "network": [name, BUILD[name], len(PHOTOGRAPHS)],
         "recipe": asdict(RECIPES[name]),
@@ -96,6 +109,9 @@ def _weights_file(name: str, crops: Crops, schedule: Schedule, seed: int) -> Pat
         "crops": crops.fingerprint,
         "seed": seed,
         "source": source_digest(training, networks, photographs, splits),
-        "versions": {"device": device, **{package: version(package) for package in ("torch", "torchvision")}},
+        "versions": {
+            "device": device_name(device_type),
+            **{package: version(package) for package in ("torch", "torchvision")},
+        },
     }
     return weights_file(f"photographs-{name}", key_of(depends))

@@ -104,14 +104,14 @@ def plan(folder: str | os.PathLike[str], options: Options, machine: Machine | No
     """
     machine = replace(machine or Machine(), progress=False)
     device_type = choose_device(machine.device)
-    setting = find_setting(options, machine, download=False)
+    setting = find_setting(options, machine, device_type=device_type, download=False)
     images = setting.sketch()
     decoded = setting.files.decoded(setting.decoded_dir) if setting.files is not None else {}
     if decoded and all(decoded.values()):
         images = setting.images(options, machine)
     store = PlanStore(folder, images.test.images.shape[1:])
     tasks = Tasks(store, images, setting.target, options, machine, device_type)
-    config = describe(options, setting, machine)
+    config = describe(options, setting, machine, device_type)
     run_tasks(tasks, setting, config)
 
     timing = _Timing(device_type, images.test)

@@ -48,6 +48,20 @@ class Setting:
     prepare: Callable[[bool], None]
     crops: ImageSet | None
 
+    def listing(self) -> dict[str, dict[str, Any]]:
+        """Return which files are for what, with their labels, by purpose; none of the photographs' crops."""
+        if self.files is None:
+            return {}
+        return {
+            purpose: {
+                "root": str(self.files.files(purpose)[0].resolve()),
+                "fingerprint": self.fingerprints[purpose],
+                "files": self.files.files(purpose)[1],
+                "labels": self.files.labels(purpose).tolist(),
+            }
+            for purpose in self.files.drawn
+        }
+
     @property
     def models(self) -> dict[str, Model]:
         """The target and all models that perturbations are crafted on, by name."""
@@ -79,15 +93,16 @@ class Setting:
         return ImageSet(self.files.name, "image", splits, self.files.classes.find_names)
 
 
-def find_setting(options: Options, machine: Machine, *, download: bool = True) -> Setting:
+def find_setting(options: Options, machine: Machine, *, device_type: str = "gpu", download: bool = True) -> Setting:
     """Find images and models, and check that they fit each other, before anything takes long.
 
+    :param device_type: "gpu" or "cpu", where networks are trained.
     :param download: Let torchvision download Imagenette if it is not there.
     :raises ValueError: If something is not there, or does not fit.
     """
     decoded_dir = machine.decoded_dir or platformdirs.user_cache_path("art_denoise") / "decoded"
     if options.on_photographs:
-        return _on_photographs(options, decoded_dir)
+        return _on_photographs(options, decoded_dir, device_type)
     find = _finder(options, machine)
     target = find(options.model, options.num_classes)
     framing = Framing(target.resize, target.input_size, target.interpolation, target.margin)
@@ -122,7 +137,7 @@ def find_setting(options: Options, machine: Machine, *, download: bool = True) -
     return Setting(target, columns, files, files.fingerprints, decoded_dir, prepare, None)
 
 
-def _on_photographs(options: Options, decoded_dir: Path) -> Setting:
+def _on_photographs(options: Options, decoded_dir: Path, device_type: str) -> Setting:
     """Return the setting of the photographs: networks trained on them, or a user's own for their classes."""
     splits = load_photographs(shares=options.shares, seed=options.seed)
     train = splits["train"]
@@ -133,7 +148,9 @@ def _on_photographs(options: Options, decoded_dir: Path) -> Setting:
     def find(spec: str) -> Model:
         if spec in PAPER_NAMES:
             if spec not in needed:
-                needed[spec] = photograph_model(spec, train, options.schedules[spec], seed=options.seed)
+                needed[spec] = photograph_model(
+                    spec, train, options.schedules[spec], seed=options.seed, device_type=device_type
+                )
             return needed[spec]
         if not spec.partition(":")[0].endswith(".py"):
             raise ValueError(
@@ -159,7 +176,9 @@ def _on_photographs(options: Options, decoded_dir: Path) -> Setting:
     def prepare(progress: bool) -> None:
         for name in needed:
             title = f"Train {PAPER_NAMES[name]}" if progress else None
-            trained_weights(name, train, options.schedules[name], seed=options.seed, progress=title)
+            trained_weights(
+                name, train, options.schedules[name], seed=options.seed, device_type=device_type, progress=title
+            )
 
     prints = {name: crops.fingerprint for name, crops in splits.items()}
     return Setting(target, columns, None, prints, decoded_dir, prepare, crops)

@@ -99,9 +99,9 @@ def cached_weights(path: Path, train: Callable[[], torch.nn.Module]) -> Path:
     :param train: Returns the trained network.
     """
     if not path.is_file():
-        state = {k: v.detach().cpu().contiguous() for k, v in train().state_dict().items()}
+        # The place is made before the weights are, so that minutes of training are not for nothing.
         with replacing(path) as beside:
-            save_file(state, beside)
+            save_file({k: v.detach().cpu().contiguous() for k, v in train().state_dict().items()}, beside)
     return path
 
 

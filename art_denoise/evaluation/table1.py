@@ -6,6 +6,7 @@ after the attack is done by the ART classifier itself, through its `preprocessin
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -13,9 +14,9 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import torch
 
 import art_denoise
+from art_denoise._files import write_text
 from art_denoise.attacks import Perturbation
 from art_denoise.classifiers import Model
 from art_denoise.data.decoding import Framing
@@ -23,6 +24,7 @@ from art_denoise.data.sets import ImageSet
 from art_denoise.defences import NLMeansDefence, ROFDefence
 from art_denoise.defences._base import ImageDefence
 from art_denoise.evaluation.fooling import PUBLISHED, TransferMatrix
+from art_denoise.evaluation.networks import device_name
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.rows import SWEEP, TRANSFERRED, Column, Row, SweepPoint
 from art_denoise.evaluation.setting import Setting, choose_device, find_setting
@@ -97,10 +99,12 @@ def run_table1(
     """
     machine = machine or Machine()
     device_type = choose_device(machine.device)
-    setting = find_setting(options, machine)
-    config = describe(options, setting, machine)
+    setting = find_setting(options, machine, device_type=device_type)
+    config = describe(options, setting, machine, device_type)
     store = RunFolder(folder, config, change=change)
     try:
+        if setting.files is not None:
+            write_text(Path(folder) / "splits.json", json.dumps(setting.listing()))
         setting.prepare(machine.progress)
         images = setting.images(options, machine)
         tasks = Tasks(store, images, setting.target, options, machine, device_type)
@@ -109,12 +113,12 @@ def run_table1(
         store.close()
 
 
-def describe(options: Options, setting: Setting, machine: Machine) -> dict[str, Any]:
+def describe(options: Options, setting: Setting, machine: Machine, device_type: str) -> dict[str, Any]:
     """Return every choice, version and fingerprint of a run as JSON-like values."""
     config: dict[str, Any] = {
         "options": asdict(options),
         "data": dict(setting.fingerprints),
-        "versions": _versions(),
+        "versions": _versions(device_type),
     }
     if setting.files is not None:
         config["data"]["classes"] = setting.files.classes.rule
@@ -292,12 +296,12 @@ def _matrices(
     }
 
 
-def _versions() -> dict[str, str]:
+def _versions(device_type: str) -> dict[str, str]:
     """Return the versions of everything that a figure can depend on, and the kind of device."""
     names = ("adversarial-robustness-toolbox", "torch", "torchvision", "numpy", "scikit-image", "pillow")
     return {
         "art_denoise": f"{art_denoise.__version__}, source {source_digest(art_denoise)}",
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": device_name(device_type),
         **{name: version(name) for name in names},
     }

@@ -361,7 +361,12 @@ def test_config_says_everything(own, run):
     config = json.loads((folder / "config.json").read_text())
     assert config["images"] == {"resize": 27, "crop": 24, "interpolation": "bilinear", "margin": "down"}
     assert config["data"]["classes"] == "by the model's names of its classes"
-    assert {"craft", "tune", "noise-fit", "test"} <= set(config["data"])
+    splits = json.loads((folder / "splits.json").read_text())
+    assert list(splits) == ["craft", "tune", "noise-fit", "test"]
+    for purpose, split in splits.items():
+        assert split["fingerprint"] == config["data"][purpose]
+        assert len(split["files"]) == len(split["labels"])
+        assert all((Path(split["root"]) / name).is_file() for name in split["files"])
 
 
 def test_half_precision_is_used_only_where_labels_stay(own, tmp_path, monkeypatch):

@@ -238,3 +238,9 @@ def test_weights_are_trained_once():
     assert cached_weights(weights_file("net", "other"), train) != file
     assert len(calls) == 2
     assert [f.name for f in file.parent.iterdir() if "part" in f.name] == []
+
+
+def test_weights_that_cannot_be_kept_are_not_trained(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot write .*file/weights/net\.safetensors"):
+        cached_weights(tmp_path / "file" / "weights" / "net.safetensors", lambda: pytest.fail("trained"))

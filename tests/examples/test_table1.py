@@ -89,6 +89,7 @@ def net():
             "decoded images cannot be kept in",
         ),
         (["--data", "images", "--model", "mine.py:net", "--out", "mine.py/x"], "mine.py/x"),
+        (["--data", "images", "--model", "inception_v1"], "cannot be matched with the model's 1000 classes"),
         (["--device", "tpu"], "--device must be auto, cpu, cuda"),
         (["--test-images", "5"], "--test-images is for folders of images"),
         (["--quick", "--data", "images"], "--quick is for the photographs"),
