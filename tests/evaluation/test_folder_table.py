@@ -42,6 +42,7 @@ TINY = {
 
 
 @pytest.mark.long
+@pytest.mark.large
 @pytest.mark.parametrize(
     ("data", "inside", "classes"),
     [("imagenet", ".", [WNIDS[i] for i in (0, 217, 482, 999)]), ("imagenette", "imagenette2-160", IMAGENETTE)],
@@ -92,6 +93,7 @@ def test_published_weights_are_checked_against_what_is_published(tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.large
 def test_the_real_images_give_the_reference_figures(realdata: Path, tmp_path):
     """A stranger's model, images and perturbations: the nine figures of an implementation that shares no code."""
     options = Options.for_data(

@@ -24,6 +24,8 @@ from art_denoise.evaluation.report import sweep, table, write_report
 from art_denoise.evaluation.setting import find_setting
 from art_denoise.evaluation.table1 import run_table1
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "table1.py"
 
 #: Tells the colours of the four classes' pictures by a small network fitted to them in closed form.
@@ -330,7 +332,6 @@ def test_a_plans_times_are_of_the_models_asked_for(own, monkeypatch, tmp_path):
     assert [int(minutes) for _, minutes in times] == [2, 4]
 
 
-@pytest.mark.long
 def test_killed_at_any_moment(own, tmp_path):
     """Killed again and again, the run ends with the report of one that was left alone, to the byte."""
     undisturbed = tmp_path / "undisturbed"
