@@ -19,7 +19,7 @@ WHAT, SIZES, ATTACK, NOISE, MACHINE = (
     "What is evaluated",
     "How many images",
     "Attacks",
-    "Defensive noise",
+    "Defences",
     "Where it runs",
 )
 
@@ -91,6 +91,9 @@ def main(
         bool, typer.Option("--skip-broken", help="Leave out images that cannot be read.", rich_help_panel=SIZES)
     ] = False,
     # Attacks.
+    eps: Annotated[
+        float | None, typer.Option(help="L∞ bound of perturbations, of 255; the paper's: 10.", rich_help_panel=ATTACK)
+    ] = None,
     craft_passes: Annotated[
         int | None, typer.Option(min=1, help="Most passes of DeepFoolUAP.", rich_help_panel=ATTACK)
     ] = None,
@@ -104,7 +107,13 @@ def main(
     sgd_passes: Annotated[
         int | None, typer.Option(min=1, help="Passes of SGDUAP, the stronger attack.", rich_help_panel=ATTACK)
     ] = None,
-    # Defensive noise.
+    # Denoisers and defensive noise.
+    rof_weight: Annotated[
+        float | None, typer.Option(help="Weight of ROF, of 255; the paper's: 10.", rich_help_panel=NOISE)
+    ] = None,
+    nlm_h: Annotated[
+        float | None, typer.Option(help="h of NL-means, of 1; the paper's: 0.05.", rich_help_panel=NOISE)
+    ] = None,
     noise_accept: Annotated[
         str | None,
         typer.Option(
@@ -160,7 +169,7 @@ def main(
         bool, typer.Option("--plan", help="Say what would be done and how long it takes; do nothing.")
     ] = False,
     change: Annotated[
-        bool, typer.Option("--change", help="Go on in a folder of other choices; compute only what depends on them.")
+        bool, typer.Option("--change", help="Let a run folder go on with other options; compute what depends on them.")
     ] = False,
     progress: Annotated[bool, typer.Option(help="Show progress bars.")] = True,
 ) -> None:
@@ -179,6 +188,9 @@ def main(
         "sources": tuple(source) if source else None,
         "input_size": input_size,
         "num_classes": num_classes,
+        "eps": None if eps is None else eps / 255,
+        "rof_weight": None if rof_weight is None else rof_weight / 255,
+        "nlm_h": nlm_h,
         "craft_images": craft_images,
         "tune_images": tune_images,
         "noise_images": noise_images,

@@ -72,6 +72,24 @@ class Decoded:
     broken: dict[str, str]
 
 
+class BrokenImagesError(ValueError):
+    """Images cannot be read.
+
+    :param broken: What is wrong with each, by its path.
+    :param count: Images of which these are some.
+    :param listed: Files that list all of them.
+    """
+
+    def __init__(self, broken: dict[str, str], count: int, listed: tuple[str, ...]) -> None:
+        self.broken, self.count, self.listed = broken, count, listed
+        named = "; ".join(f"{path}: {what}" for path, what in list(broken.items())[:_NAMED])
+        more = f"; {len(broken) - _NAMED} more in {' and '.join(listed)}" if len(broken) > _NAMED else ""
+        super().__init__(
+            f"{len(broken)} of {count} images cannot be read ({named}{more}): mend them, or leave them out with "
+            "`skip_broken`"
+        )
+
+
 def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
     """Return one image as uint8 (3, H, W), RGB.
 
@@ -267,17 +285,12 @@ def _digest(image: np.ndarray) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()[:16]
 
 
-def _broken_error(broken: dict[str, str], root: Path, count: int, about: Path) -> ValueError:
+def _broken_error(broken: dict[str, str], root: Path, count: int, about: Path) -> BrokenImagesError:
     """Return the error that names the first of the broken files, having written all of them to a file."""
     listed = about.with_name(f"broken-{about.stem}.txt")
     with replacing(listed) as beside:
         beside.write_text("".join(f"{root / name}: {what}\n" for name, what in broken.items()), encoding="utf-8")
-    named = "; ".join(f"{root / name}: {what}" for name, what in list(broken.items())[:_NAMED])
-    more = f"; {len(broken) - _NAMED} more in {listed}" if len(broken) > _NAMED else ""
-    return ValueError(
-        f"{len(broken)} of {count} images cannot be read ({named}{more}): mend them, or leave them out with "
-        "`skip_broken`"
-    )
+    return BrokenImagesError({str(root / name): what for name, what in broken.items()}, count, (str(listed),))
 
 
 def _explained(error: OSError, folder: Path) -> OSError:

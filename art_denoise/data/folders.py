@@ -158,6 +158,11 @@ def match_classes(
         labels, rule = {name: wnids[name] for name in folders}, "by WordNet id"
     elif (found := _by_name(folders, categories() or ())) is not None:
         labels, rule = found, "by the model's names of its classes"
+    elif strangers := _strangers(folders, categories() or ()):
+        raise ValueError(
+            f"{_some(strangers)} is none of the model's names of its classes, as other folders are: rename it, or say "
+            "which class each folder is with `classes`, a CSV or JSON file of folders and labels"
+        )
     elif len(folders) == num_classes:
         labels = {name: i for i, name in enumerate(sorted(folders))}
         rule = "by alphabetical order of the folders, as there are as many as the model has classes"
@@ -187,8 +192,8 @@ def _is_wnid(name: str) -> bool:
     return re.fullmatch(r"n\d{8}", name) is not None
 
 
-def _by_name(folders: Sequence[str], categories: Sequence[str]) -> dict[str, int] | None:
-    """Return the labels of folders that are named as classes are, or None if one is not, or is named as two are."""
+def _positions(folders: Sequence[str], categories: Sequence[str]) -> dict[str, list[int]]:
+    """Return the positions of the classes that each folder is named as."""
 
     def plain(name: str) -> str:
         return re.sub(r"[\W_]+", " ", name).strip().casefold()
@@ -196,7 +201,18 @@ def _by_name(folders: Sequence[str], categories: Sequence[str]) -> dict[str, int
     positions: dict[str, list[int]] = {}
     for i, name in enumerate(categories):
         positions.setdefault(plain(name), []).append(i)
-    found = {name: positions.get(plain(name), []) for name in folders}
+    return {name: positions.get(plain(name), []) for name in folders}
+
+
+def _strangers(folders: Sequence[str], categories: Sequence[str]) -> list[str]:
+    """Return the folders that are named as no class is, if others are."""
+    found = _positions(folders, categories)
+    return [name for name, p in found.items() if not p] if any(found.values()) else []
+
+
+def _by_name(folders: Sequence[str], categories: Sequence[str]) -> dict[str, int] | None:
+    """Return the labels of folders that are named as classes are, or None if one is not, or is named as two are."""
+    found = _positions(folders, categories)
     return {name: p[0] for name, p in found.items()} if all(len(p) == 1 for p in found.values()) else None
 
 
@@ -212,12 +228,17 @@ def _read_mapping(file: Path) -> dict[str, int]:
             pairs = [row[:2] for row in csv.reader(text.splitlines()) if row]
             if pairs and not pairs[0][-1].strip().lstrip("-").isdigit():
                 pairs = pairs[1:]  # a heading
-        return {str(name).strip(): int(label) for name, label in pairs}
+        names = [str(name).strip() for name, _ in pairs]
+        twice = [name for name in names if names.count(name) > 1]
+        labels = {name: int(label) for name, (_, label) in zip(names, pairs, strict=True)}
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"`classes` = {str(file)!r} must be JSON, {{'folder': label, ...}}, or CSV, one 'folder,label' a "
-            f"line ({error})"
+            f"`classes` = {str(file)!r} must be JSON, {{'folder': label, ...}}, or CSV, one 'folder,label' a line, "
+            "with whole numbers as labels"
         ) from error
+    if twice:
+        raise ValueError(f"`classes` = {str(file)!r} has two lines for {twice[0]!r}: leave one of them out")
+    return labels
 
 
 def _some(names: Sequence[str]) -> str:

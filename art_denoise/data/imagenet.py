@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from art_denoise.data.decoding import Framing, decode_files, decoded_files
+from art_denoise.data.decoding import BrokenImagesError, Framing, decode_files, decoded_files
 from art_denoise.data.folders import Classes, Listing, draw_splits, list_folder, match_classes
 from art_denoise.data.sets import PURPOSES, ImageSet, Split, shared_images
 
@@ -76,23 +76,33 @@ class FolderImages:
         :raises OSError: If the decoded images cannot be kept.
         """
         splits, remarks = {}, []
+        errors: list[BrokenImagesError] = []
         for purpose in self.drawn:
             root, files = self.files(purpose)
-            decoded = decode_files(
-                root,
-                files,
-                self.framing,
-                folder,
-                skip_broken=skip_broken,
-                workers=workers,
-                progress=f"Decode images for {purpose}" if progress else None,
-            )
+            try:
+                decoded = decode_files(
+                    root,
+                    files,
+                    self.framing,
+                    folder,
+                    skip_broken=skip_broken,
+                    workers=workers,
+                    progress=f"Decode images for {purpose}" if progress else None,
+                )
+            except BrokenImagesError as error:
+                # All are told at once.
+                errors.append(error)
+                continue
             labels = self.labels(purpose)[decoded.kept]
             digest = hashlib.sha256("".join(decoded.digests).encode() + labels.tobytes())
             splits[purpose] = Split(decoded.images, labels, digest.hexdigest()[:16], decoded.digests)
             if decoded.broken:
                 named = ", ".join(list(decoded.broken)[:3])
                 remarks.append(f"{len(decoded.broken)} of {len(files)} images for {purpose} could not be read: {named}")
+        if errors:
+            broken = {path: what for error in errors for path, what in error.broken.items()}
+            count = sum(len(self.files(purpose)[1]) for purpose in self.drawn)
+            raise BrokenImagesError(broken, count, tuple(f for e in errors for f in e.listed))
         for (first, second), count in shared_images(splits).items():
             remarks.append(f"{count} images for {second} are, pixel for pixel, among those for {first} in another file")
         title = f"images of {self.name}, {len(self.classes.labels)} classes"

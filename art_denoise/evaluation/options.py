@@ -9,7 +9,7 @@ from typing import Any
 from art_denoise.data.photographs import SHARES
 from art_denoise.evaluation.rows import EXTRA_ROWS, KNOWING_ROWS, PAPER_ROWS, SGD_ROWS, THROUGH_ROWS, Row
 from art_denoise.evaluation.training import Schedule
-from art_denoise.filters._checks import check_choice, check_integer
+from art_denoise.filters._checks import check_choice, check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,9 @@ class Options:
         check_choice("rows", self.rows, ("all", "paper"))
         check_choice("noise_accept", self.noise_accept, ("flip", "loss"))
         check_choice("noise_through", self.noise_through, ("defences", "classifier"))
+        check_number("eps", self.eps, low=0, high=1, low_open=True)
+        check_number("rof_weight", self.rof_weight, low=0, low_open=True)
+        check_number("nlm_h", self.nlm_h, low=0, low_open=True)
         for name in ("craft_images", "tune_images", "noise_images", "test_images"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), low=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,8 @@ def _columns(options: Options, target: Model, find: Callable[[str], Model]) -> t
     twice = [key for key in keys if keys.count(key) > 1]
     if twice:
         raise ValueError(f"`sources` must be of different names, {twice[0]!r} is there twice")
+    texts = [column.text for column in columns]
+    columns = [replace(c, text=c.key) if texts.count(c.text) > 1 else c for c in columns]
     if not columns:
         raise ValueError("`sources` must hold at least one model or file of a perturbation")
     return tuple(columns)
@@ -250,7 +252,10 @@ def _given_column(source: str, path: str, target: Model) -> Column:
     with warnings.catch_warnings():
         # What was assumed is told in the report.
         warnings.simplefilter("ignore", UserWarning)
-        perturbation = load_perturbation(path, **told)
+        try:
+            perturbation = load_perturbation(path, **told)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"source {source!r}: {str(error).removeprefix('`path` = ')}") from error
     size = target.input_size
     if perturbation.array.shape != (3, size, size):
         raise ValueError(

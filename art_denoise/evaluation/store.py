@@ -120,7 +120,11 @@ class RunFolder:
         self.path = Path(path)
         file = self.path / "config.json"
         self._check(file, config, change)
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"the run folder {self.path} cannot be made ({error.strerror}): choose another place for `out`"
+            raise OSError(error.errno, reason) from error
         self._lock = FileLock(self.path / ".lock", timeout=0)
         try:
             self._lock.acquire()
@@ -224,8 +228,9 @@ class RunFolder:
 
     def _check(self, file: Path, config: dict[str, Any], change: bool) -> None:
         """Raise if the folder holds a run with another configuration."""
-        if change or not file.is_file():
-            return
+        parts = ("cells", "perturbations", "checks")
+        if change or not file.is_file() or not any(any(self.path.glob(f"{part}/*")) for part in parts):
+            return  # nothing would be lost
         if _read_json(file) is None:
             raise ValueError(f"{os.fspath(file)} is damaged: choose another folder, or delete this one to start anew")
         differences = changes(self.path, config)

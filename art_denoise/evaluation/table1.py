@@ -31,7 +31,7 @@ from art_denoise.evaluation.rows import SWEEP, TRANSFERRED, Column, Row, SweepPo
 from art_denoise.evaluation.setting import Setting, choose_device, find_setting
 from art_denoise.evaluation.statistics import Share
 from art_denoise.evaluation.store import RunFolder, source_digest
-from art_denoise.evaluation.tasks import Cell, Tasks, random_direction_of_noise
+from art_denoise.evaluation.tasks import Cell, Tasks, random_direction_of_noise, usable
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,10 @@ def describe(options: Options, setting: Setting, machine: Machine, device_type: 
     if setting.files is not None:
         config["data"]["classes"] = setting.files.classes.rule
         config["images"] = asdict(setting.files.framing)
+        config["models"] = {
+            name: model.weights_file.name if model.weights_file is not None else model.digest()
+            for name, model in setting.models.items()
+        }
     if machine.mixed_precision:
         config["mixed_precision"] = True
     return config
@@ -151,9 +155,25 @@ def run_tasks(tasks: Tasks, setting: Setting, config: dict[str, Any]) -> Result:
     if any(row.noise == "knowing" for row in rows):
         for name in tasks.denoisers:
             for column in columns:
+                if not usable(noises[name]):
+                    continue
                 key, delta = f"{name}-knowing-{column.key}", deltas["deepfool"][column.key]
                 noises[key] = tasks.noise_knowing(name, column, noises[name], delta)
 
+    # Where no draw helped there is no noise, and no row that has one.
+    missing = {name for name, noise in noises.items() if not usable(noise)}
+    lost = {name.partition("-")[0] for name in missing}
+    fitted_lost = lost & missing
+    sections = {
+        title: tuple(
+            row
+            for row in section
+            if row.noise == "nothing" or row.denoiser not in (lost if row.noise == "knowing" else fitted_lost)
+        )
+        for title, section in sections.items()
+    }
+    sections = {title: section for title, section in sections.items() if section}
+    rows = [row for section in sections.values() for row in section]
     cells = _cells(tasks, rows, columns, deltas, noises)
     points = sweep_points(options, columns) if options.sweep else ()
     cells |= {cell.name: cell for cell in _sweep_cells(tasks, points, deltas)}

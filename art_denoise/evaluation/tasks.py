@@ -35,6 +35,7 @@ from art_denoise.evaluation.preflight import IMAGES, IMAGES_OF_SOURCES, check_mo
 from art_denoise.evaluation.rows import Column
 from art_denoise.evaluation.scoring import best_batch_size, in_half_precision, predicted_labels, unit_batch
 from art_denoise.evaluation.store import Store, Work, key_of, source_digest
+from art_denoise.filters.defensive_noise import NoHelpfulDrawError
 
 #: What a plan supposes of things that are known afterwards: the share of images that DeepFool is run for in a pass, its
 #: steps for each, and the share of images that a network gets wrong, for which alone noise is drawn.
@@ -82,7 +83,10 @@ class Tasks:
 
     def check(self, model: Model, published: float | None) -> dict[str, Any]:
         """Return what the pre-flight check of a model finds; see :func:`check_model`."""
+        # Nothing is chosen by the check, so that any images will do; with few of them little can be told.
         split = self.images.splits.get("tune", self.images.test)
+        if len(split) < IMAGES_OF_SOURCES:
+            split = max(self.images.splits.values(), key=len)
         count = min(len(split), IMAGES if model is self.target else IMAGES_OF_SOURCES)
         few = Split(split.images[:count], split.labels[:count], split.fingerprint)
         depends = {"weights": self._digest(model), "images": [few.fingerprint, count], "published": published}
@@ -169,7 +173,9 @@ class Tasks:
         }
 
         def choose(_: Path) -> Perturbation:
-            candidates = [_scaled(noise, eps) for noise in fitted for eps in options.noise_eps]
+            candidates = [_scaled(noise, eps) for noise in fitted if usable(noise) for eps in options.noise_eps]
+            if not candidates:
+                return fitted[0]
             title = f"Choose σ and ε of v_def, {denoiser}" if self.machine.progress else None
             with tqdm(total=len(candidates) * len(tune), desc=title, disable=title is None, unit="image") as bar:
                 for noise in candidates:
@@ -215,20 +221,26 @@ class Tasks:
             defence, target = DefensiveNoiseDefence(device_type=self.device_type), self.classifier(self.target)
             images = split.images if added is None else _Perturbed(split.images, added)
             title = f"Fit v_def, {name.removeprefix('v_def-')}/255" if added is None else f"Fit {name}"
-            with with_defences(target, [self.denoisers[denoiser]]):
-                defence.fit(
-                    images,
-                    split.labels,
-                    classifier=target,
-                    accept=options.noise_accept,
-                    through=options.noise_through,
-                    sigma=sigma,
-                    eps=eps,
-                    draws=options.noise_draws,
-                    seed=options.seed,
-                    batch_size=self._batch_size(self.target),
-                    progress=title if self.machine.progress else None,
-                )
+            try:
+                with with_defences(target, [self.denoisers[denoiser]]):
+                    defence.fit(
+                        images,
+                        split.labels,
+                        classifier=target,
+                        accept=options.noise_accept,
+                        through=options.noise_through,
+                        sigma=sigma,
+                        eps=eps,
+                        draws=options.noise_draws,
+                        seed=options.seed,
+                        batch_size=self._batch_size(self.target),
+                        progress=title if self.machine.progress else None,
+                    )
+            except NoHelpfulDrawError as error:
+                # The rest of the table does without.
+                zero = np.zeros(split.images.shape[1:], dtype=np.float32)
+                why = str(error).partition(":")[0]
+                return Perturbation(zero, attack="defensive noise", provenance={"accepted": 0, "why": why})
             estimate = {"denoiser": denoiser, **(defence.estimate or {})}
             if knowing is not None:
                 estimate["fitted_on"] = f"perturbed by {knowing[0].text}"
@@ -339,6 +351,11 @@ class Tasks:
         if model.name not in self._digests:
             self._digests[model.name] = model.digest()
         return self._digests[model.name]
+
+
+def usable(noise: Perturbation) -> bool:
+    """Return whether there is a defensive noise: whether any draw helped."""
+    return bool(noise.provenance.get("accepted", 1))
 
 
 class _Perturbed:

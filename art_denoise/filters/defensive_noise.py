@@ -21,6 +21,10 @@ class ImageSource(Protocol):
     def __getitem__(self, chosen: slice | torch.Tensor) -> torch.Tensor: ...
 
 
+class NoHelpfulDrawError(ValueError):
+    """No draw at all helped: there is nothing to average."""
+
+
 @dataclass(frozen=True)
 class NoiseEstimate:
     """Mean of the accepted draws, `mean` float32 (C, H, W), and how many were `accepted` out of how many `drawn`."""
@@ -60,7 +64,7 @@ def mean_accepted_noise(
     :param seed: Seed of the draws, which are made on the CPU and so are the same on any device.
     :param batch_size: Perturbed images per call of `logits`. The result does not depend on it.
     :param progress: Name of the progress bar; None shows none.
-    :raises ValueError: If an argument is outside its interval or no draw at all was accepted.
+    :raises ValueError: If an argument is outside its interval; `NoHelpfulDrawError` if no draw at all was accepted.
 
     Source: S. Lee, S. Park, J. Lee, "Defensive denoising methods against adversarial attack" (2018), Eq. (1), without
     its factor ε. Deviation: the draws have a standard deviation of their own instead of 1.
@@ -97,7 +101,7 @@ def mean_accepted_noise(
     drawn = len(candidates) * draws
     if not accepted:
         why = "every image is classified correctly already" if not drawn else f"none of {drawn} draws helped"
-        raise ValueError(
+        raise NoHelpfulDrawError(
             f"no defensive noise can be estimated, {why}: use other images, more `draws` or another `sigma`"
         )
     return NoiseEstimate((total / accepted).float(), accepted, drawn)

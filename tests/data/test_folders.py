@@ -114,6 +114,7 @@ def test_classes_by_a_file(tmp_path, name, text):
         (["a", "b"], 4, {"a": 1, "b": 4}, "b has the label 4: the model's labels are 0 to 3"),
         (["a", "b"], 4, {"a": 1, "b": -1}, "b has the label -1"),
         (["a", "b"], 4, {"a": 1, "b": 1}, "two folders have the label 1"),
+        (["red", "blue"], 2, None, "'blue' is none of the model's names of its classes"),
         (["a"], 4, {"a": "one"}, "must be JSON"),
         (["a"], 4, ["a"], "must be JSON"),
     ],
@@ -124,7 +125,13 @@ def test_classes_that_cannot_be_matched(tmp_path, folders, classes, mapping, mes
         file = tmp_path / "m.json"
         file.write_text(json.dumps(mapping))
     with pytest.raises(ValueError, match=message):
-        match_classes(folders, classes, mapping=file)
+        match_classes(folders, classes, mapping=file, categories=lambda: ["red", "green"] * (classes == 2))
+
+
+def test_a_mapping_that_says_two_things(tmp_path):
+    (tmp_path / "m.csv").write_text("a,0\na,1\n")
+    with pytest.raises(ValueError, match="has two lines for 'a'"):
+        match_classes(["a"], 2, mapping=tmp_path / "m.csv")
 
 
 def test_a_mapping_that_is_not_there(tmp_path):

@@ -263,19 +263,41 @@ def test_columns_of_both_kinds_have_dashes(own, tmp_path):
         assert "theirs" in (tmp_path / "run" / "report" / name).read_text()
 
 
+def test_without_a_helpful_draw_there_are_no_rows_of_v_def(own, tmp_path):
+    """A model that a draw of noise never turns right: the rest of the table is there, and it says why."""
+    options = options_of(own, noise_accept="flip", noise_sigmas=(1e-6,), test_images=20, noise_knowing=True)
+    result = run_table1(tmp_path / "run", options, machine_of(own))
+    text = write_report(result, tmp_path / "run")
+    assert not [row.key for row in result.rows if row.noise != "nothing"]
+    assert "sgd-rof" in {row.key for row in result.rows}
+    assert "v_def rof: left out, no defensive noise can be estimated" in text
+    again = run_table1(tmp_path / "run", options, machine_of(own))
+    assert again.noises["rof"].provenance["why"] == result.noises["rof"].provenance["why"]
+
+
+def test_two_models_of_one_file_are_told_apart(own, tmp_path):
+    (own / "two.py").write_text(NETWORK + "\n\ndef other():\n    return net()\n")
+    sources = (f"{own / 'two.py'}:net", f"{own / 'two.py'}:other")
+    setting = find_setting(replace(options_of(own), model=sources[0], sources=sources), machine_of(own))
+    assert [column.text for column in setting.columns] == ["two-net", "two-other"]
+
+
 def test_broken_images(own, tmp_path):
     images = write_colours(tmp_path / "images", 12)
     (images / "red_things" / "3.png").write_bytes(b"no picture")
-    setup = {"craft_images": 6, "tune_images": 0, "noise_images": 0, "rows": "paper"}
+    (images / "blue_things" / "5.png").write_bytes(b"")
+    (images / "blue_things" / "7.png").write_bytes(b"")
+    (images / "grey_things" / "2.png").write_bytes(b"")
+    setup = {"craft_images": 24, "tune_images": 0, "noise_images": 0, "rows": "paper"}
     options = replace(options_of(own, **setup), data=str(images))
     machine = replace(machine_of(own), decoded_dir=tmp_path / "decoded")
-    with pytest.raises(
-        ValueError, match=r"1 of \d+ images cannot be read \(.*red_things/3\.png: is no image.*`skip_broken`"
-    ):
+    # All of them, whichever split they are in; nothing was computed, so that the next start need not allow a change.
+    message = r"4 of 48 images cannot be read \(.*\.png: is no image.*; 1 more in .*`skip_broken`"
+    with pytest.raises(ValueError, match=message):
         run_table1(tmp_path / "run", options, machine)
-    result = run_table1(tmp_path / "run", replace(options, skip_broken=True), machine, change=True)
-    assert sum(len(split) for split in result.images.splits.values()) == 47
-    assert "could not be read: red_things/3.png." in write_report(result, tmp_path / "run")
+    result = run_table1(tmp_path / "run", replace(options, skip_broken=True), machine)
+    assert sum(len(split) for split in result.images.splits.values()) == 44
+    assert "red_things/3.png" in write_report(result, tmp_path / "run")
 
 
 def test_the_same_picture_in_two_splits_is_told(own, tmp_path):
@@ -361,6 +383,7 @@ def test_config_says_everything(own, run):
     folder, _ = run
     config = json.loads((folder / "config.json").read_text())
     assert config["images"] == {"resize": 27, "crop": 24, "interpolation": "bilinear", "margin": "down"}
+    assert len(config["models"]["mine-net"]) == 16
     assert config["data"]["classes"] == "by the model's names of its classes"
     splits = json.loads((folder / "splits.json").read_text())
     assert list(splits) == ["craft", "tune", "noise-fit", "test"]

@@ -111,7 +111,7 @@ def test_what_is_not_there(folder, tmp_path, monkeypatch):
     refused("12 images are too few", options_of(folder, test_images=13))
     refused("the model returns 10 logits", options_of(folder, model=f"{tmp_path / 'mine.py'}:ten"))
     refused("returns 1000 logits, not `num_classes` = 7", options_of(folder, num_classes=7))
-    refused("there is no such file", options_of(folder, sources=("missing.npy",)), FileNotFoundError)
+    refused("source 'missing.npy': 'missing.npy': there is no such file", options_of(folder, sources=("missing.npy",)))
     refused("`craft_images` must be >= 1", options_of(folder, craft_images=0))
     np.save(tmp_path / "p.npy", np.full((3, 8, 8), 0.01, dtype=np.float32))
     refused(r"is a perturbation \(3, 8, 8\).*add size=20", options_of(folder, sources=(f"{tmp_path / 'p.npy'}",)))

@@ -156,8 +156,9 @@ def test_perturbations_are_made_once(tmp_path, open_folder):
 def test_another_configuration_is_refused_unless_it_is_a_change(tmp_path, open_folder):
     config = {"options": {"seed": 0, "eps": (1, 2)}, "version": "1"}
     changed = {"options": {"seed": 1, "eps": (1, 2)}, "version": "2"}
-    open_folder(config)
-    open_folder(config)
+    open_folder({"options": {"seed": 7}})
+    open_folder(config)  # nothing was there that could be lost
+    open_folder(config).record("trial", "key", WORK, lambda: {})
     before = (tmp_path / "config.json").read_text()
     message = r"other choices \(options\.seed: 0 there, 1 now; version: 1 there, 2 now\).*allow the `change`"
     with pytest.raises(ValueError, match=message):

@@ -164,7 +164,7 @@ def _write(result: Result, report: Path) -> str:
     environment.filters["p"] = _p_value
     environment.filters["dashes"] = _dashes
     save_examples(result, report / "figures" / "examples.png")
-    texts = {column.key: column.text for column in result.columns} | {result.target.name: result.target.text}
+    texts = {result.target.name: result.target.text} | {column.key: column.text for column in result.columns}
     for kind, matrix in result.transfer.items():
         save_transfer(matrix, report / "figures" / f"transfer-{kind}.png", names=texts)
     if points:
@@ -236,7 +236,7 @@ def _attack(result: Result, kind: str) -> str:
 
 def _targets(result: Result) -> list[str]:
     """Return the models that perturbations were scored on, as they stand in tables."""
-    texts = {column.key: column.text for column in result.columns} | {result.target.name: result.target.text}
+    texts = {result.target.name: result.target.text} | {column.key: column.text for column in result.columns}
     return [texts[target] for matrix in list(result.transfer.values())[:1] for target in matrix.targets]
 
 

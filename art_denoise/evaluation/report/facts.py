@@ -59,7 +59,7 @@ def reading(result: Result) -> list[str]:
             "on images that the column's attack has perturbed."
         )
         lines.append("Random direction: Gaussian noise of the same root mean square as v_def.")
-    else:
+    elif not result.noises:
         lines.append("v_def: left out, as there are no images to fit it on.")
     if "signs" in rows:
         lines.append(f"Random signs: ±{255 * options.eps:g}/255, each pixel and channel by itself.")
@@ -91,10 +91,13 @@ def facts(result: Result) -> list[str]:
             lines.append(
                 f"{delta.attack} on {texts[key]}{f' through D_{denoiser}' if denoiser else ''}: fooled "
                 f"{rate:g} % of the {delta.provenance['images']} {noun}s it was crafted on, "
-                f"L∞ {255 * delta.linf:.1f}/255, {delta.provenance['passes']} passes"
+                f"L∞ {255 * delta.linf:.1f}/255, {delta.provenance['passes']:g} passes"
             )
     for name, noise in result.noises.items():
         found = noise.provenance
+        if not found["accepted"]:
+            lines.append(f"v_def {name}: left out, {found['why']}.")
+            continue
         lines.append(
             f"v_def {name}: {found['accepted']} of {found['drawn']} draws accepted, σ {255 * found['sigma']:g}/255, "
             f"RMS {255 * found['eps']:g}/255, L∞ {255 * found['linf']:.1f}/255"
