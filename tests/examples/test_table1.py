@@ -113,7 +113,7 @@ def test_bad_input_is_one_sentence(call, tmp_path, monkeypatch, arguments, messa
     assert message in result.stderr
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
-    assert [path for path in sorted(tmp_path.iterdir()) if path.name not in ("cache", "runs")] == before
+    assert [path for path in sorted(tmp_path.iterdir()) if path.name not in ("cache", "runs", "__pycache__")] == before
 
 
 def test_plan_of_the_photographs(call, tmp_path, monkeypatch):
