@@ -275,6 +275,18 @@ def test_without_a_helpful_draw_there_are_no_rows_of_v_def(own, tmp_path):
     assert again.noises["rof"].provenance["why"] == result.noises["rof"].provenance["why"]
 
 
+def test_an_attack_that_does_nothing_is_told(own, tmp_path):
+    for name, size in (("weak", 1e-4), ("strong", 0.5)):
+        signs = np.random.default_rng(0).choice([-size, size], (3, 1, 1)).astype(np.float32)
+        Perturbation(np.broadcast_to(signs, (3, 24, 24)).copy()).save(tmp_path / f"{name}.safetensors")
+    sources = tuple(str(tmp_path / f"{name}.safetensors") for name in ("weak", "strong"))
+    sizes = {"craft_images": 0, "tune_images": 0, "noise_images": 0, "rows": "paper"}
+    result = run_table1(tmp_path / "run", options_of(own, sources=sources, **sizes), machine_of(own))
+    text = write_report(result, tmp_path / "run")
+    assert "δ of weak costs no accuracy that chance might not cost" in text
+    assert "δ of strong costs no" not in text
+
+
 def test_two_models_of_one_file_are_told_apart(own, tmp_path):
     (own / "two.py").write_text(NETWORK + "\n\ndef other():\n    return net()\n")
     sources = (f"{own / 'two.py'}:net", f"{own / 'two.py'}:other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from art_denoise.evaluation.statistics import paired_difference
 from art_denoise.evaluation.table1 import Result
 
 
@@ -92,6 +93,13 @@ def facts(result: Result) -> list[str]:
                 f"{delta.attack} on {texts[key]}{f' through D_{denoiser}' if denoiser else ''}: fooled "
                 f"{rate:g} % of the {delta.provenance['images']} {noun}s it was crafted on, "
                 f"L∞ {255 * delta.linf:.1f}/255, {delta.provenance['passes']:g} passes"
+            )
+    for column in result.columns:
+        cost = paired_difference(result.predicted["clean"], result.predicted[f"uap-{column.key}"], result.labels)
+        if cost.value <= 0 or cost.p_value >= 0.05:
+            lines.append(
+                f"δ of {column.text} costs no accuracy that chance might not cost: what a denoiser wins back from it "
+                "tells nothing"
             )
     for name, noise in result.noises.items():
         found = noise.provenance
