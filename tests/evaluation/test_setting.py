@@ -76,6 +76,14 @@ def test_columns_of_models_and_files(folder, tmp_path):
     assert setting.columns[0].model.input_size == 20
 
 
+def test_sources_see_images_of_the_targets_size(folder):
+    """Inception V3 would take 299 by itself."""
+    sources = ("torchvision:inception_v3:none",)
+    options = options_of(folder, model="inception_v1:none", sources=sources, input_size=None)
+    setting = find_setting(options, Machine())
+    assert setting.target.input_size == setting.columns[0].model.input_size == setting.files.framing.crop == 224
+
+
 def test_with_files_alone_nothing_is_crafted(folder, tmp_path):
     Perturbation(np.full((3, 20, 20), 0.01, dtype=np.float32)).save(tmp_path / "one.safetensors")
     sizes = {"tune_images": 0, "noise_images": 0}
