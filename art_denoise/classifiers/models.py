@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from art_denoise.filters._checks import check_integer
 PAPER_NAMES = {"inception_v1": "IncV1", "vgg16": "VGG16", "vgg19": "VGG19"}
 
 #: Full names, for headings.
-_TITLES = {"inception_v1": "Inception V1", "vgg16": "VGG-16", "vgg19": "VGG-19"}
+TITLES = {"inception_v1": "Inception V1", "vgg16": "VGG-16", "vgg19": "VGG-19"}
 
 #: Shorter side that images are resized to for a crop of 224, where weights do not say.
 _RESIZE_PER_CROP = 256 / 224
@@ -241,7 +241,7 @@ def _of_torchvision(
         spec,
         name=slug(spec),
         text=PAPER_NAMES.get(spec, spec.removeprefix("torchvision:")),
-        title=_TITLES.get(spec, spec.removeprefix("torchvision:")),
+        title=TITLES.get(spec, spec.removeprefix("torchvision:")),
         make=make,
         sketch=build,
         digest=digest,
@@ -344,6 +344,7 @@ def _of_file(spec: str, input_size: int | None) -> Model:
             kept.append(_network_of_file(spec, file, function))
         return kept[0]
 
+    @cache  # the configuration and every key ask for it
     def digest() -> str:
         found = hashlib.sha256(file.read_bytes())
         for name, tensor in make().state_dict().items():

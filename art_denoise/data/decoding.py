@@ -146,7 +146,10 @@ def decoded_key(root: Path, files: Sequence[str], framing: Framing) -> str:
 
 def decoded_files(root: Path, files: Sequence[str], framing: Framing, folder: Path) -> bool:
     """Return whether files are decoded already."""
-    key = decoded_key(root, files, framing)
+    return _is_decoded(folder, decoded_key(root, files, framing))
+
+
+def _is_decoded(folder: Path, key: str) -> bool:
     return all((folder / f"{key}.{ending}").is_file() for ending in ("bytes", "json"))
 
 
@@ -177,7 +180,7 @@ def decode_files(
     key = decoded_key(root, files, framing)
     data, about = folder / f"{key}.bytes", folder / f"{key}.json"
     shape = (3, framing.crop, framing.crop)
-    if not decoded_files(root, files, framing, folder):
+    if not _is_decoded(folder, key):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / f"{key}.lock", timeout=0)
@@ -232,7 +235,7 @@ class _Decoding:
                     if isinstance(image, str):
                         broken[name] = image
                     else:
-                        digests.append(_digest(image))
+                        digests.append(_digest(image.tobytes()))
                         data.write(image.tobytes())
                     bar.update()
                 data.flush()
@@ -273,7 +276,7 @@ class _Decoding:
                 except ValueError:
                     break
                 images = [data.read(self.image_bytes) for _ in note["digests"]]
-                if not line.endswith("\n") or [hashlib.sha256(i).hexdigest()[:16] for i in images] != note["digests"]:
+                if not line.endswith("\n") or [*map(_digest, images)] != note["digests"]:
                     break
                 self._note(**note)
                 whole.append(line)
@@ -281,8 +284,8 @@ class _Decoding:
             write_text(self.notes, "".join(whole))
 
 
-def _digest(image: np.ndarray) -> str:
-    return hashlib.sha256(image.tobytes()).hexdigest()[:16]
+def _digest(image: bytes) -> str:
+    return hashlib.sha256(image).hexdigest()[:16]
 
 
 def _broken_error(broken: dict[str, str], root: Path, count: int, about: Path) -> BrokenImagesError:

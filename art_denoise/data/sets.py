@@ -32,6 +32,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def first(self, count: int) -> Split:
+        """Return the first images, as many as there are at most; the fingerprint stays that of all."""
+        return Split(self.images[:count], self.labels[:count], self.fingerprint, self.digests[:count])
+
 
 @dataclass(frozen=True)
 class ImageSet:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from art_denoise.classifiers import RECIPES, Model, build_network, load_weights, networks
-from art_denoise.classifiers.models import PAPER_NAMES
+from art_denoise.classifiers.models import PAPER_NAMES, TITLES
 from art_denoise.data import PHOTOGRAPHS, Crops, photographs, splits
 from art_denoise.data.photographs import CROP_SIZE
 from art_denoise.evaluation import training
@@ -23,8 +23,6 @@ BUILD: dict[str, dict[str, Any]] = {
     "vgg16": {"width": 0.25, "batch_norm": True},
     "vgg19": {"width": 0.25, "batch_norm": True},
 }
-
-_TITLES = {"inception_v1": "Inception V1", "vgg16": "VGG-16", "vgg19": "VGG-19"}
 
 
 def photograph_model(name: str, crops: Crops, schedule: Schedule, *, seed: int = 0, device_type: str = "gpu") -> Model:
@@ -49,7 +47,7 @@ def photograph_model(name: str, crops: Crops, schedule: Schedule, *, seed: int =
         name,
         name=name,
         text=PAPER_NAMES[name],
-        title=_TITLES[name],
+        title=TITLES[name],
         make=make,
         sketch=build,
         digest=lambda: file_digest(file) if file.is_file() else "to be trained",

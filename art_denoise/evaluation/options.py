@@ -120,6 +120,11 @@ class Options:
         return self.data == "photographs"
 
     @property
+    def strengths(self) -> dict[str, float]:
+        """The strength of each denoiser, by its name."""
+        return {"rof": self.rof_weight, "nlm": self.nlm_h}
+
+    @property
     def sections(self) -> dict[str, tuple[Row, ...]]:
         """The rows of the table, under their headings."""
         if self.rows == "paper":

@@ -18,15 +18,15 @@ from art.estimators.classification import PyTorchClassifier
 
 from art_denoise.attacks import Perturbation
 from art_denoise.classifiers import Model
+from art_denoise.data import PHOTOGRAPHS
 from art_denoise.data.decoding import decode_image
 from art_denoise.data.sets import Split
-from art_denoise.defences import NLMeansDefence, ROFDefence
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.scoring import seconds_of
 from art_denoise.evaluation.setting import Setting, choose_device, find_setting
 from art_denoise.evaluation.store import Predict, Work, changes, read_json, stored_perturbation
 from art_denoise.evaluation.table1 import describe, run_tasks
-from art_denoise.evaluation.tasks import Tasks
+from art_denoise.evaluation.tasks import DENOISERS, Tasks
 
 try:
     import resource
@@ -161,11 +161,10 @@ class _Timing:
     def __init__(self, device_type: str, split: Split) -> None:
         self._device_type = device_type
         # Pictures, if there are any, else noise: the time does not depend on it, but that of denoisers may a little.
-        count = min(len(split), _TIMED)
-        pictures = np.array(split.images[:count])
-        if pictures.std() == 0:
-            pictures = np.random.default_rng(0).integers(0, 256, pictures.shape, dtype=np.uint8)
-        self._few = Split(pictures, split.labels[:count], "")
+        self._few = split.first(_TIMED)
+        if self._few.images.std() == 0:
+            noise = np.random.default_rng(0).integers(0, 256, self._few.images.shape, dtype=np.uint8)
+            self._few = replace(self._few, images=noise)
         self._known: dict[tuple[str, str], float] = {}
 
     def seconds(self, work: Work) -> float:
@@ -189,7 +188,7 @@ class _Timing:
         if name == "none":
             return 0.0
         if (name, kind) not in self._known:
-            defence = {"rof": ROFDefence, "nlm": NLMeansDefence}[name](device_type=self._device_type)
+            defence = DENOISERS[name](device_type=self._device_type)
             x = torch.from_numpy(np.divide(self._few.images, 255, dtype=np.float32)).to(defence.device)
             for _ in range(2):  # compiled in the first
                 x.requires_grad_()
@@ -268,7 +267,7 @@ def _training_seconds(setting: Setting, options: Options, timing: _Timing) -> fl
     seconds = 0.0
     for model in _untrained(setting):
         schedule = options.schedules[model.name]
-        views = len(options.shares) and options.shares["train"] * len(model.categories or ()) * schedule.views
+        views = options.shares["train"] * len(PHOTOGRAPHS) * schedule.views
         seconds += 1.5 * timing.seconds(Work("Train", model, 0, views * schedule.epochs))
     return seconds
 

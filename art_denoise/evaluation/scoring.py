@@ -34,7 +34,7 @@ _WORTH = 1.05
 _CHECKED = 256
 
 
-def unit_batch(split: Split, part: slice, added: np.ndarray | None = None) -> np.ndarray:
+def unit_batch(split: Split, part: slice | np.ndarray, added: np.ndarray | None = None) -> np.ndarray:
     """Return images as float32 (B, 3, H, W) in [0, 1], plus a perturbation (3, H, W), clipped."""
     batch = np.divide(split.images[part], 255, dtype=np.float32)
     release_pages(split.images)
@@ -137,8 +137,7 @@ def in_half_precision(
         input_size=model.input_size,
         device_type="gpu" if classifier.device.type == "cuda" else "cpu",
     )
-    count, differing = min(_CHECKED, len(split)), 0
-    few = Split(split.images[:count], split.labels[:count], "")
+    few, differing = split.first(_CHECKED), 0
     for added in (None, random_signs(few.images.shape[1:], eps).array):
         single, other = (np.concatenate([*predicted_labels(c, few, 16, added=added)]) for c in (classifier, half))
         differing += int(np.sum(single != other))

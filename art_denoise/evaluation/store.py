@@ -185,12 +185,10 @@ class RunFolder:
         there = _load_perturbation(file)
         if there is not None and there.provenance.get("key") == key:
             return there
-        before = _load_perturbation(_beside(file, key))
-        if before is None:
+        made = stored_perturbation(file, key)
+        if made is None:
             made = make(checkpoint)
             made = made.with_record(provenance={**made.provenance, "key": key})
-        else:
-            made = before
         if there is not None:
             os.replace(file, _beside(file, str(there.provenance.get("key"))))
         made.save(file)
@@ -202,28 +200,22 @@ class RunFolder:
         """Return a JSON-like record; make and store it if it is not there. Parameters as for :meth:`labels`."""
         file = self.path / "checks" / f"{name}.json"
         stored = self._stored(file, key)
-        if stored is None:
-            stored = self._keep(file, make(), key)
-        return {k: v for k, v in stored.items() if k != "key"}
+        return self._keep(file, make(), key) if stored is None else stored
 
     def _stored(self, file: Path, key: str) -> dict[str, Any] | None:
         """Return what is stored under a key, in its place or, from before a change, beside it."""
-        there = _read_json(file)
-        if there is not None and there.get("key") == key:
-            return there
-        before = _read_json(_beside(file, key))
-        if before is not None:
-            self._keep(file, before, key)
+        found = read_json(file, key)
+        if found is not None and _beside(file, key).is_file():
+            self._keep(file, found, key)
             _beside(file, key).unlink()
-        return before
+        return found
 
     def _keep(self, file: Path, value: dict[str, Any], key: str) -> dict[str, Any]:
         """Write a result in its place; what was there under another key moves beside it."""
         there = _read_json(file)
         if there is not None and there.get("key") not in (None, key):
             os.replace(file, _beside(file, there["key"]))
-        value = {"key": key, **value}
-        write_text(file, json.dumps(value) + "\n")
+        write_text(file, json.dumps({"key": key, **value}) + "\n")
         return value
 
     def _check(self, file: Path, config: dict[str, Any], change: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,6 @@ from art_denoise.attacks import Perturbation
 from art_denoise.classifiers import Model
 from art_denoise.data.decoding import Framing
 from art_denoise.data.sets import ImageSet
-from art_denoise.defences import NLMeansDefence, ROFDefence
 from art_denoise.defences._base import ImageDefence
 from art_denoise.evaluation.fooling import PUBLISHED, TransferMatrix
 from art_denoise.evaluation.networks import device_name
@@ -31,7 +31,7 @@ from art_denoise.evaluation.rows import SWEEP, TRANSFERRED, Column, Row, SweepPo
 from art_denoise.evaluation.setting import Setting, choose_device, find_setting
 from art_denoise.evaluation.statistics import Share
 from art_denoise.evaluation.store import RunFolder, source_digest
-from art_denoise.evaluation.tasks import Cell, Tasks, random_direction_of_noise, usable
+from art_denoise.evaluation.tasks import DENOISERS, Cell, Tasks, random_direction_of_noise, usable
 
 
 @dataclass(frozen=True)
@@ -161,18 +161,7 @@ def run_tasks(tasks: Tasks, setting: Setting, config: dict[str, Any]) -> Result:
                 noises[key] = tasks.noise_knowing(name, column, noises[name], delta)
 
     # Where no draw helped there is no noise, and no row that has one.
-    missing = {name for name, noise in noises.items() if not usable(noise)}
-    lost = {name.partition("-")[0] for name in missing}
-    fitted_lost = lost & missing
-    sections = {
-        title: tuple(
-            row
-            for row in section
-            if row.noise == "nothing" or row.denoiser not in (lost if row.noise == "knowing" else fitted_lost)
-        )
-        for title, section in sections.items()
-    }
-    sections = {title: section for title, section in sections.items() if section}
+    sections = _kept(sections, lambda row: all(usable(noise) for noise in _noises_of(row, noises)))
     rows = [row for section in sections.values() for row in section]
     cells = _cells(tasks, rows, columns, deltas, noises)
     points = sweep_points(options, columns) if options.sweep else ()
@@ -215,11 +204,21 @@ def available_sections(options: Options, images: ImageSet, columns: tuple[Column
     """Return the rows that there are images and models for: v_def has to be fitted, δ_SGD to be crafted."""
     noise = "tune" in images.splits and "noise-fit" in images.splits
     crafted = any(column.model is not None for column in columns)
-    kept = {
-        title: tuple(row for row in rows if (noise or row.noise == "nothing") and (crafted or not row.crafted))
-        for title, rows in options.sections.items()
-    }
+    return _kept(options.sections, lambda row: (noise or row.noise == "nothing") and (crafted or not row.crafted))
+
+
+def _kept(sections: dict[str, tuple[Row, ...]], keep: Callable[[Row], bool]) -> dict[str, tuple[Row, ...]]:
+    """Return the sections with the rows that are to be kept, without those that have none."""
+    kept = {title: tuple(filter(keep, rows)) for title, rows in sections.items()}
     return {title: rows for title, rows in kept.items() if rows}
+
+
+def _noises_of(row: Row, noises: dict[str, Perturbation]) -> list[Perturbation]:
+    """Return the defensive noises that a row's cells need: v_def, and those that know the attack of each column."""
+    if row.noise == "nothing":
+        return []
+    knowing = f"{row.denoiser}-knowing-" if row.noise == "knowing" else None
+    return [noise for name, noise in noises.items() if name == row.denoiser or (knowing and name.startswith(knowing))]
 
 
 def _cells(
@@ -231,16 +230,14 @@ def _cells(
 ) -> dict[str, Cell]:
     """Return the cells of the table by name."""
     rng = np.random.default_rng([tasks.options.seed, 1])
-    signs = tasks.signs().array
+    fixed = {"nothing": None, "signs": tasks.signs().array}
     random = {name: random_direction_of_noise(noises[name].array, rng) for name in tasks.denoisers if name in noises}
     cells = {}
     for row in rows:
         for column in columns:
             if row.crafted and column.model is None:
                 continue
-            added = {"nothing": None, "signs": signs}.get(row.added) if not row.of_column else None
-            if row.of_column:
-                added = deltas[row.added][column.key].array
+            added = deltas[row.added][column.key].array if row.of_column else fixed[row.added]
             noise = None
             if row.noise != "nothing":
                 names = {"fitted": row.denoiser, "knowing": f"{row.denoiser}-knowing-{column.key}"}
@@ -252,12 +249,11 @@ def _cells(
 
 def sweep_points(options: Options, columns: tuple[Column, ...]) -> tuple[SweepPoint, ...]:
     """Return the strengths to score at: those of `SWEEP` and the table's own."""
-    own = {"rof": options.rof_weight, "nlm": options.nlm_h}
     added = {"clean": "v0", **{c.key: f"v0 + δ {c.text}" for c in columns}, "signs": "v0 + random signs"}
     return tuple(
         SweepPoint(denoiser, strength, key, text)
         for denoiser, strengths in SWEEP.items()
-        for strength in sorted({round(s, 9) for s in (*strengths, own[denoiser])})
+        for strength in sorted({round(s, 9) for s in (*strengths, options.strengths[denoiser])})
         for key, text in added.items()
     )
 
@@ -266,7 +262,6 @@ def _sweep_cells(
     tasks: Tasks, points: tuple[SweepPoint, ...], deltas: dict[str, dict[str, Perturbation]]
 ) -> list[Cell]:
     """Return the cells of the sweep."""
-    made = {"rof": ROFDefence, "nlm": NLMeansDefence}
     added = {"clean": None, "signs": tasks.signs().array}
     added |= {key: delta.array for key, delta in deltas["deepfool"].items()}
     return [
@@ -274,7 +269,9 @@ def _sweep_cells(
             point.cell,
             tasks.target,
             added[point.added],
-            denoiser=made[point.denoiser](point.strength, device_type=tasks.device_type) if point.strength else None,
+            denoiser=DENOISERS[point.denoiser](point.strength, device_type=tasks.device_type)
+            if point.strength
+            else None,
         )
         for point in points
     ]

@@ -21,7 +21,6 @@ from tqdm.auto import tqdm
 import art_denoise.attacks
 import art_denoise.defences
 import art_denoise.filters
-from art_denoise._images import release_pages
 from art_denoise.attacks import SGDUAP, DeepFoolUAP, Perturbation, random_signs
 from art_denoise.attacks.universal import UniversalAttack
 from art_denoise.classifiers import Model
@@ -36,6 +35,9 @@ from art_denoise.evaluation.rows import Column
 from art_denoise.evaluation.scoring import best_batch_size, in_half_precision, predicted_labels, unit_batch
 from art_denoise.evaluation.store import Store, Work, key_of, source_digest
 from art_denoise.filters.defensive_noise import NoHelpfulDrawError
+
+#: The denoisers by name; each takes its strength first.
+DENOISERS: dict[str, type[ROFDefence | NLMeansDefence]] = {"rof": ROFDefence, "nlm": NLMeansDefence}
 
 #: What a plan supposes of things that are known afterwards: the share of images that DeepFool is run for in a pass, its
 #: steps for each, and the share of images that a network gets wrong, for which alone noise is drawn.
@@ -75,8 +77,7 @@ class Tasks:
         self.store, self.images, self.target = store, images, target
         self.options, self.machine, self.device_type = options, machine, device_type
         self.denoisers: dict[str, ImageDefence] = {
-            "rof": ROFDefence(options.rof_weight, device_type=device_type),
-            "nlm": NLMeansDefence(options.nlm_h, device_type=device_type),
+            name: DENOISERS[name](strength, device_type=device_type) for name, strength in options.strengths.items()
         }
         self._digests: dict[str, str] = {}
         self._built: dict[tuple[str, bool], PyTorchClassifier] = {}
@@ -87,9 +88,8 @@ class Tasks:
         split = self.images.splits.get("tune", self.images.test)
         if len(split) < IMAGES_OF_SOURCES:
             split = max(self.images.splits.values(), key=len)
-        count = min(len(split), IMAGES if model is self.target else IMAGES_OF_SOURCES)
-        few = Split(split.images[:count], split.labels[:count], split.fingerprint)
-        depends = {"weights": self._digest(model), "images": [few.fingerprint, count], "published": published}
+        few = split.first(IMAGES if model is self.target else IMAGES_OF_SOURCES)
+        depends = {"weights": self._digest(model), "images": [few.fingerprint, len(few)], "published": published}
 
         def make() -> dict[str, Any]:
             title = f"Check {model.title}" if self.machine.progress else None
@@ -99,7 +99,7 @@ class Tasks:
                     model, classifier, few, batch_size=self._batch_size(model), published=published, told=bar.update
                 )
 
-        work = Work("Check the models", model, count * (6 if model.recipe is None else 1))
+        work = Work("Check the models", model, len(few) * (6 if model.recipe is None else 1))
         return self.store.record(f"preflight-{model.name}", key_of(depends), work, make)
 
     def delta(self, kind: str, column: Column) -> Perturbation:
@@ -219,7 +219,7 @@ class Tasks:
 
         def make(_: Path) -> Perturbation:
             defence, target = DefensiveNoiseDefence(device_type=self.device_type), self.classifier(self.target)
-            images = split.images if added is None else _Perturbed(split.images, added)
+            images = split.images if added is None else _Perturbed(split, added)
             title = f"Fit v_def, {name.removeprefix('v_def-')}/255" if added is None else f"Fit {name}"
             try:
                 with with_defences(target, [self.denoisers[denoiser]]):
@@ -281,7 +281,7 @@ class Tasks:
                     "denoiser": None if cell.denoiser is None else repr(cell.denoiser),
                     "half": half,
                 }
-                kind = "none" if cell.denoiser is None else "rof" if isinstance(cell.denoiser, ROFDefence) else "nlm"
+                kind = next((name for name, made in DENOISERS.items() if isinstance(cell.denoiser, made)), "none")
                 work = Work("Score", cell.model, len(test), denoiser=kind)
                 predict = partial(self._predict, cell, half, bar)
                 predicted[cell.name] = self.store.labels(cell.name, key_of(depends), len(test), work, predict)
@@ -359,18 +359,16 @@ def usable(noise: Perturbation) -> bool:
 
 
 class _Perturbed:
-    """Images of bytes plus a perturbation, clipped, as floats in [0, 1]; made when they are indexed."""
+    """A split's images plus a perturbation, clipped, as floats in [0, 1]; made when they are indexed."""
 
-    def __init__(self, images: np.ndarray, added: Perturbation) -> None:
-        self._images, self._added = images, added
+    def __init__(self, split: Split, added: Perturbation) -> None:
+        self._split, self._added = split, added
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._split)
 
     def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
-        batch = np.divide(self._images[chosen], 255, dtype=np.float32)
-        release_pages(self._images)
-        return self._added.add_to(batch)
+        return unit_batch(self._split, chosen, self._added.array)
 
 
 def _scaled(noise: Perturbation, eps: float) -> Perturbation:

@@ -36,11 +36,7 @@ def table(result: Result) -> list[dict[str, Any]]:
         {
             "row": row.text,
             "column": column.text,
-            "correct": share.count,
-            "n": share.n,
-            "accuracy": _percent(share.value),
-            "low": _percent(share.interval[0]),
-            "high": _percent(share.interval[1]),
+            **_record(share),
             "paper": _paper(result, row, column),
         }
         for row in result.rows
@@ -89,11 +85,7 @@ def sweep(result: Result) -> list[dict[str, Any]]:
                 "denoiser": _DENOISERS[point.denoiser],
                 "strength": round(scale * point.strength, 6),
                 "images": point.text,
-                "correct": share.count,
-                "n": share.n,
-                "accuracy": _percent(share.value),
-                "low": _percent(share.interval[0]),
-                "high": _percent(share.interval[1]),
+                **_record(share),
             }
         )
     return records
@@ -164,9 +156,8 @@ def _write(result: Result, report: Path) -> str:
     environment.filters["p"] = _p_value
     environment.filters["dashes"] = _dashes
     save_examples(result, report / "figures" / "examples.png")
-    texts = {result.target.name: result.target.text} | {column.key: column.text for column in result.columns}
     for kind, matrix in result.transfer.items():
-        save_transfer(matrix, report / "figures" / f"transfer-{kind}.png", names=texts)
+        save_transfer(matrix, report / "figures" / f"transfer-{kind}.png", names=_texts(result))
     if points:
         save_sweep(points, report / "figures" / "sweep.png", target=result.target.title)
         write_text(report / "sweep.csv", _csv(points))
@@ -187,6 +178,17 @@ def _share(result: Result, row: Row, column: Column) -> Share | None:
     """Return the accuracy of a cell, or None where there is none."""
     labels = result.predicted.get(row.cell(column.key))
     return None if labels is None else accuracy(labels, result.labels)
+
+
+def _record(share: Share) -> dict[str, Any]:
+    """Return an accuracy as part of a record, in percent."""
+    low, high = map(_percent, share.interval)
+    return {"correct": share.count, "n": share.n, "accuracy": _percent(share.value), "low": low, "high": high}
+
+
+def _texts(result: Result) -> dict[str, str]:
+    """Return what models and perturbations are called in reports, by their names."""
+    return {result.target.name: result.target.text} | {column.key: column.text for column in result.columns}
 
 
 def _paper(result: Result, row: Row, column: Column) -> float | None:
@@ -221,7 +223,7 @@ def _dashes(sections: list[tuple[str, list[dict[str, Any]]]]) -> bool:
 def _transfer_lines(result: Result, matrix: TransferMatrix) -> list[dict[str, Any]]:
     """Return a transfer matrix for the templates."""
     records = matrix.records()
-    texts = {column.key: column.text for column in result.columns}
+    texts = _texts(result)
     return [
         {"source": texts.get(source, source), "cells": [record for record in records if record["source"] == source]}
         for source in matrix.sources
@@ -236,7 +238,7 @@ def _attack(result: Result, kind: str) -> str:
 
 def _targets(result: Result) -> list[str]:
     """Return the models that perturbations were scored on, as they stand in tables."""
-    texts = {result.target.name: result.target.text} | {column.key: column.text for column in result.columns}
+    texts = _texts(result)
     return [texts[target] for matrix in list(result.transfer.values())[:1] for target in matrix.targets]
 
 
