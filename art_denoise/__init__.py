@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         UniversalNoise,
         load_perturbation,
     )
-    from art_denoise.classifiers import inception_v1, vgg16, vgg19
+    from art_denoise.models import inception_v1, vgg16, vgg19
     from art_denoise.data import load_photographs
     from art_denoise.defences import (
         AsFlat,
@@ -47,13 +47,13 @@ _HOME = {
     "SharedForwardDeepFool": "art_denoise.attacks",
     "UniversalNoise": "art_denoise.attacks",
     "check_chain": "art_denoise.defences",
-    "inception_v1": "art_denoise.classifiers",
+    "inception_v1": "art_denoise.models",
     "load_perturbation": "art_denoise.attacks",
     "load_photographs": "art_denoise.data",
     "nl_means_denoise": "art_denoise.filters",
     "rof_denoise": "art_denoise.filters",
-    "vgg16": "art_denoise.classifiers",
-    "vgg19": "art_denoise.classifiers",
+    "vgg16": "art_denoise.models",
+    "vgg19": "art_denoise.models",
 }
 
 __all__ = [

@@ -30,11 +30,11 @@ from tqdm.auto import tqdm
 
 from art_denoise import SGDUAP, DeepFoolUAP, ROFDefence, SharedForwardDeepFool, load_photographs
 from art_denoise.attacks import Perturbation
-from art_denoise.classifiers import RECIPES, wrap
+from art_denoise.models import RECIPES, wrap
 from art_denoise.data.photographs import load_photograph
 from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.fooling import fooling
-from art_denoise.evaluation.networks import photograph_model, trained_weights
+from art_denoise.models.photographs import photograph_model, trained_weights
 from art_denoise.evaluation.options import Options
 from benchmarks.filters import installed
 

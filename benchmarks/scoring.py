@@ -29,7 +29,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from art_denoise import NLMeansDefence, Perturbation, ROFDefence
-from art_denoise.classifiers import find_model
+from art_denoise.models import find_model
 from art_denoise.data.folders import imagenet_wnids
 from art_denoise.data.photographs import PHOTOGRAPHS, load_photograph
 from art_denoise.data.sets import Split

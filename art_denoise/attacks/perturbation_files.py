@@ -15,7 +15,7 @@ import torch
 from scipy.io import loadmat
 
 from art_denoise.attacks.perturbation import Perturbation
-from art_denoise.filters._checks import check_choice, check_integer, check_number
+from art_denoise._checks import check_choice, check_integer, check_number
 
 _LAYOUTS = ("CHW", "HWC", "CWH", "WHC")
 

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from art_denoise.data.splits import disjoint_split, fingerprint
-from art_denoise.filters._checks import check_integer
+from art_denoise._checks import check_integer
 
 #: The nineteen classes, in the order of their labels.
 PHOTOGRAPHS = (

@@ -13,7 +13,7 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from tqdm.auto import tqdm
 
 from art_denoise.defences._parameters import Parameterised
-from art_denoise.filters._checks import check_choice, check_flag, check_integer
+from art_denoise._checks import check_choice, check_flag, check_integer
 
 #: Memory, in bytes, that the filtering of one chunk is meant to stay under, by type of device.
 CHUNK_BUDGET = {"cpu": 512 * 2**20, "cuda": 2048 * 2**20}

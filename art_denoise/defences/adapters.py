@@ -13,7 +13,7 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
 from art_denoise.defences._base import StraightThrough
 from art_denoise.defences._parameters import Parameterised
-from art_denoise.filters._checks import check_choice, check_integer
+from art_denoise._checks import check_choice, check_integer
 
 
 class Adapter(Parameterised):

@@ -8,8 +8,8 @@ from typing import Any
 
 from art_denoise.data.photographs import SHARES
 from art_denoise.evaluation.rows import EXTRA_ROWS, KNOWING_ROWS, PAPER_ROWS, SGD_ROWS, THROUGH_ROWS, Row
-from art_denoise.evaluation.training import Schedule
-from art_denoise.filters._checks import check_choice, check_integer, check_number
+from art_denoise.models.training import Schedule
+from art_denoise._checks import check_choice, check_integer, check_number
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise.attacks import Perturbation
-from art_denoise.classifiers import Model
+from art_denoise.models import Model
 from art_denoise.data import PHOTOGRAPHS
 from art_denoise.data.decoding import decode_image
 from art_denoise.data.sets import Split

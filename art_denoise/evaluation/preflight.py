@@ -9,7 +9,7 @@ import numpy as np
 from art.estimators.classification import PyTorchClassifier
 from scipy.stats import binomtest
 
-from art_denoise.classifiers import Model
+from art_denoise.models import Model
 from art_denoise.data.sets import Split
 from art_denoise.evaluation.scoring import unit_batch
 from art_denoise.evaluation.statistics import paired_difference

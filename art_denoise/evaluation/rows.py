@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from art_denoise.attacks import Perturbation
-from art_denoise.classifiers.models import PAPER_NAMES, Model
+from art_denoise.models.find import PAPER_NAMES, Model
 
 
 @dataclass(frozen=True)

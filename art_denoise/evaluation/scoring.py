@@ -13,7 +13,7 @@ from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._images import release_pages
 from art_denoise.attacks import Perturbation, random_signs
-from art_denoise.classifiers import Model, wrap
+from art_denoise.models import Model, wrap
 from art_denoise.data.sets import Split
 from art_denoise.defences.chain import with_defences
 

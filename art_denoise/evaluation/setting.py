@@ -13,13 +13,13 @@ import platformdirs
 import torch
 
 from art_denoise.attacks import load_perturbation
-from art_denoise.classifiers.models import PAPER_NAMES, Model, find_model, slug
+from art_denoise.models.find import PAPER_NAMES, Model, find_model, slug
 from art_denoise.data import PHOTOGRAPHS, load_photographs
 from art_denoise.data.decoding import Framing
 from art_denoise.data.imagenet import FolderImages, find_images
 from art_denoise.data.sets import ImageSet, Split
 from art_denoise.data.splits import fingerprint
-from art_denoise.evaluation.networks import photograph_model, trained_weights
+from art_denoise.models.photographs import photograph_model, trained_weights
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.rows import Column
 

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 
 from art_denoise._files import replacing, write_text
 from art_denoise.attacks import Perturbation
-from art_denoise.classifiers import Model
+from art_denoise.models import Model
 
 #: Seconds after which the labels of a cell that is being scored are written.
 _CHECKPOINT_SECONDS = 60.0

@@ -20,12 +20,12 @@ import numpy as np
 import art_denoise
 from art_denoise._files import write_text
 from art_denoise.attacks import Perturbation
-from art_denoise.classifiers import Model
+from art_denoise.models import Model
 from art_denoise.data.decoding import Framing
 from art_denoise.data.sets import ImageSet
 from art_denoise.defences._base import ImageDefence
 from art_denoise.evaluation.fooling import PUBLISHED, TransferMatrix
-from art_denoise.evaluation.networks import device_name
+from art_denoise.models.photographs import device_name
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.rows import SWEEP, TRANSFERRED, Column, Row, SweepPoint
 from art_denoise.evaluation.setting import Setting, choose_device, find_setting

@@ -23,7 +23,7 @@ import art_denoise.defences
 import art_denoise.filters
 from art_denoise.attacks import SGDUAP, DeepFoolUAP, Perturbation, random_signs
 from art_denoise.attacks.universal import UniversalAttack
-from art_denoise.classifiers import Model
+from art_denoise.models import Model
 from art_denoise.data.sets import ImageSet, Split
 from art_denoise.data.splits import fingerprint
 from art_denoise.defences import DefensiveNoiseDefence, NLMeansDefence, ROFDefence

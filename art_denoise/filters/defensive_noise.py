@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from art_denoise.filters._checks import check_choice, check_integer, check_number
+from art_denoise._checks import check_choice, check_integer, check_number
 
 
 class ImageSource(Protocol):

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from art_denoise.filters._checks import check_choice, check_filter_input, check_integer, check_number
+from art_denoise._checks import check_choice, check_filter_input, check_integer, check_number
 from art_denoise.filters._nl_means import Window, average, gaussian
 
 #: scikit-image's cut-off: patches further apart than this, in units of h², get no weight; exp(-5) = 0.0067.

@@ -6,7 +6,7 @@ from typing import Literal, overload
 
 import torch
 
-from art_denoise.filters._checks import check_choice, check_filter_input, check_flag, check_integer, check_number
+from art_denoise._checks import check_choice, check_filter_input, check_flag, check_integer, check_number
 from art_denoise.filters._rof_chambolle import chambolle
 from art_denoise.filters._rof_converged import converged
 

@@ -161,7 +161,7 @@ CHAINS = {
 
 @pytest.mark.parametrize("chain", CHAINS)
 def test_defences_forward(chain, x):
-    """tests/classifiersFrameworks/test_pytorch.py: _test_preprocessing_defences_forward, by hand, one after another."""
+    """tests/modelsFrameworks/test_pytorch.py: _test_preprocessing_defences_forward, by hand, one after another."""
     defences = CHAINS[chain]()
     images = x
     for defence in defences:

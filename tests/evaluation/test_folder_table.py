@@ -11,7 +11,7 @@ import torch
 from folders import write_folder
 from torchvision import models
 
-from art_denoise.classifiers.weights import published_file
+from art_denoise.models.weights import published_file
 from art_denoise.data.folders import imagenet_wnids
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.report import table, write_report

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from art_denoise.classifiers import Model, Recipe
+from art_denoise.models import Model, Recipe
 from art_denoise.data.sets import Split
 from art_denoise.evaluation.preflight import _MEAN, _STD, check_model
 

@@ -8,7 +8,7 @@ import torch
 from conftest import tiny_classifier
 
 from art_denoise import DefensiveNoiseDefence, ROFDefence
-from art_denoise.classifiers import Model
+from art_denoise.models import Model
 from art_denoise.data.sets import Split
 from art_denoise.evaluation import scoring
 from art_denoise.evaluation.scoring import best_batch_size, in_half_precision, predicted_labels, unit_batch

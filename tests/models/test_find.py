@@ -12,9 +12,9 @@ import pytest
 import torch
 from torchvision import models
 
-from art_denoise.classifiers import RECIPES, find_model
-from art_denoise.classifiers.models import PAPER_NAMES
-from art_denoise.classifiers.weights import fetch_published, published_file
+from art_denoise.models import RECIPES, find_model
+from art_denoise.models.find import PAPER_NAMES
+from art_denoise.models.weights import fetch_published, published_file
 
 
 def write_model(folder: Path, body: str) -> str:
@@ -164,7 +164,7 @@ def test_a_model_is_found_without_torchvision(tmp_path):
     spec = write_model(tmp_path, GOOD)
     program = (
         "import sys; from art_denoise.evaluation import plan, report, table1\n"
-        "from art_denoise.classifiers import find_model\n"
+        "from art_denoise.models import find_model\n"
         f"for spec in ('inception_v1', 'vgg16:none', {spec!r}): find_model(spec, input_size=16).digest()\n"
         "assert 'torchvision' not in sys.modules; assert 'matplotlib' not in sys.modules"
     )

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from art_denoise import ROFDefence, inception_v1, vgg16, vgg19
-from art_denoise.classifiers import RECIPES, build_network
+from art_denoise.models import RECIPES, build_network
 
 #: Small enough for every test; the full networks are built once each.
 SMALL = {"weights": None, "num_classes": 5, "input_size": 64, "device_type": "cpu"}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from art_denoise.data import Crops
-from art_denoise.evaluation.training import Schedule, augment, train
+from art_denoise.models.training import Schedule, augment, train
 
 
 def test_views_are_images_of_the_same_shape_and_all_differ():
