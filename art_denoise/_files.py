@@ -1,11 +1,11 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and are on the disk before they have their name."""
 
 from __future__ import annotations
 
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -15,8 +15,9 @@ from safetensors import SafetensorError
 def replacing(path: Path) -> Iterator[Path]:
     """Give a place beside `path` to write to; what was written there becomes `path` when the block ends well.
 
-    Folders are made as needed. If the block fails, `path` is as it was and nothing is left beside it. Processes that
-    write the same file at the same time do not disturb each other: the last one stays.
+    Folders are made as needed. The file is flushed to the disk before it gets its name, and then the folder, so that
+    even a loss of power leaves the old file or the new one. If the block fails, `path` is as it was and nothing is left
+    beside it. Processes that write the same file at the same time do not disturb each other: the last one stays.
 
     :raises OSError: If it cannot be written, with the path and the reason.
     """
@@ -24,7 +25,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
+        _flush(beside)
         os.replace(beside, path)
+        with suppress(OSError):  # Windows, and some network drives, cannot flush a folder
+            _flush(path.parent)
     except OSError as error:
         raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
     except SafetensorError as error:
@@ -34,6 +38,14 @@ def replacing(path: Path) -> Iterator[Path]:
         # The folder may not be there, or not be one.
         if beside.exists():
             beside.unlink()
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,248 @@
+"""What a run found: labels of every image in every cell, and what is needed to tell of them. Needs no model, no images.
+
+`Results.load(folder)` reads a run folder, finished or not, without PyTorch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from art_denoise._files import write_text
+from art_denoise.evaluation.experiment import Cell, Defence, Experiment, Threat, from_json, to_json
+from art_denoise.evaluation.store import Artefact, read_artefact, write_artefact
+
+#: Changes with the form of `results.json`.
+SCHEMA = 1
+
+_FILE = "results.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """The images that labels were predicted for, and how many there were for what.
+
+    :param title: What they are: "crops of 19 photographs".
+    :param noun: What one is called.
+    :param names: Their names, (N,).
+    :param labels: True labels, int64 (N,).
+    :param classes: Names of classes by label.
+    :param counts: Number of images by purpose.
+    :param facts: What else is known of them: how files became squares, which class a folder is, remarks.
+    """
+
+    title: str
+    noun: str
+    names: tuple[str, ...]
+    labels: np.ndarray
+    classes: Mapping[int, str]
+    counts: Mapping[str, int]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A perturbation, or a defensive noise, that a run made.
+
+    :param what: Which of the two.
+    :param key: Its key; its file is `perturbations/KEY.safetensors` in the run folder.
+    :param threat: Who crafted it; None for a defensive noise that knows of no attack.
+    :param defence: What it was crafted or fitted through.
+    :param source: Network that it was crafted on, or name of its file; None for a defensive noise.
+    :param seed: Seed.
+    :param record: How it came about, JSON-like; `record["absent"]` says why there is none.
+    """
+
+    what: Literal["perturbation", "noise"]
+    key: str
+    threat: Threat | None
+    defence: Defence
+    source: str | None
+    seed: int
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Pictures of the figure of examples, one below the other, with the labels predicted for them.
+
+    :param title: What was done to the images.
+    :param images: uint8 (M, 3, H, W).
+    :param labels: Predicted labels, int64 (M,); None for a picture that is no image to classify.
+    """
+
+    title: str
+    images: np.ndarray
+    labels: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A few images as they are, attacked and defended.
+
+    :param panels: The columns of the figure.
+    :param labels: True labels, int64 (M,).
+    :param worked: Whether the attack turned all of them from right to wrong.
+    """
+
+    panels: tuple[Panel, ...]
+    labels: np.ndarray
+    worked: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a run found.
+
+    :param experiment: What was asked.
+    :param images: The images that labels were predicted for.
+    :param labels: Predicted labels, int64 (N,), by cell.
+    :param missing: Why other cells have none, by cell.
+    :param made: The perturbations and defensive noises.
+    :param checks: What the pre-flight checks found, by title of the network.
+    :param config: Every choice, version and fingerprint of the run, JSON-like.
+    :param examples: Pictures; None if there are none.
+    """
+
+    experiment: Experiment
+    images: Images
+    labels: Mapping[Cell, np.ndarray]
+    missing: Mapping[Cell, str] = field(default_factory=dict)
+    made: tuple[Made, ...] = ()
+    checks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    examples: Examples | None = None
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Results:
+        """Read the results of a run folder.
+
+        :raises FileNotFoundError: If the folder holds no results.
+        :raises ValueError: If they are damaged, or of another schema.
+        """
+        file = Path(folder) / _FILE
+        if not file.is_file():
+            raise FileNotFoundError(f"`folder` = {os.fspath(folder)!r} holds no {_FILE}: give the folder of a run")
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+            if document["schema"] != SCHEMA:
+                raise ValueError(
+                    f"{file} is of schema {document['schema']}, this version reads {SCHEMA}: run the same command "
+                    "again, which uses what is there"
+                )
+            content = document["content"]
+            if document["sha256"] != _digest(content):
+                raise ValueError(f"{file} is damaged: run the same command again, which uses what is there")
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{file} is damaged ({type(error).__name__}): run the same command again, which uses what is there"
+            ) from error
+        return cls._of(content, Path(folder))
+
+    @classmethod
+    def _of(cls, content: Mapping[str, Any], folder: Path) -> Results:
+        images = content["images"]
+        labels, missing = {}, {}
+        for entry in content["cells"]:
+            cell = from_json(entry["cell"])
+            if "missing" in entry:
+                missing[cell] = entry["missing"]
+                continue
+            try:
+                labels[cell] = read_artefact(folder / "labels" / f"{entry['key']}.safetensors", entry["key"]).arrays[
+                    "labels"
+                ]
+            except (FileNotFoundError, ValueError) as error:
+                raise ValueError(
+                    f"the labels of {cell.text} in {folder} are damaged or gone ({error}): run the same command again, "
+                    "which computes them anew"
+                ) from error
+        return cls(
+            experiment=from_json(content["experiment"]),
+            images=Images(
+                images["title"],
+                images["noun"],
+                tuple(images["names"]),
+                np.array(images["labels"], dtype=np.int64),
+                {int(label): name for label, name in images["classes"].items()},
+                images["counts"],
+                images["facts"],
+            ),
+            labels=labels,
+            missing=missing,
+            made=tuple(
+                Made(**{k: v for k, v in made.items() if k not in ("threat", "defence")}, **_values(made))
+                for made in content["made"]
+            ),
+            checks=content["checks"],
+            config=content["config"],
+            examples=_load_examples(folder / "examples.safetensors"),
+        )
+
+    def save(self, folder: str | os.PathLike[str], keys: Mapping[Cell, str]) -> None:
+        """Write `results.json` and the pictures into a run folder; the labels are there already, under `keys`."""
+        content = {
+            "experiment": to_json(self.experiment),
+            "images": {
+                "title": self.images.title,
+                "noun": self.images.noun,
+                "names": list(self.images.names),
+                "labels": self.images.labels.tolist(),
+                "classes": {str(label): name for label, name in self.images.classes.items()},
+                "counts": dict(self.images.counts),
+                "facts": dict(self.images.facts),
+            },
+            "cells": [
+                *({"cell": to_json(cell), "key": keys[cell]} for cell in self.labels),
+                *({"cell": to_json(cell), "missing": why} for cell, why in self.missing.items()),
+            ],
+            "made": [
+                {**vars(made), "threat": to_json(made.threat), "defence": to_json(made.defence)} for made in self.made
+            ],
+            "checks": dict(self.checks),
+            "config": dict(self.config),
+        }
+        document = {"schema": SCHEMA, "sha256": _digest(content), "content": content}
+        text = json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
+        file = Path(folder) / _FILE
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            write_text(file, text)
+        if self.examples is not None:
+            _save_examples(self.examples, Path(folder) / "examples.safetensors")
+
+
+def _values(made: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: from_json(made[name]) for name in ("threat", "defence")}
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _save_examples(examples: Examples, file: Path) -> None:
+    arrays = {f"images {i}": panel.images for i, panel in enumerate(examples.panels)}
+    arrays |= {f"labels {i}": p.labels for i, p in enumerate(examples.panels) if p.labels is not None}
+    record = {"titles": [panel.title for panel in examples.panels], "worked": examples.worked}
+    write_artefact(file, "examples", Artefact(record, {**arrays, "labels": examples.labels}))
+
+
+def _load_examples(file: Path) -> Examples | None:
+    try:
+        found = read_artefact(file, "examples")
+    except (FileNotFoundError, ValueError):
+        return None
+    panels = tuple(
+        Panel(title, found.arrays[f"images {i}"], found.arrays.get(f"labels {i}"))
+        for i, title in enumerate(found.record["titles"])
+    )
+    return Examples(panels, found.arrays["labels"], found.record["worked"])
