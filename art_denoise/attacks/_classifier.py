@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
 
+from art_denoise._autograd import clip
 from art_denoise._images import Images
-from art_denoise.defences._base import clip
 from art_denoise.defences.chain import defences_of
 
 #: Pixels that go through the network at once, by type of device; 10 images of 224×224 on a CPU. All of an image's

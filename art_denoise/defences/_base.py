@@ -12,8 +12,9 @@ from art.config import ART_NUMPY_DTYPE
 from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from tqdm.auto import tqdm
 
-from art_denoise.defences._parameters import Parameterised
+from art_denoise._autograd import StraightThrough, clip
 from art_denoise._checks import check_choice, check_flag, check_integer
+from art_denoise.defences._parameters import Parameterised
 
 #: Memory, in bytes, that the filtering of one chunk is meant to stay under, by type of device.
 CHUNK_BUDGET = {"cpu": 512 * 2**20, "cuda": 2048 * 2**20}
@@ -294,28 +295,6 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
         per_image = images[:1].numel() * images.element_size() * self._memory_factor
         budget = CHUNK_BUDGET.get(images.device.type, CHUNK_BUDGET["cuda"])
         return max(1, budget // max(1, per_image))
-
-
-class StraightThrough(torch.autograd.Function):
-    """Backward pass differentiable approximation (Athalye et al. 2018, arXiv:1802.00420) by the identity."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
-        return result.view_as(result)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return grads[0], None
-
-
-def clip(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
-    """Clip, and pass the gradient through.
-
-    Chambolle's iterates overshoot a little, and where an overshoot beyond the end of the range is clipped the true
-    derivative is 0. On images with areas at an end of the range (digits, documents, dark backgrounds) that hides the
-    gradient of half of the pixels: attacks by it came out weaker than attacks that ignore the defence.
-    """
-    return StraightThrough.apply(x, x.detach().clamp(low, high))
 
 
 def _is_ragged(x: Any) -> bool:

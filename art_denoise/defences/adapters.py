@@ -11,9 +11,9 @@ from art.config import ART_NUMPY_DTYPE
 from art.defences.preprocessor import Preprocessor
 from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
-from art_denoise.defences._base import StraightThrough
-from art_denoise.defences._parameters import Parameterised
+from art_denoise._autograd import StraightThrough
 from art_denoise._checks import check_choice, check_integer
+from art_denoise.defences._parameters import Parameterised
 
 
 class Adapter(Parameterised):
