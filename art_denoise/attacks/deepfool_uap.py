@@ -12,10 +12,10 @@ from art.attacks.attack import EvasionAttack
 from art.attacks.evasion import UniversalPerturbation
 from art.estimators.classification import PyTorchClassifier
 
+from art_denoise._checks import check_choice, check_integer, check_number
 from art_denoise.attacks._classifier import at_once, scores_of
 from art_denoise.attacks.deepfool import shortest_perturbations
 from art_denoise.attacks.universal import UniversalAttack
-from art_denoise._checks import check_choice, check_integer, check_number
 
 #: DeepFool's parameters in the authors' code.
 _DEEPFOOL = {"max_iter": 10, "epsilon": 0.02, "nb_grads": 10}

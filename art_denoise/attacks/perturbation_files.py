@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from scipy.io import loadmat
 
-from art_denoise.attacks.perturbation import Perturbation
 from art_denoise._checks import check_choice, check_integer, check_number
+from art_denoise.attacks.perturbation import Perturbation
 
 _LAYOUTS = ("CHW", "HWC", "CWH", "WHC")
 

@@ -13,11 +13,11 @@ from art.attacks.attack import EvasionAttack
 from art.estimators.classification import PyTorchClassifier
 from torch.nn import functional
 
+from art_denoise._checks import check_integer, check_number
 from art_denoise._images import Images
 from art_denoise.attacks._classifier import at_once, logits_of, scores_of, value_range
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.attacks.universal import UniversalAttack
-from art_denoise._checks import check_integer, check_number
 
 
 class SGDUAP(UniversalAttack):

@@ -13,11 +13,11 @@ import torch
 from art.attacks.attack import EvasionAttack
 from art.estimators.classification import PyTorchClassifier
 
+from art_denoise._checks import check_flag, check_integer, check_number
 from art_denoise._images import Images
 from art_denoise.attacks._classifier import value_range
 from art_denoise.attacks._crafting import Checkpoint, State, craft, digest_of
 from art_denoise.attacks.perturbation import Perturbation
-from art_denoise._checks import check_flag, check_integer, check_number
 
 #: The paper's bound, as a share of the value range.
 DEFAULT_EPS = 10 / 255

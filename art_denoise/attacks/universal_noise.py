@@ -8,11 +8,11 @@ import numpy as np
 from art.attacks.attack import EvasionAttack
 from art.estimators.classification import PyTorchClassifier
 
+from art_denoise._checks import check_integer, check_number
 from art_denoise._images import Images
 from art_denoise.attacks._classifier import labels_of, value_range
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.attacks.universal import DEFAULT_EPS, check_eps
-from art_denoise._checks import check_integer, check_number
 
 
 def random_signs(shape: tuple[int, int, int], eps: float, seed: int = 0) -> Perturbation:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
+from art_denoise._checks import check_choice, check_number
 from art_denoise._images import Images
 from art_denoise.defences._base import ImageDefence
 from art_denoise.defences.chain import defences_after, defences_of, with_defences
-from art_denoise._checks import check_choice, check_number
 from art_denoise.filters.defensive_noise import mean_accepted_noise
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import torch
 
-from art_denoise.defences._base import ImageDefence
 from art_denoise._checks import check_choice
+from art_denoise.defences._base import ImageDefence
 from art_denoise.filters.rof import check_rof_arguments, rof_denoise
 
 

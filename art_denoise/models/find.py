@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from art.estimators.classification import PyTorchClassifier
 
+from art_denoise._checks import check_integer
 from art_denoise.models.networks import RECIPES, Recipe, build_network, published_network, wrap
 from art_denoise.models.weights import fetch_published, load_weights, published_file
-from art_denoise._checks import check_integer
 
 #: The paper's names of its networks.
 PAPER_NAMES = {"inception_v1": "IncV1", "vgg16": "VGG16", "vgg19": "VGG19"}

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
 
-from art_denoise.models.weights import fetch_published, load_weights
 from art_denoise._checks import check_integer
+from art_denoise.models.weights import fetch_published, load_weights
 
 if TYPE_CHECKING:
     from art.defences.preprocessor import Preprocessor

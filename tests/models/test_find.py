@@ -163,10 +163,9 @@ def test_a_model_is_found_without_torchvision(tmp_path):
     """It takes a second to import, which a finished table should not wait for."""
     spec = write_model(tmp_path, GOOD)
     program = (
-        "import sys; from art_denoise.evaluation import plan, report, table1\n"
-        "from art_denoise.models import find_model\n"
+        "import sys; from art_denoise.models import find_model\n"
         f"for spec in ('inception_v1', 'vgg16:none', {spec!r}): find_model(spec, input_size=16).digest()\n"
-        "assert 'torchvision' not in sys.modules; assert 'matplotlib' not in sys.modules"
+        "assert 'torchvision' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 

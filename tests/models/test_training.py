@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from art_denoise.data import Crops
+from art_denoise.data.sets import Split
 from art_denoise.models.training import Schedule, augment, train
 
 
@@ -30,14 +30,14 @@ def test_colour_tells_nothing_after_augmentation():
     assert correct < 0.85  # 1.0 without the colour changes
 
 
-def stripes(n: int) -> Crops:
+def stripes(n: int) -> Split:
     """Crops of horizontal (label 0) and vertical (label 1) stripes."""
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 2
     wave = (np.arange(16) // 2 % 2 * 200).astype(np.uint8)
     images = np.stack([np.broadcast_to(wave if k else wave[:, None], (3, 16, 16)) for k in labels])
     noise = rng.integers(0, 50, images.shape).astype(np.uint8)
-    return Crops(images + noise, labels.astype(np.int64), np.zeros((n, 3), dtype=np.int64))
+    return Split(images + noise, labels.astype(np.int64), fingerprint=f"{n} stripes")
 
 
 def network() -> torch.nn.Module:
