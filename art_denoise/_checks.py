@@ -6,9 +6,6 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-import torch
-
-
 def check_number(
     name: str, value: Any, *, low: float = -math.inf, high: float = math.inf, low_open: bool = False
 ) -> float:
@@ -32,7 +29,6 @@ def check_number(
         raise ValueError(f"`{name}` must be {' and '.join(rules)}, got {value!r}")
     return number
 
-
 def check_integer(name: str, value: Any, *, low: int) -> int:
     """Return an integer of at least `low`, or raise `TypeError` or `ValueError` naming the argument."""
     if isinstance(value, bool) or not isinstance(value, Integral):
@@ -41,13 +37,11 @@ def check_integer(name: str, value: Any, *, low: int) -> int:
         raise ValueError(f"`{name}` must be >= {low}, got {value!r}")
     return int(value)
 
-
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return a value that is one of the choices, or raise `ValueError` naming the argument and the choices."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"`{name}` must be {' or '.join(map(repr, choices))}, got {value!r}")
     return str(value)
-
 
 def check_flag(name: str, value: Any) -> bool:
     """Return a bool, or raise `TypeError` naming the argument."""
@@ -55,9 +49,10 @@ def check_flag(name: str, value: Any) -> bool:
         raise TypeError(f"`{name}` must be True or False, got {value!r}")
     return value
 
-
 def check_filter_input(x: Any) -> None:
     """Raise unless `x` is a float tensor (N, C, H, W) with at least one channel and one pixel."""
+    import torch  # not where only numbers are checked, as on the command line
+
     if not isinstance(x, torch.Tensor) or not x.is_floating_point():
         kind = f"a {x.dtype} tensor" if isinstance(x, torch.Tensor) else type(x).__name__
         raise TypeError(f"`x` must be a floating-point torch tensor, got {kind}: use `x.float()` or `torch.from_numpy`")

@@ -1,186 +1,237 @@
-"""Every choice of a run of Table 1, with the defaults, and where it runs."""
+"""Every choice of a run, with the defaults, and where it runs. The command line has the same fields as options.
+
+Nothing here needs PyTorch: that is imported when something is computed.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from art_denoise.data.photographs import SHARES
-from art_denoise.evaluation.rows import EXTRA_ROWS, KNOWING_ROWS, PAPER_ROWS, SGD_ROWS, THROUGH_ROWS, Row
-from art_denoise.models.training import Schedule
 from art_denoise._checks import check_choice, check_integer, check_number
+from art_denoise.data.photographs import SHARES
+from art_denoise.models.schedule import Schedule
+
+#: Which rows a table has: all, or those of the paper only.
+Rows = Literal["all", "paper"]
+
+#: Which draws make v_def: those that turn a wrong prediction into a right one, or those that lower the loss.
+Accept = Literal["flip", "loss"]
+
+#: Whether draws are judged through the preprocessors, or by the network alone.
+JudgedThrough = Literal["defences", "classifier"]
+
+_SCHEDULES = {"inception_v1": Schedule(), "vgg16": Schedule(), "vgg19": Schedule(epochs=6)}
+
+#: What fields that are None stand for: everywhere, ...
+_DEFAULTS: dict[str, Any] = {
+    "shares": SHARES,
+    "schedules": _SCHEDULES,
+    "sgd_passes": 10,
+    "noise_sigmas": (8 / 255, 16 / 255),
+    "noise_eps": (1 / 255, 2 / 255, 4 / 255),
+    "noise_draws": 12,
+    "noise_accept": "flip",
+    "noise_knowing": False,
+}
+
+#: ... on the photographs, a few crops and passes, for minutes on a CPU, ...
+_ON_PHOTOGRAPHS: dict[str, Any] = {"craft_images": 80, "craft_passes": 3, "sgd_batch_size": 16}
+
+#: ... on everything else, what the paper has, as far as there are images (`craft_images` None: see `draw_splits`), ...
+_ON_FOLDERS: dict[str, Any] = {"craft_passes": 10, "sgd_batch_size": 64}
+
+#: ... and for a run of every step on few crops, whose figures mean nothing.
+_QUICK: dict[str, Any] = {
+    "shares": {"train": 2, "tune": 1, "noise-fit": 2, "test": 2},
+    # Enough steps for every network to have a gradient at all, whatever the version of PyTorch.
+    "schedules": {
+        "inception_v1": Schedule(epochs=1, views=12, batch_size=8),
+        "vgg16": Schedule(epochs=1, views=2, batch_size=8),
+        "vgg19": Schedule(epochs=1, views=2, batch_size=8),
+    },
+    "craft_images": 6,
+    "craft_passes": 1,
+    "sgd_passes": 2,
+    "sgd_batch_size": 3,
+    "noise_sigmas": (16 / 255,),
+    "noise_eps": (2 / 255,),
+    "noise_draws": 2,
+    # Networks this poor are seldom turned right by a draw.
+    "noise_accept": "loss",
+    "noise_knowing": True,
+}
+
+#: Options for folders of images only.
+_OF_FOLDERS = ("data_dir", "classes", "input_size", "num_classes", "tune_images", "noise_images", "test_images")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Every choice of a run. Sizes are in units of the value range. :meth:`for_data` has the defaults of other data.
+    """Every choice of a run that figures depend on. Sizes are shares of the value range.
+
+    Fields that are None by default have a default that depends on `data` and `quick`; :meth:`filled` puts it in.
 
     :param seed: Seed of splits, weights, augmentation, crafting, draws and controls.
-    :param data: "photographs", "imagenette", "imagenet" or a folder of classes; see :func:`find_images`.
+    :param seeds: Number of perturbations of each kind, with seeds `seed`, `seed` + 1, ...; tables give mean and spread.
+    :param data: Images: "photographs", "imagenette", "imagenet", or a folder that holds one folder of images for each
+        class, or two such folders, train and val.
     :param data_dir: Folder of "imagenet" or "imagenette".
     :param classes: File that says which class each folder is, JSON or CSV.
     :param skip_broken: Leave out images that cannot be read, and say which.
     :param shares: Blocks of a photograph in each split; photographs only.
     :param schedules: How each network is trained; photographs only.
-    :param model: The target; see :func:`find_model`. On the photographs, a network that is trained on them.
-    :param sources: The columns: models that perturbations are crafted on, and files of perturbations. None: the target
-        and, if that is one of the paper's networks, the two others.
+    :param model: Target: inception_v1, vgg16, vgg19, torchvision:NAME[:WEIGHTS], or path/to/file.py:function, which
+        returns a network for images in [0, 1]. On the photographs, a network that is trained on them.
+    :param sources: Columns: models to craft perturbations on, and files of perturbations,
+        FILE.npy:order=bgr,layout=HWC,units=255. None: the target and, if that is one of the paper's networks, the two
+        others.
+    :param defences: Defences in place of the paper's two: rof:weight=5, nlm:h=0.02, a chain noise+rof, ART's own
+        art:JpegCompression:quality=75, or path/to/file.py:function, which returns ART preprocessors.
+    :param attacks: Attacks in place of the two universal ones: deepfool-uap, sgd-uap, pgd:knowledge=bpda,max_iter=20,
+        square, art:NAME, ...
     :param input_size: Height and width of the images; None: of the target's weights.
     :param num_classes: Number of logits of the target; None: of its weights, or as it is.
     :param preflight: Check the models before anything else, and stop if one does not do what it should.
-    :param rows: "all", or "paper": the rows of the paper only, and no table of transfer.
+    :param rows: All rows, or the paper's only, without the table of transfer.
     :param sweep: Also score over strengths of the denoisers, as in the paper's appendix.
-    :param eps: L∞ bound of the universal perturbations and of the random signs.
-    :param craft_images: Images that each universal perturbation is crafted on. None: see :func:`draw_splits`.
-    :param tune_images: Images that σ and ε of v_def are chosen on; None likewise, and 0 leaves v_def out.
-    :param noise_images: Images that v_def is fitted on; likewise.
-    :param test_images: Images that are scored; None likewise.
+    :param eps: L∞ bound of the perturbations and of the random signs.
+    :param craft_images: Images that each universal perturbation is crafted on.
+    :param tune_images: Images that σ and ε of v_def are chosen on; 0 leaves v_def out.
+    :param noise_images: Images that v_def is fitted on; 0 leaves v_def out.
+    :param test_images: Images that are scored.
     :param craft_passes: Most passes over them of DeepFoolUAP.
     :param craft_batch_size: Images that make one update of DeepFoolUAP; 1 is the paper's algorithm.
     :param craft_steps: Most DeepFool steps for an image.
     :param craft_overshoot: DeepFool's overshoot.
     :param craft_until: Fooling rate at which DeepFoolUAP ends.
-    :param sgd_passes: Passes over them of SGDUAP.
+    :param sgd_passes: Passes over them of SGDUAP, the stronger attack.
     :param sgd_batch_size: Images that make one step of SGDUAP.
     :param rof_weight: Weight of the ROF defence.
-    :param nlm_h: Filter strength of the NL-means defence.
+    :param nlm_h: Filter strength h of the NL-means defence.
     :param noise_sigmas: Standard deviations of the draws to choose from on the tuning split.
     :param noise_eps: Root mean squares of v_def to choose from on the tuning split.
     :param noise_draws: Draws per misclassified image.
-    :param noise_accept: "flip" or "loss"; see :meth:`DefensiveNoiseDefence.fit`.
-    :param noise_through: "defences" or "classifier", likewise.
-    :param noise_knowing: Fit v_def on images that each attack has perturbed too, in rows of their own.
+    :param noise_accept: Draws that make v_def: wrong → right, or any lower loss.
+    :param noise_through: Fit v_def through the denoiser, or without.
+    :param noise_knowing: Also fit v_def on images that each attack has perturbed, in rows of their own.
+    :param quick: On the photographs: every step on few images; the figures mean nothing.
     """
 
     seed: int = 0
+    seeds: int = 1
     data: str = "photographs"
     data_dir: str | None = None
     classes: str | None = None
     skip_broken: bool = False
-    shares: dict[str, int] = field(default_factory=lambda: dict(SHARES))
-    schedules: dict[str, Schedule] = field(
-        default_factory=lambda: {"inception_v1": Schedule(), "vgg16": Schedule(), "vgg19": Schedule(epochs=6)}
-    )
+    shares: Mapping[str, int] | None = None
+    schedules: Mapping[str, Schedule] | None = None
     model: str = "inception_v1"
     sources: tuple[str, ...] | None = None
+    defences: tuple[str, ...] | None = None
+    attacks: tuple[str, ...] | None = None
     input_size: int | None = None
     num_classes: int | None = None
     preflight: bool = True
-    rows: str = "all"
+    rows: Rows = "all"
     sweep: bool = False
     eps: float = 10 / 255
-    craft_images: int | None = 80
+    craft_images: int | None = None
     tune_images: int | None = None
     noise_images: int | None = None
     test_images: int | None = None
-    craft_passes: int = 3
+    craft_passes: int | None = None
     craft_batch_size: int = 1
     craft_steps: int = 10
     craft_overshoot: float = 0.02
     craft_until: float = 0.8
-    sgd_passes: int = 10
-    sgd_batch_size: int = 16
+    sgd_passes: int | None = None
+    sgd_batch_size: int | None = None
     rof_weight: float = 10 / 255
     nlm_h: float = 0.05
-    noise_sigmas: tuple[float, ...] = (8 / 255, 16 / 255)
-    noise_eps: tuple[float, ...] = (1 / 255, 2 / 255, 4 / 255)
-    noise_draws: int = 12
-    noise_accept: str = "flip"
-    noise_through: str = "defences"
-    noise_knowing: bool = False
+    noise_sigmas: tuple[float, ...] | None = None
+    noise_eps: tuple[float, ...] | None = None
+    noise_draws: int | None = None
+    noise_accept: Accept | None = None
+    noise_through: JudgedThrough = "defences"
+    noise_knowing: bool | None = None
+    quick: bool = False
 
     def __post_init__(self) -> None:
         # What is used hours later is checked now.
-        check_choice("rows", self.rows, ("all", "paper"))
-        check_choice("noise_accept", self.noise_accept, ("flip", "loss"))
-        check_choice("noise_through", self.noise_through, ("defences", "classifier"))
+        check_choice("rows", self.rows, get_args(Rows))
+        check_choice("noise_through", self.noise_through, get_args(JudgedThrough))
+        if self.noise_accept is not None:
+            check_choice("noise_accept", self.noise_accept, get_args(Accept))
         check_number("eps", self.eps, low=0, high=1, low_open=True)
         check_number("rof_weight", self.rof_weight, low=0, low_open=True)
         check_number("nlm_h", self.nlm_h, low=0, low_open=True)
+        check_number("craft_until", self.craft_until, low=0, high=1)
+        check_number("craft_overshoot", self.craft_overshoot, low=0)
+        check_integer("seed", self.seed, low=0)
         for name in ("craft_images", "tune_images", "noise_images", "test_images"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), low=0)
-        for name in ("craft_passes", "craft_batch_size", "sgd_passes", "sgd_batch_size", "noise_draws"):
-            check_integer(name, getattr(self, name), low=1)
-        if self.on_photographs:
-            fixed = ["data_dir", "classes", "input_size", "num_classes", "tune_images", "noise_images", "test_images"]
-            given = [name for name in fixed if getattr(self, name) is not None]
-            if given or self.skip_broken:
+        for name in ("craft_passes", "craft_batch_size", "craft_steps", "sgd_passes", "sgd_batch_size", "noise_draws"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), low=1)
+        check_integer("seeds", self.seeds, low=1)
+        for name in ("noise_sigmas", "noise_eps"):
+            if getattr(self, name) is not None:
+                self._check_sizes(name)
+        self._check_data()
+
+    def _check_sizes(self, name: str) -> None:
+        if not getattr(self, name):
+            raise ValueError(f"`{name}` must hold at least one number")
+        for value in getattr(self, name):
+            check_number(name, value, low=0, high=1, low_open=True)
+
+    def _check_data(self) -> None:
+        if not self.on_photographs:
+            if self.quick:
                 raise ValueError(
-                    f"`{(given or ['skip_broken'])[0]}` is for folders of images: leave it out with the photographs, "
-                    "or give a folder as `data`"
+                    "`quick` is for the photographs: give small numbers of images instead, as with `test_images`"
                 )
-            if not self.craft_images:
-                raise ValueError("`craft_images` must be >= 1 with the photographs")
+            return
+        given = [name for name in _OF_FOLDERS if getattr(self, name) is not None]
+        if given or self.skip_broken:
+            raise ValueError(
+                f"`{(given or ['skip_broken'])[0]}` is for folders of images: leave it out with the photographs, "
+                "or give a folder as `data`"
+            )
+        if self.craft_images == 0:
+            raise ValueError("`craft_images` must be >= 1 with the photographs")
 
     @property
     def on_photographs(self) -> bool:
         """Whether the images are the photographs' crops."""
         return self.data == "photographs"
 
-    @property
-    def strengths(self) -> dict[str, float]:
-        """The strength of each denoiser, by its name."""
-        return {"rof": self.rof_weight, "nlm": self.nlm_h}
-
-    @property
-    def sections(self) -> dict[str, tuple[Row, ...]]:
-        """The rows of the table, under their headings."""
-        if self.rows == "paper":
-            return {"As in the paper": PAPER_ROWS}
-        return {
-            "As in the paper": PAPER_ROWS,
-            "With the stronger attack": SGD_ROWS,
-            "The attacker knows the denoiser": THROUGH_ROWS,
-            "Besides": EXTRA_ROWS,
-            **({"The defender knows the attack": KNOWING_ROWS} if self.noise_knowing else {}),
-        }
-
-    @classmethod
-    def for_data(cls, data: str = "photographs", **given: Any) -> Options:
-        """Return the defaults for data, with what is given in their place.
-
-        On the photographs a few crops and passes, for minutes on a CPU; on everything else what the paper has, as far
-        as there are images: 10 000 for each purpose, ten passes of DeepFoolUAP at most.
-        """
-        if data == "photographs":
-            return cls(**given)
-        paper = {"craft_images": None, "craft_passes": 10, "sgd_batch_size": 64}
-        return cls(**{"data": data, **paper, **given})
-
-    @classmethod
-    def quick(cls, **given: Any) -> Options:
-        """Return choices for a run on the photographs of well under a minute, whose figures mean nothing."""
-        tiny: dict[str, Any] = {
-            "shares": {"train": 2, "tune": 1, "noise-fit": 2, "test": 2},
-            # Enough steps for every network to have a gradient at all, whatever the version of PyTorch.
-            "schedules": {
-                "inception_v1": Schedule(epochs=1, views=12, batch_size=8),
-                "vgg16": Schedule(epochs=1, views=2, batch_size=8),
-                "vgg19": Schedule(epochs=1, views=2, batch_size=8),
-            },
-            "craft_images": 6,
-            "craft_passes": 1,
-            "sgd_passes": 2,
-            "sgd_batch_size": 3,
-            "noise_sigmas": (16 / 255,),
-            "noise_eps": (2 / 255,),
-            "noise_draws": 2,
-            # Networks this poor are seldom turned right by a draw.
-            "noise_accept": "loss",
-            "noise_knowing": True,
-        }
-        return cls(**{**tiny, **given})
+    def filled(self) -> Options:
+        """Return the options with every default that depends on `data` and `quick` put in."""
+        defaults = {**_DEFAULTS, **(_ON_PHOTOGRAPHS if self.on_photographs else _ON_FOLDERS)}
+        if self.quick:
+            defaults |= _QUICK
+        if self.schedules is not None:
+            # Networks that are not named keep theirs.
+            defaults["schedules"] = {**defaults["schedules"], **self.schedules}
+        open_ones = {f.name for f in fields(self) if getattr(self, f.name) is None} | {"schedules"}
+        return replace(self, **{name: value for name, value in defaults.items() if name in open_ones})
 
 
 @dataclass(frozen=True)
 class Machine:
     """Where a run is made, and with what: nothing that a figure is meant to depend on.
 
-    :param device: "auto", "cpu", "cuda" or "cuda:1", ...
-    :param mixed_precision: Score in half precision where a check shows the same labels.
-    :param batch_size: Images that are scored at once; None: found by trial.
+    :param device: Where to compute: auto, cpu, cuda, or cuda:1 and so on.
+    :param mixed_precision: Score in half precision, where a check shows the same labels.
+    :param batch_size: Images that are scored at once; None: by their size, on a GPU found by trial.
+    :param jobs: Processes that share the work; None: on the photographs without a GPU as many as cores, else 1. Each
+        has networks of its own in memory.
+    :param threads: Threads of each process on a CPU, in whose number results are rounded; None: as many as cores.
     :param workers: Threads that decode images; None: as many as cores.
     :param weights_dir: Folder of torchvision's files of weights; None: where torchvision keeps them.
     :param decoded_dir: Folder for decoded images; None: in the user's cache.
@@ -190,7 +241,14 @@ class Machine:
     device: str = "auto"
     mixed_precision: bool = False
     batch_size: int | None = None
+    jobs: int | None = None
+    threads: int | None = None
     workers: int | None = None
     weights_dir: Path | None = None
     decoded_dir: Path | None = None
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "jobs", "threads", "workers"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), low=1)

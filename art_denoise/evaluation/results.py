@@ -17,7 +17,7 @@ import numpy as np
 
 from art_denoise._files import write_text
 from art_denoise.evaluation.experiment import Cell, Defence, Experiment, Threat, from_json, to_json
-from art_denoise.evaluation.store import Artefact, read_artefact, write_artefact
+from art_denoise.evaluation.store import Artefact, read_artefact
 
 #: Changes with the form of `results.json`.
 SCHEMA = 1
@@ -78,26 +78,38 @@ class Panel:
 
     :param title: What was done to the images.
     :param images: uint8 (M, 3, H, W).
-    :param labels: Predicted labels, int64 (M,); None for a picture that is no image to classify.
+    :param labels: Predicted labels, int64 (M,).
     """
 
     title: str
     images: np.ndarray
-    labels: np.ndarray | None
+    labels: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
     """A few images as they are, attacked and defended.
 
-    :param panels: The columns of the figure.
+    :param panels: The columns of the figure: clean, attacked, and behind each defence.
+    :param magnified: What the attack added, magnified, about grey, uint8 (M, 3, H, W).
     :param labels: True labels, int64 (M,).
     :param worked: Whether the attack turned all of them from right to wrong.
     """
 
     panels: tuple[Panel, ...]
+    magnified: np.ndarray
     labels: np.ndarray
     worked: bool
+
+    @classmethod
+    def of(cls, artefact: Artefact) -> Examples:
+        """Return the examples in what :class:`ShowExamples` made."""
+        arrays = artefact.arrays
+        panels = tuple(
+            Panel(title, arrays[f"images {i}"], arrays[f"labels {i}"])
+            for i, title in enumerate(artefact.record["titles"])
+        )
+        return cls(panels, arrays["magnified"], arrays["labels"], artefact.record["worked"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,11 +198,18 @@ class Results:
             ),
             checks=content["checks"],
             config=content["config"],
-            examples=_load_examples(folder / "examples.safetensors"),
+            examples=_load_examples(folder, content["examples"]),
         )
 
-    def save(self, folder: str | os.PathLike[str], keys: Mapping[Cell, str]) -> None:
-        """Write `results.json` and the pictures into a run folder; the labels are there already, under `keys`."""
+    def save(
+        self, folder: str | os.PathLike[str], keys: Mapping[Cell, str], examples_key: str | None = None
+    ) -> None:
+        """Write `results.json` into a run folder.
+
+        :param folder: The run folder; labels and pictures are there already.
+        :param keys: Keys of the labels, by cell.
+        :param examples_key: Key of the pictures.
+        """
         content = {
             "experiment": to_json(self.experiment),
             "images": {
@@ -211,14 +230,13 @@ class Results:
             ],
             "checks": dict(self.checks),
             "config": dict(self.config),
+            "examples": examples_key,
         }
         document = {"schema": SCHEMA, "sha256": _digest(content), "content": content}
         text = json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
         file = Path(folder) / _FILE
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
             write_text(file, text)
-        if self.examples is not None:
-            _save_examples(self.examples, Path(folder) / "examples.safetensors")
 
 
 def _values(made: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,20 +247,11 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _save_examples(examples: Examples, file: Path) -> None:
-    arrays = {f"images {i}": panel.images for i, panel in enumerate(examples.panels)}
-    arrays |= {f"labels {i}": p.labels for i, p in enumerate(examples.panels) if p.labels is not None}
-    record = {"titles": [panel.title for panel in examples.panels], "worked": examples.worked}
-    write_artefact(file, "examples", Artefact(record, {**arrays, "labels": examples.labels}))
-
-
-def _load_examples(file: Path) -> Examples | None:
-    try:
-        found = read_artefact(file, "examples")
-    except (FileNotFoundError, ValueError):
+def _load_examples(folder: Path, key: str | None) -> Examples | None:
+    if key is None:
         return None
-    panels = tuple(
-        Panel(title, found.arrays[f"images {i}"], found.arrays.get(f"labels {i}"))
-        for i, title in enumerate(found.record["titles"])
-    )
-    return Examples(panels, found.arrays["labels"], found.record["worked"])
+    try:
+        return Examples.of(read_artefact(folder / "examples" / f"{key}.safetensors", key))
+    except (FileNotFoundError, ValueError, KeyError):
+        # Pictures are no figures: a report can do without.
+        return None

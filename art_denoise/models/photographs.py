@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +10,8 @@ import torch
 from art_denoise.data.photographs import PHOTOGRAPHS
 from art_denoise.data.sets import Split
 from art_denoise.models.networks import RECIPES, build_network
-from art_denoise.models.training import Schedule, train
+from art_denoise.models.schedule import Schedule
+from art_denoise.models.training import train
 
 #: Options of the networks: the VGG networks are a quarter as wide as the paper's, with batch norm.
 BUILD: dict[str, dict[str, Any]] = {
@@ -34,7 +36,7 @@ def train_on_photographs(
     *,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    progress: str | None = None,
+    told: Callable[[int], object] = lambda count: None,
 ) -> torch.nn.Module:
     """Train a network on crops of the photographs, and return it in evaluation mode.
 
@@ -43,7 +45,7 @@ def train_on_photographs(
     :param schedule: How long and how fast.
     :param seed: Seed of the weights and of everything that training draws.
     :param device: Where it is trained.
-    :param progress: Name of the progress bar; None shows none.
+    :param told: Is told how many steps were done since it was told last.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -55,5 +57,5 @@ def train_on_photographs(
             schedule=schedule,
             seed=seed,
             device=device,
-            progress=progress,
+            told=told,
         )

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional
-from tqdm.auto import tqdm
 
-from art_denoise.data import Crops
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast a network is trained: `views` augmented views of every crop in each of `epochs` passes."""
-
-    epochs: int = 5
-    views: int = 6
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
+from art_denoise.data.sets import Split
+from art_denoise.models.schedule import Schedule
 
 
 def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -57,14 +45,14 @@ def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 def train(
     network: torch.nn.Module,
-    crops: Crops,
+    crops: Split,
     *,
     mean: tuple[float, ...],
     std: tuple[float, ...],
     schedule: Schedule,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    progress: str | None = None,
+    told: Callable[[int], object] = lambda count: None,
 ) -> torch.nn.Module:
     """Train a network in place and return it in evaluation mode.
 
@@ -75,7 +63,7 @@ def train(
     :param mean: Mean of each channel, in units of [0, 1], taken off before the network sees an image.
     :param std: Standard deviation of each channel, likewise.
     :param seed: Decides the order of the images and every augmentation.
-    :param progress: Name of the progress bar; None shows none.
+    :param told: Is told how many steps were done since it was told last.
     """
     generator = torch.Generator().manual_seed(seed)
     images, labels = torch.from_numpy(crops.images), torch.from_numpy(crops.labels)
@@ -83,21 +71,18 @@ def train(
     spread = torch.tensor(std, device=device).view(1, -1, 1, 1)
     network = network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
-    per_epoch = math.ceil(len(crops) * schedule.views / schedule.batch_size)
     one_cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.learning_rate, total_steps=schedule.epochs * per_epoch, pct_start=0.2
+        optimizer, schedule.learning_rate, total_steps=schedule.steps(len(crops)), pct_start=0.2
     )
-    with tqdm(total=schedule.epochs * per_epoch, desc=progress, disable=progress is None, unit="batch") as bar:
-        for _ in range(schedule.epochs):
-            order = torch.cat([torch.randperm(len(crops), generator=generator) for _ in range(schedule.views)])
-            for chosen in order.split(schedule.batch_size):
-                x = augment(images[chosen].to(device).float() / 255, generator)
-                logits = network(((x - center) / spread).contiguous(memory_format=torch.channels_last))
-                loss = functional.cross_entropy(logits, labels[chosen].to(device))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                one_cycle.step()
-                bar.update()
-                bar.set_postfix(loss=f"{loss.item():.2f}", refresh=False)
+    for _ in range(schedule.epochs):
+        order = torch.cat([torch.randperm(len(crops), generator=generator) for _ in range(schedule.views)])
+        for chosen in order.split(schedule.batch_size):
+            x = augment(images[chosen].to(device).float() / 255, generator)
+            logits = network(((x - center) / spread).contiguous(memory_format=torch.channels_last))
+            loss = functional.cross_entropy(logits, labels[chosen].to(device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            one_cycle.step()
+            told(1)
     return network.eval()

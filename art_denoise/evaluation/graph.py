@@ -1,0 +1,168 @@
+"""Work as a graph of tasks, each known by what it is made of: keys exist before any result does."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from art_denoise.evaluation.components import code_of, modules_of
+from art_denoise.evaluation.experiment import Component
+from art_denoise.evaluation.source import code_digest
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.store import Artefact
+    from art_denoise.evaluation.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a task takes, for a plan and for the order in which tasks are done.
+
+    :param stage: What kind of work it is, as a plan names it.
+    :param network: Name of the network that images go through; None for none.
+    :param forward: Images that are classified.
+    :param backward: Images that a gradient is taken for, each with a forward pass of its own.
+    :param through: Preprocessors that all of them go through.
+    """
+
+    stage: str
+    network: str | None = None
+    forward: float = 0.0
+    backward: float = 0.0
+    through: tuple[Component, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task(abc.ABC):
+    """A piece of work as a value: a frozen dataclass whose fields are its parameters and the tasks that it needs.
+
+    The key is a digest of the code that `run` depends on, of the parameters and of the keys of what is needed. It moves
+    if, and only if, something does that can change the result. A field that cannot is declared with `compare=False`.
+    """
+
+    #: Folder of the store that its artefact is kept in.
+    folder: ClassVar[str]
+
+    #: Whether its artefact is kept with the run; else in the user's cache, for all runs.
+    of_run: ClassVar[bool] = True
+
+    #: Whether it can do without what is absent among its inputs.
+    tolerates_absent: ClassVar[bool] = False
+
+    @cached_property
+    def key(self) -> str:
+        """16 hexadecimal digits."""
+        return key_of(self)
+
+    @property
+    def inputs(self) -> tuple[Task, ...]:
+        """The tasks that this one needs, wherever they are among its fields."""
+        return tuple(_tasks_in(getattr(self, f.name) for f in fields(self)))
+
+    def modules(self) -> tuple[str, ...]:
+        """Return the names of the modules whose code, and whose imports' code, `run` depends on."""
+        return (type(self).__module__,)
+
+    @property
+    @abc.abstractmethod
+    def title(self) -> str:
+        """What it does, for messages: "Craft δ on VGG16"."""
+
+    @property
+    @abc.abstractmethod
+    def work(self) -> Work:
+        """What it takes."""
+
+    @abc.abstractmethod
+    def run(self, on: Workplace) -> Artefact:
+        """Do the work.
+
+        :param on: Where it is done: images, networks, and the artefacts of the tasks that this one needs.
+        """
+
+
+@dataclass(frozen=True)
+class Resource(Task):
+    """Something that tasks need and that is not kept, as a network that is built: it is what its inputs make it."""
+
+    folder: ClassVar[str] = ""
+
+    @property
+    def work(self) -> Work:
+        return Work("")
+
+    def run(self, on: Workplace) -> Artefact:
+        raise TypeError(f"{type(self).__name__} is built where it is needed, not run")
+
+
+def key_of(value: Task) -> str:
+    """Return the key of a task: 16 hexadecimal digits."""
+    made_of = [type(value).__name__, code_digest(value.modules()), _fields(value)]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: tasks by their keys, components with the code that is not this package's."""
+    if isinstance(value, Task):
+        return value.key
+    if isinstance(value, Component):
+        return [type(value).__name__, *_fields(value), code_of(value), code_digest(modules_of(value))]
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        return [type(value).__name__, *_fields(value)]
+    if isinstance(value, (tuple, list)):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _fields(value: Any) -> list[Any]:
+    return [[f.name, _plain(getattr(value, f.name))] for f in fields(value) if f.compare]
+
+
+def _tasks_in(values: Iterable[Any]) -> Iterator[Task]:
+    for value in values:
+        if isinstance(value, Task):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _tasks_in(value)
+        elif is_dataclass(value):
+            yield from _tasks_in(getattr(value, f.name) for f in fields(value))
+
+
+def closure(wanted: Iterable[Task]) -> dict[str, Task]:
+    """Return what is wanted and all that it needs, by key, each after what it needs itself."""
+    return _collected(wanted, lambda task: False)
+
+
+def to_do(wanted: Iterable[Task], is_there: Callable[[Task], bool]) -> dict[str, Task]:
+    """Return the tasks that have to be done for what is wanted, by key, each after those that it needs.
+
+    :param wanted: Tasks whose artefacts are wanted.
+    :param is_there: Says of a task whether its artefact is there: what only that would need has not to be done.
+    """
+    found = _collected(wanted, lambda task: not isinstance(task, Resource) and is_there(task))
+    return {key: task for key, task in found.items() if not isinstance(task, Resource)}
+
+
+def _collected(wanted: Iterable[Task], left_out: Callable[[Task], bool]) -> dict[str, Task]:
+    found: dict[str, Task] = {}
+    seen: set[str] = set()
+
+    def visit(task: Task) -> None:
+        if task.key not in seen:
+            seen.add(task.key)
+            if not left_out(task):
+                for other in task.inputs:
+                    visit(other)
+                found[task.key] = task
+
+    for task in wanted:
+        visit(task)
+    return found

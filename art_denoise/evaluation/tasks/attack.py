@@ -1,0 +1,105 @@
+"""Images attacked one by one, some at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from art_denoise.defences.chain import with_defences
+from art_denoise.evaluation.art_attacks import attack_images
+from art_denoise.evaluation.components import modules_of
+from art_denoise.evaluation.experiment import Attack
+from art_denoise.evaluation.graph import Task, Work
+from art_denoise.evaluation.images import Images
+from art_denoise.evaluation.scoring import unit_batch
+from art_denoise.evaluation.store import Artefact
+from art_denoise.evaluation.tasks.network import Network
+from art_denoise.evaluation.tasks.perturbations import Through
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.workplace import Workplace
+
+#: Images of one task, so that an interrupted attack goes on from there, and processes share the images.
+PART = 64
+
+#: What a plan supposes of attacks that do not say how often they look at an image.
+_STEPS = 100
+
+
+@dataclass(frozen=True)
+class AttackImages(Task):
+    """Attack some images, each by itself.
+
+    :param attack: The attack.
+    :param eps: Its bound, as a share of the value range.
+    :param norm: Norm of the bound.
+    :param network: Network that is attacked.
+    :param images: All the images.
+    :param number: Which part of them, of `PART` images each.
+    :param through: What the attacker crafts through.
+    :param seed: Seed of the attack; each part draws for itself.
+    :param text: What is attacked by what, for messages.
+    """
+
+    folder: ClassVar[str] = "images"
+
+    attack: Attack
+    eps: float
+    norm: Literal["inf", "2"]
+    network: Network
+    images: Images
+    number: int
+    through: Through
+    seed: int
+    text: str = field(default="", compare=False)
+
+    @property
+    def _part(self) -> slice:
+        return slice(self.number * PART, min((self.number + 1) * PART, self.images.count))
+
+    def modules(self) -> tuple[str, ...]:
+        return (__name__, *modules_of(self.attack))
+
+    @property
+    def title(self) -> str:
+        return f"Attack images {self._part.start + 1} to {self._part.stop}: {self.text}"
+
+    @property
+    def work(self) -> Work:
+        count = self._part.stop - self._part.start
+        steps = dict(self.attack.params).get("max_iter", _STEPS)
+        stage = f"Attack images, {self.attack.name}"
+        return Work(stage, self.network.name, count, count * steps, self.through.preprocessors)
+
+    def run(self, on: Workplace) -> Artefact:
+        classifier, split = on.classifier(self.network), on.split(self.images)
+        chain = on.chain(self.through.preprocessors, self.through.noise, self.through.gradient)
+        on.expects(self._part.stop - self._part.start)
+        with with_defences(classifier, chain):
+            attacked = attack_images(
+                classifier,
+                self.attack,
+                eps=self.eps,
+                norm=self.norm,
+                x=unit_batch(split, self._part),
+                y=split.labels[self._part],
+                # A number of its own for each part.
+                seed=self.seed + 1_000_003 * self.number,
+                told=on.told,
+            )
+        return Artefact({"attack": self.attack.name, "first": self._part.start}, {"images": attacked})
+
+
+def attack_all(
+    attack: Attack,
+    eps: float,
+    norm: Literal["inf", "2"],
+    network: Network,
+    images: Images,
+    through: Through,
+    seed: int,
+    text: str,
+) -> tuple[AttackImages, ...]:
+    """Return the tasks that attack all images, part by part."""
+    parts = range(-(-images.count // PART))
+    return tuple(AttackImages(attack, eps, norm, network, images, n, through, seed, text) for n in parts)

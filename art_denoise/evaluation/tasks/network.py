@@ -1,0 +1,113 @@
+"""Networks: what their results depend on, and the training of those for the photographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from art_denoise.data.photographs import PHOTOGRAPHS
+from art_denoise.evaluation.graph import Resource, Task, Work
+from art_denoise.evaluation.images import Images
+from art_denoise.evaluation.store import Artefact
+from art_denoise.models.photographs import train_on_photographs
+from art_denoise.models.schedule import Schedule
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.workplace import Workplace
+
+#: How much longer a training step takes than a gradient with respect to the images, which needs none for the weights.
+_TRAINING = 1.5
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What of the machine can change a result.
+
+    :param device: Kind of device: name of the GPU, or "cpu" with what instructions it has.
+    :param torch: Version of PyTorch.
+    :param threads: Threads on a CPU, which decide in what order sums are taken; 0 on a GPU.
+    """
+
+    device: str
+    torch: str
+    threads: int
+
+    @classmethod
+    def here(cls, device_type: str) -> Environment:
+        """Return what it is here.
+
+        :param device_type: "gpu" (falls back to the CPU) or "cpu".
+        """
+        if device_type == "gpu" and torch.cuda.is_available():
+            return cls(torch.cuda.get_device_name(), torch.__version__, 0)
+        # PyTorch has it since 2.1.
+        capability = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")()
+        return cls(f"cpu {capability}".strip(), torch.__version__, torch.get_num_threads())
+
+
+@dataclass(frozen=True)
+class Train(Task):
+    """Train one of the paper's networks on the photographs.
+
+    :param network: Its name.
+    :param crops: The training crops.
+    :param schedule: How long and how fast.
+    :param seed: Seed of the weights and of everything that training draws.
+    :param environment: The machine.
+    """
+
+    folder: ClassVar[str] = "weights"
+    of_run: ClassVar[bool] = False
+
+    network: str
+    crops: Images
+    schedule: Schedule
+    seed: int
+    environment: Environment
+    text: str = field(default="", compare=False)
+
+    @property
+    def title(self) -> str:
+        return f"Train {self.text or self.network}"
+
+    @property
+    def work(self) -> Work:
+        views = self.crops.count * self.schedule.views * self.schedule.epochs
+        return Work("Train the networks", self.network, 0, _TRAINING * views)
+
+    def run(self, on: Workplace) -> Artefact:
+        device = "cuda" if on.device_type == "gpu" and torch.cuda.is_available() else "cpu"
+        on.expects(self.schedule.steps(self.crops.count))
+        network = train_on_photographs(
+            self.network, on.split(self.crops), self.schedule, seed=self.seed, device=device, told=on.told
+        )
+        state = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+        return Artefact({"network": self.network, "classes": len(PHOTOGRAPHS)}, state)
+
+
+@dataclass(frozen=True)
+class Network(Resource):
+    """A network as results depend on it.
+
+    :param name: Its name among the networks of a run.
+    :param identity: Digits that change with its weights, if it is not trained here.
+    :param code: Name of the module that builds it.
+    :param weights: How it is trained, if it is.
+    :param environment: The machine.
+    :param half: Whether it computes in half precision, if a check allows it.
+    """
+
+    name: str = field(compare=False)
+    identity: str
+    code: str
+    environment: Environment
+    weights: Train | None = None
+
+    def modules(self) -> tuple[str, ...]:
+        return (self.code,)
+
+    @property
+    def title(self) -> str:
+        return self.name

@@ -1,0 +1,103 @@
+"""The labels that a network predicts for attacked images behind a defence."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from art_denoise.evaluation.added import Added, ForAll, OneByOne, perturbation_of
+from art_denoise.evaluation.experiment import Preprocessor
+from art_denoise.evaluation.graph import Task, Work
+from art_denoise.evaluation.images import Images
+from art_denoise.evaluation.scoring import predicted_labels
+from art_denoise.evaluation.store import Artefact
+from art_denoise.evaluation.tasks.attack import PART, AttackImages
+from art_denoise.evaluation.tasks.check import CheckHalf
+from art_denoise.evaluation.tasks.network import Network
+from art_denoise.evaluation.tasks.noise import NoiseTask
+from art_denoise.evaluation.tasks.perturbations import Craft, Given, Signs
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.workplace import Workplace
+
+#: Seconds after which the labels so far are kept.
+_CHECKPOINT_SECONDS = 60.0
+
+#: What adds something to images: one task for all of them, or tasks for parts of them.
+AddedTask = Craft | Signs | Given | tuple[AttackImages, ...]
+
+
+@dataclass(frozen=True)
+class Score(Task):
+    """Predict the labels of images.
+
+    :param network: The network.
+    :param images: The images.
+    :param added: What the attack adds.
+    :param noise: v_def.
+    :param preprocessors: What images go through after that.
+    :param half: The check that decides whether it is computed in half precision; None: it is not.
+    :param seed: Seed of what the preprocessors draw.
+    :param text: The cell, for messages.
+    """
+
+    folder: ClassVar[str] = "labels"
+
+    network: Network
+    images: Images
+    added: AddedTask | None = None
+    noise: NoiseTask | None = None
+    preprocessors: tuple[Preprocessor, ...] = ()
+    half: CheckHalf | None = None
+    seed: int = 0
+    text: str = field(default="", compare=False)
+
+    @property
+    def title(self) -> str:
+        return f"Score {self.text}"
+
+    @property
+    def work(self) -> Work:
+        return Work("Score", self.network.name, self.images.count, 0, self.preprocessors)
+
+    def run(self, on: Workplace) -> Artefact:
+        half = self.half is not None and on.artefact(self.half).record["differing"] == 0
+        count, before = self.images.count, on.so_far(self)
+        labels = [] if before is None else [before.arrays["labels"]]
+        done = sum(map(len, labels))
+        on.expects(count)
+        on.told(done)
+        started = written = time.monotonic()
+        spent = 0.0 if before is None else before.record["seconds"]
+        for part in predicted_labels(
+            on.classifier(self.network, half=half),
+            on.split(self.images),
+            on.batch_size(self.network),
+            added=self.added_to(on),
+            defences=on.chain(self.preprocessors, self.noise),
+            seed=self.seed,
+            start=done,
+            told=on.told,
+        ):
+            labels.append(part)
+            now = time.monotonic()
+            if now - written > _CHECKPOINT_SECONDS:
+                so_far = Artefact({"seconds": spent + now - started}, {"labels": np.concatenate(labels)})
+                on.keep_so_far(self, so_far)
+                written = now
+        predicted = np.concatenate(labels).astype(np.int64)
+        if len(predicted) != count:
+            raise RuntimeError(f"{self.text}: {len(predicted)} labels for {count} images")
+        return Artefact({"seconds": round(spent + time.monotonic() - started, 3)}, {"labels": predicted})
+
+    def added_to(self, on: Workplace) -> Added | None:
+        """Return what the attack adds to the images."""
+        if self.added is None:
+            return None
+        if isinstance(self.added, tuple):
+            parts = self.added
+            return OneByOne(lambda number: on.artefact(parts[number]).arrays["images"], PART)
+        return ForAll(perturbation_of(on.artefact(self.added)))
