@@ -144,13 +144,13 @@ class Defence:
     def of(self, inner: str) -> str:
         """Return the text of an image `inner` behind the preprocessors: "D_ROF(v0)"."""
         for preprocessor in self.preprocessors:
-            inner = f"{preprocessor.text}({inner})"
+            inner = f"{preprocessor.text or preprocessor.name}({inner})"
         return inner
 
     @property
     def text(self) -> str:
         """What the preprocessors are called in tables, the first first."""
-        return ", then ".join(p.text for p in self.preprocessors) or "no defence"
+        return ", then ".join(p.text or p.name for p in self.preprocessors) or "no defence"
 
     @property
     def name(self) -> str:
@@ -208,7 +208,7 @@ class Condition:
     @property
     def text(self) -> str:
         """The row in the paper's symbols: "D_ROF(v0 + δ + v_def)"."""
-        return self._written("text", " knowing ", self.defence.of)
+        return self._written("text", " {} ", self.defence.of)
 
     @property
     def latex(self) -> str:
@@ -216,12 +216,12 @@ class Condition:
 
         def of(inner: str) -> str:
             for preprocessor in self.defence.preprocessors:
-                inner = f"{preprocessor.latex or preprocessor.text}({inner})"
+                inner = f"{preprocessor.latex or preprocessor.text or preprocessor.name}({inner})"
             return inner
 
-        return self._written("latex", r"\ \mathrm{knowing}\ ", of)
+        return self._written("latex", r"\ \mathrm{{{}}}\ ", of)
 
-    def _written(self, form: str, knowing: str, of: Any) -> str:
+    def _written(self, form: str, verb: str, of: Any) -> str:
         inner = "v0" if form == "text" else "v_0"
         if self.threat is not None:
             attack = self.threat.attack
@@ -229,8 +229,10 @@ class Condition:
         if self.defence.noise is not None:
             inner += f" + {getattr(self.defence.noise, form)}"
         if self.threat is not None and self.threat.knowledge.knows_defence and self.defence:
-            names = [getattr(p, form) or p.text for p in self.defence.preprocessors]
-            inner += knowing + (", ".join(names) or "v_def")
+            names = [getattr(p, form) or p.text or p.name for p in self.defence.preprocessors]
+            black_box = self.threat.knowledge is Knowledge.BLACK_BOX
+            inner += verb.format("querying" if black_box else "knowing")
+            inner += ", ".join(names) or getattr(self.defence.noise, form)
         return str(of(inner))
 
 

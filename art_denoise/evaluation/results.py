@@ -17,6 +17,7 @@ import numpy as np
 
 from art_denoise._files import write_text
 from art_denoise.evaluation.experiment import Cell, Defence, Experiment, Threat, from_json, to_json
+from art_denoise.evaluation.records import per_image, records, write_pieces
 from art_denoise.evaluation.store import Artefact, read_artefact
 
 #: Changes with the form of `results.json`.
@@ -155,7 +156,7 @@ class Results:
             content = document["content"]
             if document["sha256"] != _digest(content):
                 raise ValueError(f"{file} is damaged: run the same command again, which uses what is there")
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{file} is damaged ({type(error).__name__}): run the same command again, which uses what is there"
             ) from error
@@ -235,8 +236,30 @@ class Results:
         document = {"schema": SCHEMA, "sha256": _digest(content), "content": content}
         text = json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
         file = Path(folder) / _FILE
-        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        # Bytes: what is there may be damaged.
+        if not file.is_file() or file.read_bytes() != text.encode():
             write_text(file, text)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one row for each cell, for tables of one's own: `pandas.DataFrame(results.records())`.
+
+        :return: For each cell `section`, `row`; `attack`, how it is written ("from a file" if it was not crafted),
+            `knowledge`, what the attacker knows; `defence`, how it is written, and `noise`, how v_def came about;
+            `eps`, of 255, and `norm`; `target`, `source`, `seed`; `correct` of `n` images; `accuracy` with its 95 %
+            interval, `low` to `high`, and the `published` figure, all in percent; `missing`, why there are no labels.
+            What does not apply is None.
+        """
+        return records(self)
+
+    def write_per_image(self, path: str | os.PathLike[str]) -> None:
+        """Write a CSV file of one line for each cell and image, a cell at a time.
+
+        Its columns are `image`, its name, and `true_label`; what tells the cell from others, as in :meth:`records`;
+        `predicted_label`, and `right`, 1 or 0.
+
+        :raises OSError: If it cannot be written.
+        """
+        write_pieces(path, per_image(self))
 
 
 def _values(made: Mapping[str, Any]) -> dict[str, Any]:
