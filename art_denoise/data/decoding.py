@@ -21,8 +21,8 @@ from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm.auto import tqdm
 
-from art_denoise._files import replacing, write_text
 from art_denoise._checks import check_choice, check_integer
+from art_denoise._files import replacing, write_text
 
 #: Files that are decoded before their end is noted down.
 _CHUNK = 64

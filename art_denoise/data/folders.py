@@ -253,8 +253,8 @@ def draw_splits(
 
     :param pools: Number of files by name of the pool: "train", from which images to craft on are drawn, and "val" for
         the rest; or "all" for everything.
-    :param sizes: Number of images by purpose (`PURPOSES`); None: a share of what the others leave, at most as many as
-        in the paper. 0: no such split.
+    :param sizes: Number of images by purpose, those of `PAPER_SIZES`; None: a share of what the others leave, at most
+        as many as in the paper. 0: no such split.
     :return: By purpose, without those of size 0, the pool and positions in it, int64, ascending. No file is in two.
     :raises ValueError: If more images are asked for than there are, or none to test on.
     """

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import platformdirs
 
-from art_denoise.data.decoding import BrokenImagesError, Framing, decode_files, decoded_files
-from art_denoise.data.folders import Classes, Listing, draw_splits, list_folder, match_classes
-from art_denoise.data.sets import PURPOSES, ImageSet, Split, shared_images
+from art_denoise.data.decoding import BrokenImagesError, Framing, decode_files, decode_image, decoded_files
+from art_denoise.data.folders import PAPER_SIZES, Classes, Listing, draw_splits, list_folder, match_classes
+from art_denoise.data.sets import PURPOSES, ImageSet, ImageSource, Split, shared_images
 
 #: Imagenette's folders, those of the largest images first.
 _IMAGENETTE = ("imagenette2", "imagenette2-320", "imagenette2-160")
 
+#: Files for each purpose that are decoded to find out how long it takes.
+_TIMED = 32
+
 
 @dataclass(frozen=True)
-class FolderImages:
+class FolderImages(ImageSource):
     """Images in folders, split and labelled, not yet decoded.
 
     :param name: What they are, for reports.
@@ -36,6 +42,18 @@ class FolderImages:
     drawn: Mapping[str, tuple[str, np.ndarray]]
     classes: Classes
     framing: Framing
+
+    noun = "image"
+
+    @cached_property
+    def title(self) -> str:
+        """What the images are, for reports."""
+        return f"images of {self.name}, {len(self.classes.labels)} classes"
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Number of images by purpose."""
+        return {purpose: len(chosen) for purpose, (_, chosen) in self.drawn.items()}
 
     def files(self, purpose: str) -> tuple[Path, list[str]]:
         """Return the folder and the paths within it of the images for a purpose."""
@@ -59,8 +77,12 @@ class FolderImages:
             found[purpose] = digest.hexdigest()[:16]
         return found
 
-    def decoded(self, folder: Path) -> dict[str, bool]:
-        """Return which purposes' images are decoded already."""
+    def ready(self, folder: Path) -> dict[str, bool]:
+        """Return by purpose whether the images are decoded already.
+
+        :param folder: Where decoded images are kept.
+        :raises OSError: If a file is gone.
+        """
         return {p: decoded_files(*self.files(p), self.framing, folder) for p in self.drawn}
 
     def load(
@@ -95,18 +117,98 @@ class FolderImages:
                 continue
             labels = self.labels(purpose)[decoded.kept]
             digest = hashlib.sha256("".join(decoded.digests).encode() + labels.tobytes())
-            splits[purpose] = Split(decoded.images, labels, digest.hexdigest()[:16], decoded.digests)
+            names = tuple(files[i] for i in decoded.kept)
+            splits[purpose] = Split(decoded.images, labels, digest.hexdigest()[:16], decoded.digests, names)
             if decoded.broken:
                 named = ", ".join(list(decoded.broken)[:3])
                 remarks.append(f"{len(decoded.broken)} of {len(files)} images for {purpose} could not be read: {named}")
         if errors:
             broken = {path: what for error in errors for path, what in error.broken.items()}
-            count = sum(len(self.files(purpose)[1]) for purpose in self.drawn)
-            raise BrokenImagesError(broken, count, tuple(f for e in errors for f in e.listed))
+            raise BrokenImagesError(broken, sum(self.counts.values()), tuple(f for e in errors for f in e.listed))
         for (first, second), count in shared_images(splits).items():
             remarks.append(f"{count} images for {second} are, pixel for pixel, among those for {first} in another file")
-        title = f"images of {self.name}, {len(self.classes.labels)} classes"
-        return ImageSet(title, "image", splits, self.classes.find_names, tuple(remarks))
+        return ImageSet(self.title, self.noun, splits, self.classes.find_names, tuple(remarks))
+
+    def outline(self) -> ImageSet:
+        """Return grey images, as many as there are files, with their labels and names.
+
+        Their fingerprints, "..., not decoded yet", are those of no images, so that nothing is taken for made of them.
+        """
+        splits = {}
+        for purpose, files in self.fingerprints.items():
+            # One byte in memory, whatever the shape.
+            shape = (self.counts[purpose], 3, self.framing.crop, self.framing.crop)
+            grey, names = np.broadcast_to(np.uint8(128), shape), tuple(self.files(purpose)[1])
+            splits[purpose] = Split(grey, self.labels(purpose), f"{files}, not decoded yet", names=names)
+        return ImageSet(self.title, self.noun, splits, self.classes.find_names)
+
+    def record(self) -> dict[str, Any]:
+        """Return the fingerprints of the files' names and labels, how folders became classes, and the framing."""
+        return {
+            "fingerprints": self.fingerprints,
+            "classes": self.classes.rule,
+            "framing": asdict(self.framing),
+        }
+
+    def listing(self) -> dict[str, dict[str, Any]]:
+        """Return by purpose the folder ("root"), the paths in it ("files"), their "labels" and their "fingerprint"."""
+        fingerprints = self.fingerprints
+        return {
+            purpose: {
+                "root": str(self.files(purpose)[0].resolve()),
+                "fingerprint": fingerprints[purpose],
+                "files": self.files(purpose)[1],
+                "labels": self.labels(purpose).tolist(),
+            }
+            for purpose in self.drawn
+        }
+
+    def describe(self, ready: Mapping[str, bool]) -> list[str]:
+        """Return the lines of a plan: for each purpose how many images, where, and whether decoded; then the framing.
+
+        :param ready: What :meth:`ready` returned.
+        """
+        lines = []
+        for purpose, (pool, chosen) in self.drawn.items():
+            listing = self.pools[pool]
+            lines.append(
+                f"Images for {purpose}: {len(chosen):,} of {len(listing):,} in {listing.root}, "
+                f"{'decoded' if ready[purpose] else 'not decoded yet'}."
+            )
+        framing = self.framing
+        lines.append(
+            f"Resized to {framing.resize} ({framing.interpolation}), centre crop {framing.crop}; "
+            f"{len(self.classes.labels)} classes, {self.classes.rule}."
+        )
+        return lines
+
+    def seconds_to_decode(self, purposes: Iterable[str], workers: int | None = None) -> float:
+        """Return about how many seconds decoding takes, from a few files for each purpose, spread over all of them.
+
+        Files that cannot be read count with the time that it took to find out; :meth:`load` tells of them.
+
+        :param purposes: Keys of `counts`.
+        :param workers: Threads that decode, >= 1; None: as many as cores.
+        """
+        threads, seconds = workers or os.cpu_count() or 1, 0.0
+        for purpose in purposes:
+            root, names = self.files(purpose)
+            few = [names[i] for i in np.linspace(0, len(names) - 1, min(_TIMED, len(names))).astype(int)]
+            with suppress(ValueError):
+                decode_image(root / few[0], self.framing)  # the first time imports torchvision
+            start = time.perf_counter()
+            for name in few:
+                with suppress(ValueError):
+                    decode_image(root / name, self.framing)
+            seconds += (time.perf_counter() - start) / len(few) * len(names) / threads
+        return seconds
+
+    def bytes_to_decode(self, purposes: Iterable[str]) -> int:
+        """Return how many bytes decoded images take: 3 · crop² an image.
+
+        :param purposes: Keys of `counts`.
+        """
+        return sum(self.counts[purpose] for purpose in purposes) * 3 * self.framing.crop**2
 
 
 def find_images(
@@ -126,7 +228,8 @@ def find_images(
     :param data: "imagenet": `data_dir` holds `train` and `val`, as torchvision's `ImageNet` leaves them. "imagenette":
         torchvision's `Imagenette`, ten of ImageNet's classes, in `data_dir` or the cache. Else a folder of classes, or
         one that holds such a folder as `train` and another as `val`.
-    :param sizes: Number of images by purpose (`PURPOSES`); None: as many as there are, at most as in the paper.
+    :param sizes: Number of images for "craft", "tune", "noise-fit" and "test"; None: as many as there are, at most as
+        in the paper.
     :param framing: How an image becomes a square.
     :param num_classes: Number of the model's classes.
     :param categories: Returns the model's names of its classes, if it has any.
@@ -151,7 +254,7 @@ def find_images(
         pools = {"all": list_folder(root)}
     folders = sorted({folder for listing in pools.values() for folder in listing.folders})
     matched = match_classes(folders, num_classes, categories=categories, mapping=classes)
-    wanted = {purpose: sizes[purpose] for purpose in PURPOSES}
+    wanted = {purpose: sizes[purpose] for purpose in PAPER_SIZES}
     drawn = draw_splits({pool: len(listing) for pool, listing in pools.items()}, wanted, seed)
     return FolderImages(name, pools, {p: drawn[p] for p in PURPOSES if p in drawn}, matched, framing)
 
