@@ -1,5 +1,19 @@
-"""What is attacked and classified: the offline photographs and their disjoint splits."""
+"""What is attacked and classified: images in disjoint splits, and the sources that they come from."""
 
-from art_denoise.data.photographs import PHOTOGRAPHS, Crops, load_photographs
+from art_denoise.data.imagenet import FolderImages, find_images
+from art_denoise.data.photographs import PHOTOGRAPHS, Photographs, load_photographs
+from art_denoise.data.sets import ImageSet, ImageSource, Split
 
-__all__ = ["PHOTOGRAPHS", "Crops", "load_photographs"]
+#: The older name of what :func:`load_photographs` returns.
+Crops = Split
+
+__all__ = [
+    "PHOTOGRAPHS",
+    "FolderImages",
+    "ImageSet",
+    "ImageSource",
+    "Photographs",
+    "Split",
+    "find_images",
+    "load_photographs",
+]

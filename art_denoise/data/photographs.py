@@ -16,13 +16,17 @@ scikit-learn, JMLR 12; `skimage.data` documents the origin of each.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from art_denoise.data.splits import disjoint_split, fingerprint
 from art_denoise._checks import check_integer
+from art_denoise.data.sets import PURPOSES, ImageSet, ImageSource, Split
+from art_denoise.data.splits import disjoint_split, fingerprint
 
 #: The nineteen classes, in the order of their labels.
 PHOTOGRAPHS = (
@@ -54,27 +58,6 @@ BLOCKS = sum(SHARES.values())
 
 #: Side of a crop in pixels.
 CROP_SIZE = 64
-
-
-@dataclass(frozen=True)
-class Crops:
-    """Crops of one split.
-
-    `images` is uint8 (N, 3, H, W); `labels` int64 (N,), index into `PHOTOGRAPHS`; `origins` int64 (N, 3): row, column
-    and side of the block in its photograph, in pixels.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    origins: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that change with any image, label or origin."""
-        return fingerprint(self.images, self.labels, self.origins)
 
 
 def load_photograph(name: str) -> np.ndarray:
@@ -113,18 +96,21 @@ def block_grid(height: int, width: int, count: int) -> np.ndarray:
 
 def load_photographs(
     *, crop_size: int = CROP_SIZE, shares: Mapping[str, int] = SHARES, seed: int = 0
-) -> dict[str, Crops]:
+) -> dict[str, Split]:
     """Cut all photographs and return their crops by split.
 
     :param crop_size: Side of a crop in pixels. Each block is resampled to it (bicubic, antialiased).
     :param shares: Blocks of one photograph in each split, by name. Their sum decides how large a block is.
     :param seed: Decides which block belongs to which split. Each photograph draws for itself.
-    :return: For each split `len(PHOTOGRAPHS) * share` crops, sorted by label. The same for the same arguments.
+    :return: For each split `len(PHOTOGRAPHS) * share` crops (3, `crop_size`, `crop_size`), sorted by label, which is an
+        index into `PHOTOGRAPHS`. They are named by photograph and block, in pixels: "astronaut 31,62 side 31" is the
+        square of 31 rows and columns that begins in row 31 and column 62. The fingerprint changes with the blocks, too.
+        The same for the same arguments.
+    :raises TypeError: If a size or a share is no integer.
     :raises ValueError: If a size or a share is below 1, or the shares ask for more blocks than there are pixels.
     """
     check_integer("crop_size", crop_size, low=1)
-    for name, share in shares.items():
-        check_integer(f"shares[{name!r}]", share, low=1)
+    _check_shares(shares)
     parts: dict[str, list[tuple[np.ndarray, int, np.ndarray]]] = {name: [] for name in shares}
     for label, name in enumerate(PHOTOGRAPHS):
         photograph = load_photograph(name)
@@ -134,11 +120,107 @@ def load_photographs(
                 block = Image.fromarray(photograph[row : row + side, column : column + side])
                 crop = np.asarray(block.resize((crop_size, crop_size), Image.Resampling.BICUBIC))
                 parts[split].append((crop.transpose(2, 0, 1), label, np.array([row, column, side])))
-    return {
-        split: Crops(
-            images=np.stack([crop for crop, _, _ in items]),
-            labels=np.array([label for _, label, _ in items], dtype=np.int64),
-            origins=np.stack([origin for _, _, origin in items]).astype(np.int64),
+    return {split: _split_of(items) for split, items in parts.items()}
+
+
+def _check_shares(shares: Mapping[str, int]) -> None:
+    for name, share in shares.items():
+        check_integer(f"shares[{name!r}]", share, low=1)
+
+
+def _split_of(items: list[tuple[np.ndarray, int, np.ndarray]]) -> Split:
+    """Return crops (3, H, W), their labels and their blocks' row, column and side as one split."""
+    images = np.stack([crop for crop, _, _ in items])
+    labels = np.array([label for _, label, _ in items], dtype=np.int64)
+    blocks = np.stack([block for _, _, block in items]).astype(np.int64)
+    names = tuple(
+        f"{PHOTOGRAPHS[label]} {row},{column} side {side}"
+        for label, (row, column, side) in zip(labels.tolist(), blocks.tolist(), strict=True)
+    )
+    return Split(images, labels, fingerprint(images, labels, blocks), names=names)
+
+
+def _class_names() -> dict[int, str]:
+    return {label: name.replace("_", " ") for label, name in enumerate(PHOTOGRAPHS)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs(ImageSource):
+    """The crops of the photographs: a source without files, that never has anything to decode.
+
+    :param shares: Blocks of one photograph in each split, >= 1: "train", on which networks are trained, "test", and
+        also "tune" and "noise-fit" if there is to be a defensive noise.
+    :param craft_images: Number of the training crops that perturbations are crafted on, drawn at random, from 1 to all
+        of them; None: all.
+    :param seed: Decides which block belongs to which split, and which crops are drawn.
+    :raises TypeError: If a share, or `craft_images`, is no integer.
+    :raises ValueError: If it is out of its range, or the shares are not of these splits.
+    """
+
+    shares: Mapping[str, int] = field(default_factory=lambda: dict(SHARES))
+    craft_images: int | None = None
+    seed: int = 0
+
+    title = f"crops of {len(PHOTOGRAPHS)} photographs"
+    noun = "crop"
+
+    def __post_init__(self) -> None:
+        _check_shares(self.shares)
+        if not {"train", "test"} <= set(self.shares) <= set(SHARES):
+            raise ValueError(
+                f"`shares` must be of 'train' and 'test', and may be of 'tune' and 'noise-fit', got {dict(self.shares)}"
+            )
+        if self.craft_images is not None:
+            check_integer("craft_images", self.craft_images, low=1)
+            train = self._crops["train"]
+            if self.craft_images > train:
+                raise ValueError(f"`craft_images` must be <= {train}, the training crops, got {self.craft_images}")
+
+    @property
+    def _crops(self) -> dict[str, int]:
+        """Number of crops by split, without those drawn from the training crops."""
+        return {name: len(PHOTOGRAPHS) * share for name, share in self.shares.items()}
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Number of images by purpose."""
+        craft = self._crops["train"] if self.craft_images is None else self.craft_images
+        counts = {**self._crops, "craft": craft}
+        return {purpose: counts[purpose] for purpose in PURPOSES if purpose in counts}
+
+    @cached_property
+    def _images(self) -> ImageSet:
+        """All images, cut when they are first asked for."""
+        splits = load_photographs(shares=self.shares, seed=self.seed)
+        train = splits["train"]
+        chosen = np.random.default_rng(self.seed).permutation(len(train))[: self.craft_images]
+        images, labels = train.images[chosen], train.labels[chosen]
+        splits["craft"] = Split(
+            images, labels, fingerprint(images, labels), names=tuple(train.names[i] for i in chosen)
         )
-        for split, items in parts.items()
-    }
+        return ImageSet(
+            self.title,
+            self.noun,
+            {purpose: splits[purpose] for purpose in PURPOSES if purpose in splits},
+            _class_names,
+        )
+
+    def load(
+        self, folder: Path, *, skip_broken: bool = False, workers: int | None = None, progress: bool = True
+    ) -> ImageSet:
+        """Return the crops. They are cut in memory in a few seconds: no argument changes anything."""
+        return self._images
+
+    def outline(self) -> ImageSet:
+        """Return the crops themselves."""
+        return self._images
+
+    def record(self) -> dict[str, Any]:
+        """Return the fingerprints of the crops: they change with any image, label or place in a photograph."""
+        return {"fingerprints": {purpose: split.fingerprint for purpose, split in self._images.splits.items()}}
+
+    def describe(self, ready: Mapping[str, bool]) -> list[str]:
+        """Return the line of a plan that says how many crops there are for what."""
+        counts = {purpose: f"{count:,} for {purpose}" for purpose, count in self.counts.items()}
+        counts["craft"] = f"{self.counts['craft']:,} of them for craft"
+        return [f"Images: {self.title}: {', '.join(counts.values())}."]
