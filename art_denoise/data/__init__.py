@@ -4,9 +4,6 @@ from art_denoise.data.imagenet import FolderImages, find_images
 from art_denoise.data.photographs import PHOTOGRAPHS, Photographs, load_photographs
 from art_denoise.data.sets import ImageSet, ImageSource, Split
 
-#: The older name of what :func:`load_photographs` returns.
-Crops = Split
-
 __all__ = [
     "PHOTOGRAPHS",
     "FolderImages",
