@@ -1,0 +1,127 @@
+"""Text in forms: on one line, as wide as it looks, and in LaTeX."""
+
+from __future__ import annotations
+
+import unicodedata
+
+#: What has a meaning in LaTeX's text, as it is written there. Braces keep two characters from becoming another one.
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "'": "'{}",
+    "`": "{}`{}",
+    "-": "-{}",
+}
+
+#: What is beyond ASCII and common in tables, in commands that every LaTeX has.
+_SYMBOLS = {
+    "–": "--",
+    "—": "---",
+    "‐": "-{}",
+    "‑": "-{}",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "≠": r"$\neq$",
+    "≈": r"$\approx$",
+    "→": r"$\rightarrow$",
+    "↓": r"$\downarrow$",
+    "∞": r"$\infty$",
+    "°": r"$^{\circ}$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "′": "$'$",
+    "″": "$''$",
+    "…": r"\dots{}",
+    "“": "``",
+    "”": "''",
+    "‘": "`",
+    "’": "'",
+    "ß": r"\ss{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "œ": r"\oe{}",
+    "Œ": r"\OE{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
+    "ı": r"\i{}",
+}
+
+_GREEK = (
+    "alpha beta gamma delta zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
+)
+#: Unicode's names of Greek letters are LaTeX's commands, but for epsilon, the round one of which is common.
+_SYMBOLS |= {
+    unicodedata.lookup(
+        f"GREEK {'CAPITAL' if name[0].isupper() else 'SMALL'} LETTER {'LAMDA' if name.lower() == 'lambda' else name}"
+    ): rf"$\{name}$"
+    for name in _GREEK.split()
+} | {"ε": r"$\varepsilon$", "µ": r"$\mu$"}
+
+#: Accents by the combining character that a letter with one comes apart into.
+_ACCENTS = {
+    "\u0300": "`",
+    "\u0301": "'",
+    "\u0302": "^",
+    "\u0303": "~",
+    "\u0304": "=",
+    "\u0306": "u",
+    "\u0307": ".",
+    "\u0308": '"',
+    "\u030a": "r",
+    "\u030b": "H",
+    "\u030c": "v",
+    "\u0323": "d",
+    "\u0327": "c",
+}
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line, without control characters: each run of white space and of those becomes a space."""
+    return " ".join("".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in text).split())
+
+
+def width(text: str) -> int:
+    """Return how many columns a text takes in a terminal."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def latex_text(text: str) -> str:
+    """Return a text as LaTeX's text, in ASCII, so that it says what it says and compiles, whatever is in it.
+
+    Letters with accents and the symbols of this package's tables are written in LaTeX's commands; any other character
+    beyond ASCII as its number, "[U+4E2D]".
+    """
+    return "".join(map(_latex, one_line(text)))
+
+
+def _latex(character: str) -> str:
+    if character in _SPECIAL:
+        return _SPECIAL[character]
+    if character in _SYMBOLS:
+        return _SYMBOLS[character]
+    if character.isascii():
+        return character
+    base, *marks = unicodedata.normalize("NFD", character)
+    if len(marks) == 1 and base.isascii() and base.isalpha() and marks[0] in _ACCENTS:
+        return rf"\{_ACCENTS[marks[0]]}{{{base}}}"
+    return f"[U+{ord(character):04X}]"

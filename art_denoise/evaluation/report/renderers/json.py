@@ -1,0 +1,79 @@
+"""Tables as JSON.
+
+A document has
+
+- `schema`: 1, the number of this form, which changes with it; `kind`: "art_denoise report"; `title`.
+- `tables`: for each table its `kind`, `title` and `note`; `legend`, what the parts of its values are: `main`, `detail`,
+  `published`; `mark`, what marked values are, or null; `head`, what stands above the names of rows; `columns`, each
+  with `name`, `latex` and `of_row`, whether it says more of the row rather than a result; and `sections`, each with
+  `title` and `rows`.
+- A row has `name`, `latex`, `more`, what else is known of it, and `values`, one for each column.
+- A value says with `is` what it is, and the rest of it is data, percentages as numbers: "text" and "number" (`value`);
+  "accuracy" (`accuracy`, `count` of `n`, `low` and `high` of the 95 % interval, `published`; with several seeds their
+  mean, `seeds`, how many, `lowest` and `highest`); "rate", likewise with `fooling_rate` and `white_box`; "difference"
+  (`points`, `only_first`, `only_second`, `n`, `p`; with several seeds `seeds`, `lowest`, `highest`); "same", as at the
+  left of it; "missing" (`missing`, the reason).
+- `latex` is a name in LaTeX's mathematics, or null: then its text is to be escaped.
+- `cells`: every result, one record each, as of `Results.records()`.
+- `facts` and `reading`: what was found on the way, and how everything is read, sentences; `pictures`: figures with their
+  `file` and `text`; `config`: every choice of the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from art_denoise.evaluation.report.table import Column, Document, Name, Row, Table, Value
+
+FILE = "{stem}.json"
+
+#: Changes with the form of the document.
+SCHEMA = 1
+
+
+def render(tables: Sequence[Table], document: Document = Document()) -> str:
+    """Return tables, and all that stands around them, as JSON; the docstring of this file says in which form."""
+    whole = {
+        "schema": SCHEMA,
+        "kind": "art_denoise report",
+        "title": document.title,
+        "tables": [_table(table) for table in tables],
+        "cells": list(document.cells),
+        "facts": list(document.facts),
+        "reading": list(document.reading),
+        "pictures": [{"file": picture.file, "text": picture.text} for picture in document.pictures],
+        "config": dict(document.config),
+    }
+    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+
+
+def _table(table: Table) -> dict[str, Any]:
+    return {
+        "kind": table.kind,
+        "title": table.title,
+        "note": table.note,
+        "legend": asdict(table.legend),
+        "mark": table.mark or None,
+        "head": table.head.text,
+        "columns": [_column(column) for column in table.columns],
+        "sections": [{"title": s.title, "rows": [_row(row) for row in s.rows]} for s in table.sections],
+    }
+
+
+def _column(column: Column) -> dict[str, Any]:
+    return {**_name(column.name), "of_row": column.of_row}
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {**_name(row.name), "more": dict(row.more), "values": [_value(value) for value in row.values]}
+
+
+def _name(name: Name) -> dict[str, Any]:
+    return {"name": name.text, "latex": name.latex or None}
+
+
+def _value(value: Value) -> dict[str, Any]:
+    return {"is": type(value).__name__.lower(), **value.fields()}

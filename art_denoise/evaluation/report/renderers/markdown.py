@@ -1,0 +1,76 @@
+"""Tables as Markdown, as GitHub reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from art_denoise.evaluation.report._text import one_line
+from art_denoise.evaluation.report.table import Document, Missing, Same, Shown, Table, Text, Value
+
+FILE = "{stem}.md"
+
+#: What has a meaning in Markdown wherever it stands.
+_SPECIAL = re.compile(r"([\\`*\[\]<>|$~#{}]|&(?=#?\w+;)|(?<!\w)_|_(?!\w))")
+
+
+def render(tables: Sequence[Table], document: Document = Document()) -> str:
+    """Return tables as Markdown, and below them what was found, and how it is to be read."""
+    parts = [_table(table) for table in tables]
+    parts += [
+        f"### {title}\n\n" + "\n".join(f"- {escaped(line)}" for line in lines)
+        for title, lines in (("What was found on the way", document.facts), ("How it is read", document.reading))
+        if lines
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return a text as Markdown that says what it says, in a place of a table or elsewhere."""
+    return _SPECIAL.sub(r"\\\1", one_line(text))
+
+
+def _table(table: Table) -> str:
+    said = []
+    if table.legend.main:
+        said.append(f"Each place: {_joined(table.legend, bold=not table.mark)}.")
+    if table.note:
+        said.append(escaped(table.note))
+    if table.mark:
+        said.append(f"Bold: {escaped(table.mark)}.")
+    if table.has_same:
+        said.append("″: as at the left, the column has no part in it.")
+    for number, why in enumerate(table.reasons, 1):
+        said.append(f"–{'' if len(table.reasons) == 1 else _raised(str(number))}: {escaped(why)}.")
+    lines = [
+        _line([escaped(table.head.text), *(escaped(column.name.text) for column in table.columns)]),
+        _line(["---"] * (len(table.columns) + 1), " "),
+    ]
+    for section in table.sections:
+        if section.title:
+            lines.append(_line([f"*{escaped(section.title)}*", *[""] * len(table.columns)]))
+        lines += [_line([escaped(row.name.text), *(_value(table, v) for v in row.values)]) for row in section.rows]
+    paragraph = " ".join(said)
+    return "\n\n".join(filter(None, [f"### {escaped(table.title)}", paragraph, "\n".join(lines)]))
+
+
+def _line(cells: list[str], space: str = " ") -> str:
+    return "|" + "|".join(f"{space}{cell}{space}" if cell else space for cell in cells) + "|"
+
+
+def _value(table: Table, value: Value) -> str:
+    if isinstance(value, Missing):
+        return f"–{_raised(table.reason(value))}"
+    if isinstance(value, (Text, Same)):
+        return escaped(value.shown().main)
+    return _joined(value.shown(), bold=value.marked if table.mark else bool(value.shown().detail))
+
+
+def _joined(shown: Shown, *, bold: bool) -> str:
+    main = f"**{escaped(shown.main)}**" if bold else escaped(shown.main)
+    published = f"({escaped(shown.published)})" if shown.published else ""
+    return " ".join(filter(None, [main, escaped(shown.detail), published]))
+
+
+def _raised(number: str) -> str:
+    return number.translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))

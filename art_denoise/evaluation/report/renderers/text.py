@@ -1,0 +1,100 @@
+"""Tables as plain text, in columns as wide as what is in them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from art_denoise.evaluation.report._text import one_line, width
+from art_denoise.evaluation.report.table import Document, Missing, Shown, Table, Text, Value
+
+FILE = "{stem}.txt"
+
+#: Most columns of a terminal that a name takes in one line: those of rows, and those above values.
+_OF_ROWS, _OF_COLUMNS = 48, 22
+
+#: Most columns that a line of sentences takes.
+_LINE = 110
+
+
+def render(tables: Sequence[Table], document: Document = Document()) -> str:
+    """Return tables as plain text, and below them what was found, and how it is to be read."""
+    parts = [_table(table) for table in tables]
+    parts += ["\n".join(_wrapped(line) for line in lines) for lines in (document.facts, document.reading) if lines]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Table) -> str:
+    said = [one_line(table.title) + "."]
+    if table.legend.main:
+        said.append(f"Each place: {_joined(table.legend, 0)}.")
+    if table.note:
+        said.append(one_line(table.note))
+    if table.mark:
+        said.append(f"*: {table.mark}.")
+    if table.has_same:
+        said.append("″: as at the left, the column has no part in it.")
+    reasons = [
+        f"–{'' if len(table.reasons) == 1 else number}: {one_line(why)}." for number, why in enumerate(table.reasons, 1)
+    ]
+    return "\n".join([*(_wrapped(" ".join(said)).split("\n")), "", *_grid(table), *map(_wrapped, reasons)])
+
+
+def _grid(table: Table) -> list[str]:
+    """Return the lines of the table itself."""
+    # Values are aligned by their main part, so that points stand below points.
+    places = range(len(table.columns))
+    mains = [max((len(r.values[i].shown().main) for r in table.rows if _is_result(r.values[i])), default=0) for i in places]
+    indent = "  " if any(section.title for section in table.sections) else ""
+    lines: list[str | list[list[str]]] = [
+        [_folded(table.head.text, _OF_ROWS), *(_folded(column.name.text, _OF_COLUMNS) for column in table.columns)]
+    ]
+    for section in table.sections:
+        if section.title:
+            lines.append(one_line(section.title))
+        for row in section.rows:
+            name = [indent + part for part in _folded(row.name.text, _OF_ROWS)]
+            lines.append([name, *(_value(table, v, mains[i]) for i, v in enumerate(row.values))])
+    cells = [line for line in lines if isinstance(line, list)]
+    widths = [max(width(part) for line in cells for part in line[i]) for i in range(len(table.columns) + 1)]
+    return [text for line in lines for text in ([line] if isinstance(line, str) else _side_by_side(line, widths))]
+
+
+def _side_by_side(cells: list[list[str]], widths: list[int]) -> list[str]:
+    """Return cells of one or more lines each beside each other."""
+    lines = []
+    for i in range(max(map(len, cells))):
+        parts = [cell[i] if i < len(cell) else "" for cell in cells]
+        padded = (part + " " * (size - width(part)) for part, size in zip(parts, widths, strict=True))
+        lines.append("   ".join(padded).rstrip())
+    return lines
+
+
+def _value(table: Table, value: Value, main: int) -> list[str]:
+    if isinstance(value, Text):
+        return _folded(value.name.text, _OF_ROWS)
+    if isinstance(value, Missing):
+        return [" " * (main - 1) + f"–{table.reason(value)}"]
+    shown = value.shown()
+    if not _is_result(value):
+        return [" " * (main - 1) + shown.main]
+    marked = ("*" if value.marked else " ") if table.mark else ""
+    return [_joined(Shown(shown.main + marked, shown.detail, shown.published), main + len(marked))]
+
+
+def _is_result(value: Value) -> bool:
+    return not isinstance(value, (Text, Missing)) and bool(value.fields())
+
+
+def _joined(shown: Shown, main: int) -> str:
+    detail = f" [{shown.detail}]" if shown.detail else ""
+    published = f" ({shown.published})" if shown.published else ""
+    return f"{one_line(shown.main):>{main}}{detail}{published}"
+
+
+def _folded(text: str, most: int) -> list[str]:
+    return textwrap.wrap(one_line(text), most) or [""]
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(one_line(text), _LINE)

@@ -1,0 +1,543 @@
+"""From results to tables. A table more is a function here and its line in `TABLES`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from art_denoise.evaluation.experiment import (
+    Cell,
+    Component,
+    Condition,
+    Experiment,
+    Knowledge,
+    Source,
+    Threat,
+    Transfer,
+    written,
+)
+from art_denoise.evaluation.records import attack_name, reason
+from art_denoise.evaluation.report._text import latex_text
+from art_denoise.evaluation.report.table import (
+    Accuracy,
+    Column,
+    Difference,
+    Missing,
+    Name,
+    Number,
+    Rate,
+    Row,
+    Same,
+    Section,
+    Shown,
+    Table,
+    Text,
+    Value,
+)
+from art_denoise.evaluation.statistics import (
+    PairedDifferences,
+    Share,
+    Shares,
+    accuracy,
+    changed,
+    paired_difference,
+)
+from art_denoise.evaluation.studies.published import PUBLISHED_BY, published_rates
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.results import Made, Results
+
+#: What stands above what the attacker knows.
+_ATTACKER = Column(Name("the attacker"), of_row=True)
+
+
+def accuracies(results: Results) -> tuple[Table, ...]:
+    """Return the table of accuracies: the rows of the experiment, by what perturbations were crafted on."""
+    experiment = results.experiment
+    names = row_names(experiment.conditions)
+    sections = tuple(
+        Section(section.title, tuple(_accuracy_row(results, c, names[c]) for c in section.conditions))
+        for section in experiment.sections
+    )
+    table = Table(
+        kind="accuracy",
+        title=f"{experiment.title}: top-1 accuracy of {experiment.target.title or experiment.target.text} on "
+        f"{len(results.images)} test {results.images.title}",
+        note=_note(_columns_note(experiment), _seeds_note(experiment, "accuracy")),
+        legend=Shown("accuracy in %", "95 % interval", experiment.published_by or "published"),
+        head=Name(""),
+        columns=(_ATTACKER, *_source_columns(experiment)),
+        sections=sections,
+    )
+    return (_with_legend_of_what_is_there(table),) if sections else ()
+
+
+def comparisons(results: Results) -> tuple[Table, ...]:
+    """Return the table of paired comparisons: which of two rows is right more often, on the same images."""
+    experiment = results.experiment
+    names = row_names(experiment.conditions)
+    twice = Counter(comparison.text for comparison in experiment.comparisons)
+    rows = []
+    for pair in experiment.comparisons:
+        columns = experiment.columns(pair.first), experiment.columns(pair.second)
+        values = _over_columns(
+            experiment,
+            all(found == (None,) for found in columns),
+            lambda source, pair=pair: _difference(results, pair.first, pair.second, source),
+        )
+        if all(isinstance(value, Missing) for value in values):
+            continue
+        first, second = (names.get(c) or Name(c.text) for c in (pair.first, pair.second))
+        text = pair.text if twice[pair.text] == 1 else f"{pair.text} ({first.text}, {second.text})"
+        attackers = [knowledge_of(experiment, c) for c in (pair.first, pair.second)]
+        attacker = " rather than ".join(dict.fromkeys(attackers))
+        more = (("first", first.text), ("second", second.text))
+        rows.append(Row(Name(text), (Text(Name(attacker)), *values), more))
+    table = Table(
+        kind="comparisons",
+        title="The same images, compared in pairs",
+        note=_note(
+            "How many points more of the images are classified right with it than without, with the p-value of the "
+            "exact McNemar test.",
+            _columns_note(experiment),
+            _seeds_note(experiment, "difference"),
+        ),
+        legend=Shown("difference in points", "p"),
+        head=Name(""),
+        columns=(_ATTACKER, *_source_columns(experiment)),
+        sections=(Section("", tuple(rows)),),
+    )
+    return (table,) if rows else ()
+
+
+def transfers(results: Results) -> tuple[Table, ...]:
+    """Return the tables of fooling rates from network to network, without a defence."""
+    return tuple(table for t in results.experiment.transfers if (table := _transfer(results, t)) is not None)
+
+
+def sweeps(results: Results) -> tuple[Table, ...]:
+    """Return a table for each defence over its strengths."""
+    experiment, tables = results.experiment, []
+    for sweep in experiment.sweeps:
+        lines = [
+            (threat, source) for threat in sweep.threats for source in experiment.columns(Condition(threat))
+        ]
+        rows = tuple(
+            Row(
+                Name(f"{strength:g}"),
+                tuple(_accuracy(results, _cells(experiment, Condition(t, defence), s)) for t, s in lines),
+            )
+            for strength, defence in sweep.points
+        )
+        table = Table(
+            kind="sweep",
+            title=f"Top-1 accuracy by the strength of {sweep.title}",
+            note=_note(
+                f"The rows are the strengths: {sweep.axis}; 0 is no defence. In brackets what the attacker knows.",
+                _seeds_note(experiment, "accuracy"),
+            ),
+            legend=Shown("accuracy in %", "95 % interval"),
+            head=Name(sweep.axis),
+            columns=tuple(Column(_attacked(experiment, *line)) for line in lines),
+            sections=(Section("", rows),),
+        )
+        if not _is_empty(table):
+            tables.append(table)
+    return tuple(tables)
+
+
+def perturbations(results: Results) -> tuple[Table, ...]:
+    """Return the table of the perturbations that were made: on what, and what they do to the images they are from."""
+    experiment = results.experiment
+    there = [made for made in results.made if made.what == "perturbation" and made.threat is not None]
+    several = len({made.seed for made in there}) > 1
+    columns = [
+        _ATTACKER,
+        Column(Name("crafted on"), of_row=True),
+        Column(Name("through"), of_row=True),
+        *([Column(Name("seed"), of_row=True)] if several else []),
+        Column(Name("of these fooled, %")),
+        Column(Name("images")),
+        Column(Name("passes")),
+        Column(Name("L∞, of 255", r"L_\infty,\ \mathrm{of}\ 255")),
+    ]
+    threats = [Condition(made.threat) for made in there]
+    names = row_names(threats)
+    rows = tuple(
+        _made_row(experiment, made, names[condition], several) for made, condition in zip(there, threats, strict=True)
+    )
+    table = Table(
+        kind="perturbations",
+        title="The perturbations, and what they do to the images that they were crafted from",
+        note="Fooled is an image whose label the perturbation changes, behind what it was crafted through.",
+        legend=Shown(""),
+        head=Name(""),
+        columns=tuple(columns),
+        sections=(Section("", rows),),
+    )
+    return (table,) if rows else ()
+
+
+#: The tables of a report, in order, by their kind.
+TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
+    "accuracy": accuracies,
+    "comparisons": comparisons,
+    "transfer": transfers,
+    "sweep": sweeps,
+    "perturbations": perturbations,
+}
+
+
+def all_tables(results: Results) -> dict[str, tuple[Table, ...]]:
+    """Return the tables of a report, by kind; those that there are results for."""
+    made = {kind: make(results) for kind, make in TABLES.items()}
+    return {kind: tables for kind, tables in made.items() if tables}
+
+
+def rates_table(
+    rates: dict[str, dict[str, Share]],
+    *,
+    title: str,
+    names: dict[str, str] | None = None,
+    published: dict[str, dict[str, float]] | None = None,
+    published_by: str = "published",
+) -> Table:
+    """Return a table of fooling rates from network to network.
+
+    :param rates: By the network crafted on, and by the network scored on. The same name is the same network.
+    :param title: Its title.
+    :param names: What networks are called; their own names where there is none.
+    :param published: Rates of others, in percent, likewise.
+    :param published_by: Whose they are.
+    """
+    shown, published = names or {}, published or {}
+    targets = list(dict.fromkeys(target for row in rates.values() for target in row))
+    rows = tuple(
+        Row(
+            Name(shown.get(source, source)),
+            tuple(
+                Rate(row[t], published.get(source, {}).get(t), source == t)
+                if t in row
+                else Missing("not scored on this network")
+                for t in targets
+            ),
+        )
+        for source, row in rates.items()
+    )
+    return _rates(title, rows, tuple(Column(Name(shown.get(t, t))) for t in targets), "", published_by)
+
+
+# Names
+
+
+def row_names(conditions: Iterable[Condition]) -> dict[Condition, Name]:
+    """Return what rows are called: in the paper's symbols, and where two would be called the same, with what differs."""
+    there = list(dict.fromkeys(conditions))
+    names: dict[Condition, Name] = {}
+    keyed = sorted(there, key=lambda c: (c.text, _knowledge_text(c)))
+    for _, group in groupby(keyed, key=lambda c: (c.text, _knowledge_text(c))):
+        same = list(group)
+        said = [_particulars(c) for c in same]
+        for number, (condition, particulars) in enumerate(zip(same, said, strict=True), 1):
+            differing = [text for i, text in enumerate(particulars) if len({other[i] for other in said}) > 1]
+            if len(same) > 1 and said.count(particulars) > 1:
+                differing.append(f"no. {number}")
+            tail = "".join(f", {text}" for text in differing if text)
+            latex = _latex(condition)
+            names[condition] = Name(condition.text + tail, f"{latex}\\mbox{{{latex_text(tail)}}}" if tail else latex)
+    return {condition: names[condition] for condition in there}
+
+
+def knowledge_of(experiment: Experiment, condition: Condition) -> str:
+    """Return what the attacker of a row knows, as it stands in tables, over all of its columns."""
+    if condition.threat is None:
+        return "nobody"
+    if not condition.threat.crafted:
+        return "no network"
+    found = [_cells(experiment, condition, source)[0].knowledge for source in experiment.columns(condition)]
+    known = list(dict.fromkeys(k.value for k in found if k is not None)) or [condition.threat.knowledge.value]
+    return " / ".join(known)
+
+
+def _knowledge_text(condition: Condition) -> str:
+    return "" if condition.threat is None else condition.threat.knowledge.value
+
+
+def _particulars(condition: Condition) -> tuple[str, ...]:
+    """Return what can tell rows of the same name from each other."""
+    threat, defence = condition.threat, condition.defence
+    of_threat = ("", "", "")
+    if threat is not None:
+        norm = "∞" if threat.norm == "inf" else threat.norm
+        of_threat = (f"ε {255 * threat.eps:.4g}/255", f"L{norm}", written(threat.attack))
+    return (*of_threat, defence.name)
+
+
+def _latex(condition: Condition) -> str:
+    """Return a row in LaTeX's mathematics; what has no LaTeX form is there as text."""
+    threat, defence = condition.threat, condition.defence
+    if threat is not None:
+        threat = replace(threat, attack=_with_latex(threat.attack))
+    return Condition(threat, replace(defence, preprocessors=tuple(map(_with_latex, defence.preprocessors)))).latex
+
+
+def _with_latex(component: Any) -> Any:
+    text = component.text or component.name
+    return component if component.latex else replace(component, latex=rf"\mbox{{{latex_text(text)}}}")
+
+
+def _component_name(component: Component) -> Name:
+    return Name(component.text or component.name, component.latex)
+
+
+def _distinct(keys_and_texts: Sequence[tuple[str, str]]) -> list[Name]:
+    """Return names of columns; those that would be the same, with their keys."""
+    twice = Counter(text or key for key, text in keys_and_texts)
+    return [
+        Name(text or key) if twice[text or key] == 1 else Name(f"{text or key} ({key})") for key, text in keys_and_texts
+    ]
+
+
+def _source_names(experiment: Experiment) -> dict[str, Name]:
+    names = _distinct([(source.key, source.text) for source in experiment.sources])
+    return dict(zip((source.key for source in experiment.sources), names, strict=True))
+
+
+def _source_columns(experiment: Experiment) -> tuple[Column, ...]:
+    return tuple(map(Column, _source_names(experiment).values())) or (Column(Name("all")),)
+
+
+def _attacked(experiment: Experiment, threat: Threat | None, source: Source | None) -> Name:
+    """Return what attacked images are called above a column: the attack, what it was crafted on, what it knows."""
+    condition = Condition(threat)
+    tail = "" if source is None else f", {_source_names(experiment)[source.key].text}"
+    knowledge = _cells(experiment, condition, source)[0].knowledge
+    if threat is not None:
+        tail += f" ({'no network' if knowledge is None else knowledge.value})"
+    latex = _latex(condition)
+    return Name(condition.text + tail, f"{latex}\\mbox{{{latex_text(tail)}}}" if tail else latex)
+
+
+# Cells and values
+
+
+def _cells(
+    experiment: Experiment, condition: Condition, source: Source | None, target: str | None = None
+) -> tuple[Cell, ...]:
+    """Return the cells of a row in a column, one for each seed; none where it has none there."""
+    there = experiment.columns(condition)
+    if there != (None,) and source not in there:
+        return ()
+    key = None if source is None or there == (None,) else source.key
+    seeds = experiment.seeds if condition.threat is not None else experiment.seeds[:1]
+    return tuple(Cell(condition, target or experiment.target.key, key, seed) for seed in seeds)
+
+
+def _why_no_cell(experiment: Experiment, condition: Condition, source: Source | None) -> str:
+    """Return why a row has no cell in a column."""
+    if source is not None and source.stands_for is not None:
+        return "it would have to be crafted on a network, and this is a file"
+    if condition.threat is not None and condition.threat.knowledge is Knowledge.TRANSFER:
+        return "this is the target itself, and the attacker has another network"
+    if condition.threat is not None and condition.threat.knowledge is Knowledge.BLACK_BOX:
+        return "who queries the target has no need of another network"
+    return "the row is not of this column"
+
+
+def _over_columns(
+    experiment: Experiment, same_everywhere: bool, value: Callable[[Source | None], Value]
+) -> tuple[Value, ...]:
+    """Return the values of a row in all columns; one that is the same in all of them stands there once."""
+    sources: tuple[Source | None, ...] = experiment.sources or (None,)
+    if same_everywhere:
+        first = value(None)
+        # A missing value is missing everywhere.
+        return (first, *[first if isinstance(first, Missing) else Same()] * (len(sources) - 1))
+    return tuple(map(value, sources))
+
+
+def _accuracy_row(results: Results, condition: Condition, name: Name) -> Row:
+    experiment = results.experiment
+
+    def value(source: Source | None) -> Value:
+        cells = _cells(experiment, condition, source)
+        if not cells:
+            return Missing(_why_no_cell(experiment, condition, source))
+        return _accuracy(results, cells, experiment.published_for(cells[0]))
+
+    values = _over_columns(experiment, experiment.columns(condition) == (None,), value)
+    threat = condition.threat
+    more: tuple[tuple[str, Any], ...] = (
+        ("attack", None if threat is None else written(threat.attack)),
+        ("eps", None if threat is None else round(255 * threat.eps, 6)),
+        ("defence", condition.defence.name),
+    )
+    return Row(name, (Text(Name(knowledge_of(experiment, condition))), *values), more)
+
+
+def _accuracy(results: Results, cells: Sequence[Cell], published: float | None = None) -> Value:
+    """Return the accuracy in cells that differ in their seed alone."""
+    found = [accuracy(results.labels[c], results.images.labels) for c in cells if c in results.labels]
+    if not found:
+        return Missing(reason(results, cells[0]))
+    return Accuracy(found[0] if len(cells) == 1 else Shares(tuple(found), len(cells)), published)
+
+
+def _difference(results: Results, first: Condition, second: Condition, source: Source | None) -> Value:
+    """Return how much more often a row is right than another, in a column."""
+    experiment = results.experiment
+    cells = [_cells(experiment, condition, source) for condition in (first, second)]
+    for condition, there in zip((first, second), cells, strict=True):
+        if not there:
+            return Missing(_why_no_cell(experiment, condition, source))
+    # A row without seeds is compared with each of the other's.
+    count = max(map(len, cells))
+    pairs = list(zip(*(there * count if len(there) == 1 else there for there in cells), strict=True))
+    found = [
+        paired_difference(results.labels[one], results.labels[other], results.images.labels)
+        for one, other in pairs
+        if one in results.labels and other in results.labels
+    ]
+    if not found:
+        return Missing(next(reason(results, cell) for cell in pairs[0] if cell not in results.labels))
+    return Difference(found[0] if count == 1 else PairedDifferences(tuple(found), count))
+
+
+def _transfer(results: Results, transfer: Transfer) -> Table | None:
+    experiment = results.experiment
+    condition, published = Condition(transfer.threat), published_rates(transfer.threat)
+    names = _source_names(experiment)
+
+    def rate(threat: Threat, source: Source | None, target: str) -> Value:
+        cells = _cells(experiment, Condition(threat), source, target)
+        (clean,) = _cells(experiment, Condition(), None, target)
+        found = [changed(results.labels[c], results.labels[clean]) for c in cells if {c, clean} <= set(results.labels)]
+        if not found:
+            return Missing(next(reason(results, cell) for cell in (*cells, clean) if cell not in results.labels))
+        of_others = None if source is None else published.get(source.key, {}).get(target)
+        white_box = source is not None and source.key == target
+        return Rate(found[0] if len(cells) == 1 else Shares(tuple(found), len(cells)), of_others, white_box)
+
+    lines: list[tuple[Threat, Source | None, Name]] = [
+        (transfer.threat, source, names[source.key])
+        for source in experiment.columns(condition)
+        if source is not None
+    ]
+    if transfer.control is not None:
+        lines.append((transfer.control, None, _component_name(transfer.control.attack)))
+    targets = [network.key for network in experiment.networks]
+    rows = tuple(Row(name, tuple(rate(threat, source, t) for t in targets)) for threat, source, name in lines)
+    columns = map(Column, _distinct([(network.key, network.text) for network in experiment.networks]))
+    title = f"Fooling rates of {transfer.title or condition.text} from network to network, without a defence"
+    table = _rates(title, rows, tuple(columns), _seeds_note(experiment, "fooling rate"), PUBLISHED_BY)
+    return None if _is_empty(table) else table
+
+
+def _rates(title: str, rows: tuple[Row, ...], columns: tuple[Column, ...], note: str, published_by: str) -> Table:
+    table = Table(
+        kind="transfer",
+        title=title,
+        note=_note(
+            "The share of the images whose label the perturbation changes, by the network that it was crafted on (rows) "
+            f"and scored on (columns). The attacker: {Knowledge.OBLIVIOUS.value} where both are the same, else "
+            f"{Knowledge.TRANSFER.value}.",
+            note,
+        ),
+        legend=Shown("fooling rate in %", "95 % interval", published_by),
+        head=Name("crafted on ↓, scored on →"),
+        columns=columns,
+        sections=(Section("", rows),),
+        mark="white-box, crafted on the network itself",
+    )
+    return _with_legend_of_what_is_there(table)
+
+
+def _made_row(experiment: Experiment, made: Made, name: Name, several: bool) -> Row:
+    assert made.threat is not None
+    cell = Cell(Condition(made.threat, made.defence), experiment.target.key, made.source, made.seed)
+    crafted = made.threat.crafted and attack_name(experiment, cell) != "from a file"
+    known = "no network" if cell.knowledge is None else cell.knowledge.value
+    source = _source_names(experiment).get(made.source or "", Name(made.source or "–"))
+    said = [
+        Text(Name(known)),
+        Text(source if crafted or not made.threat.crafted else Name(f"{source.text}, a file")),
+        Text(Name(made.defence.text if made.defence else "–")),
+        *([Text(Name(str(made.seed)))] if several else []),
+    ]
+    absent = made.record.get("absent")
+
+    def number(name: str, scale: float, digits: int) -> Value:
+        value = found_in(made, name)
+        if value is not None:
+            return Number(scale * value, digits)
+        if absent is not None:
+            return Missing(str(absent))
+        return Missing("not crafted here" if not crafted else "not recorded")
+
+    numbers = (
+        number("fooling_rate", 100, 1),
+        number("images", 1, 0),
+        number("passes", 1, 2),
+        number("linf", 255, 1),
+    )
+    return Row(name, (*said, *numbers), (("key", made.key), ("attack", found_in(made, "attack"))))
+
+
+def found_in(made: Made, name: str) -> Any:
+    """Return what is recorded of something that was made; None if it is not.
+
+    :param name: A name in its record or in `record["provenance"]`; or "fooling_rate", that on the crafting images.
+    """
+    if name == "fooling_rate":
+        return made.record.get("fooling_rates", {}).get("crafting images")
+    return made.record.get(name, made.record.get("provenance", {}).get(name))
+
+
+# What is said of tables
+
+
+def _note(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
+
+
+def _columns_note(experiment: Experiment) -> str:
+    if not experiment.sources:
+        return ""
+    files = any(source.stands_for is not None for source in experiment.sources)
+    note = "The columns are the networks that perturbations were crafted on"
+    note += ", or the files that they are from." if files else "."
+    if any(knowledge_of(experiment, c) == "oblivious / transfer" for c in experiment.conditions):
+        target = _source_names(experiment).get(experiment.target.key, Name(experiment.target.text))
+        note += f" “oblivious / transfer”: oblivious in the column {target.text}, transfer in the others."
+    return note
+
+
+def _seeds_note(experiment: Experiment, of: str) -> str:
+    """Return how several seeds are told; "" if there is one."""
+    if len(experiment.seeds) == 1:
+        return ""
+    seeds = ", ".join(map(str, experiment.seeds))
+    note = (
+        f"With an attack, each {of} is the mean over the seeds {seeds} of the perturbations, on the same images, and "
+        "“from … to …” are the lowest and the highest of them, not an interval."
+    )
+    if of == "difference":
+        note += " p is the largest of the seeds' p-values, and 1 if they point in both directions."
+    return note
+
+
+def _with_legend_of_what_is_there(table: Table) -> Table:
+    """Return a table without the parts of its legend that none of its values has."""
+    shown = [value.shown() for value in table.values if not isinstance(value, (Text, Same, Missing))]
+    legend = table.legend
+    detail = legend.detail if any(s.detail for s in shown) else ""
+    published = legend.published if any(s.published for s in shown) else ""
+    return replace(table, legend=replace(legend, detail=detail, published=published))
+
+
+def _is_empty(table: Table) -> bool:
+    """Whether a table has no result at all."""
+    return all(isinstance(value, (Text, Missing)) for value in table.values)
