@@ -76,6 +76,7 @@ def craft(
     labels: np.ndarray | None,
     checkpoint: Checkpoint | None,
     title: str | None,
+    told: Callable[[int], object] = lambda count: None,
 ) -> State:
     """Go through the images in passes, each in an order of its own, until `finished` with the fooling rates.
 
@@ -87,6 +88,7 @@ def craft(
 
     :param labels: Labels (N,) that updates are to be given; None: those that the classifier predicts.
     :param title: Name of the progress bar; None shows none.
+    :param told: Is told how many images have been gone through since it was told last.
     """
     state = checkpoint.read() if checkpoint else None
     count = len(images)
@@ -97,6 +99,7 @@ def craft(
         _states_of_generators_kept(classifier.device),
         tqdm(total=max_passes * count, initial=done, desc=title, disable=title is None, unit="image") as bar,
     ):
+        told(done)
         if state is None:
             _seed(seed)
             zero = np.zeros(classifier.input_shape, dtype=np.float32)
@@ -104,7 +107,9 @@ def craft(
             if checkpoint:
                 checkpoint.write(state)
         while not finished(state.fooling_rates):
-            _until_measured(classifier, images, update, state, ends, batch_size, seed, labels, checkpoint, bar)
+            _until_measured(
+                classifier, images, update, state, ends, batch_size, seed, labels, checkpoint, bar, told
+            )
             if checkpoint:
                 checkpoint.write(state)
     return state
@@ -121,6 +126,7 @@ def _until_measured(
     labels: np.ndarray | None,
     checkpoint: Checkpoint | None,
     bar: tqdm,
+    told: Callable[[int], object],
 ) -> None:
     """Go on to the next of the places in a pass where the fooling rate is measured, from wherever the state is."""
     passes, part = divmod(len(state.history), len(ends))
@@ -138,6 +144,7 @@ def _until_measured(
         state.fooled += fooled
         state.updates += updates
         bar.update(len(chosen))
+        told(len(chosen))
         _tell(bar, passes + 1, state.fooling_rates, f"{state.fooled / state.position:.0%} of those seen")
         now = time.monotonic()
         if checkpoint and now - written > _CHECKPOINT_SECONDS:

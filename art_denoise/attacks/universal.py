@@ -5,8 +5,9 @@ from __future__ import annotations
 import abc
 import math
 import os
+from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -54,13 +55,16 @@ class UniversalAttack(EvasionAttack, abc.ABC):
     delta: float
     max_iter: int
     eps: float | None
-    norm: float | str
+    norm: float | Literal["inf"]
     batch_size: int
     verbose: bool
     seed: int
     patience: int | None
     measurements: int
     checkpoint: str | os.PathLike[str] | None
+
+    #: Is told how many images of a pass have been gone through since it was told last.
+    told: Callable[[int], object] = staticmethod(lambda count: None)
 
     _state: State | None = None
 
@@ -148,6 +152,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             labels=labels,
             checkpoint=checkpoint,
             title=name if self.verbose else None,
+            told=self.told,
         )
         if not self._state.best.any():
             raise ValueError(

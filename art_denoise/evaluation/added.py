@@ -9,7 +9,11 @@ from typing import Protocol
 import numpy as np
 
 from art_denoise.attacks.perturbation import Perturbation
-from art_denoise.evaluation.store import Artefact
+from art_denoise.evaluation.artefact import Artefact
+
+#: Images that are attacked one by one in one task, so that an interrupted attack goes on from there, and processes
+#: share the images.
+PART = 64
 
 
 class Added(Protocol):
@@ -61,7 +65,7 @@ class OneByOne:
 
 
 def artefact_of(perturbation: Perturbation) -> Artefact:
-    """Return a perturbation as it is kept; :func:`perturbation_of` gives it back, `load_perturbation` reads its file."""
+    """Return a perturbation as it is kept; `perturbation_of` gives it back, and `load_perturbation` reads its file."""
     record = {f.name: getattr(perturbation, f.name) for f in dataclasses.fields(perturbation) if f.name != "array"}
     return Artefact(record, {"perturbation": np.ascontiguousarray(perturbation.array, dtype=np.float32)})
 

@@ -1,7 +1,7 @@
 """What is asked: who attacks, what they know, what defends, on which networks. Values only; neither torch nor ART.
 
-Six words are enough to add anything. A :class:`Defence` is a chain of preprocessors. A :class:`Threat` is an attack, its
-size, and what it knows of the defence. A :class:`Condition` is a threat and a defence: a row of a table. A
+Six words are enough to add anything. A :class:`Defence` is a chain of preprocessors. A :class:`Threat` is an attack,
+its size, and what it knows of the defence. A :class:`Condition` is a threat and a defence: a row of a table. A
 :class:`Cell` is a condition on a target, with what it was crafted on and the seed: the key of every result, in memory,
 on disk and in reports. An :class:`Experiment` says which cells there are and which are compared. `Results`
 (:mod:`art_denoise.evaluation.results`) are the labels that came out.
@@ -27,8 +27,8 @@ Params = tuple[tuple[str, Scalar], ...]
 #: itself. "control": noise of the size of an attack, which needs no network.
 AttackKind = Literal["universal", "per-image", "control"]
 
-#: How v_def comes about: "fitted" by Eq. 1 on clean images; "knowing", the same on images that the attack has perturbed;
-#: "random", noise of its size in a random direction, as a control.
+#: How v_def comes about: "fitted" by Eq. 1 on clean images; "knowing", the same on images that the attack has
+#: perturbed; "random", noise of its size in a random direction, as a control.
 NoiseKind = Literal["fitted", "knowing", "random"]
 
 
@@ -434,12 +434,23 @@ class Experiment:
         )
 
     def published_for(self, cell: Cell) -> float | None:
-        """Return the figure of others for a cell, in percent."""
+        """Return the figure of others for a cell, in percent: of the same attack, however long it was crafted."""
         for figure in self.published:
             same_column = figure.source is None or cell.source is None or figure.source == cell.source
-            if figure.condition == cell.condition and figure.target == cell.target and same_column:
+            if figure.target == cell.target and same_column and _alike(figure.condition, cell.condition):
                 return figure.value
         return None
+
+
+def _alike(first: Condition, second: Condition) -> bool:
+    """Return whether two rows are the same but for the parameters of the attack."""
+    if first.defence != second.defence or (first.threat is None) != (second.threat is None):
+        return False
+    if first.threat is None or second.threat is None:
+        return True
+    return first.threat == replace(
+        second.threat, attack=replace(second.threat.attack, params=first.threat.attack.params)
+    )
 
 
 def written(component: Component) -> str:

@@ -11,13 +11,16 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from art_denoise.evaluation.components import code_of, modules_of
 from art_denoise.evaluation.experiment import Component
+from art_denoise.evaluation.origins import code_of, modules_of
 from art_denoise.evaluation.source import code_digest
 
 if TYPE_CHECKING:
-    from art_denoise.evaluation.store import Artefact
+    from art_denoise.evaluation.artefact import Artefact
     from art_denoise.evaluation.workplace import Workplace
+
+#: This module says what tasks are, not what they do: see :mod:`art_denoise.evaluation.source`.
+PART_OF_NO_RESULT = True
 
 
 @dataclass(frozen=True)

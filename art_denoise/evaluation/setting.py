@@ -1,66 +1,63 @@
-"""What is evaluated: the images, the target, and the columns that attack it, found from the options."""
+"""What is evaluated: the images, the networks, and the columns that attack them, found from the options."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import platformdirs
 import torch
 
-from art_denoise.attacks import load_perturbation
-from art_denoise.models.find import PAPER_NAMES, Model, find_model, slug
-from art_denoise.data import PHOTOGRAPHS, load_photographs
+from art_denoise.attacks.perturbation import Perturbation
+from art_denoise.attacks.perturbation_files import load_perturbation
 from art_denoise.data.decoding import Framing
-from art_denoise.data.imagenet import FolderImages, find_images
-from art_denoise.data.sets import ImageSet, Split
-from art_denoise.data.splits import fingerprint
-from art_denoise.models.photographs import photograph_model, trained_weights
+from art_denoise.data.imagenet import find_images
+from art_denoise.data.photographs import CROP_SIZE, PHOTOGRAPHS, Photographs
+from art_denoise.data.sets import ImageSource
+from art_denoise.evaluation.experiment import Attack, Network, Source
 from art_denoise.evaluation.options import Machine, Options
-from art_denoise.evaluation.rows import Column
+from art_denoise.models.find import PAPER_NAMES, TITLES, Model, find_model, slug
+from art_denoise.models.networks import RECIPES
+from art_denoise.models.photographs import photograph_network
 
 #: Endings of files of perturbations.
 _PERTURBATION_FILES = (".safetensors", ".npy", ".mat", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of a table, and what is behind it.
+
+    :param source: The column.
+    :param model: Model that perturbations are crafted on; None if it is a file.
+    :param given: The perturbation from the file.
+    """
+
+    source: Source
+    model: Model | None = None
+    given: Perturbation | None = None
+
+
+@dataclass(frozen=True)
 class Setting:
     """What is evaluated, nothing trained, downloaded or decoded yet.
 
+    :param source: Where the images come from.
     :param target: The model whose accuracy is reported.
-    :param columns: Where the universal perturbations come from.
-    :param files: The images, unless they are the photographs' crops.
-    :param fingerprints: 16 hexadecimal digits by purpose that change with the choice of the images.
+    :param columns: Where perturbations come from.
     :param decoded_dir: Folder of decoded images.
-    :param prepare: Trains or downloads weights that are not there.
-    :param crops: The photographs' crops, as images.
+    :param trained: Names of the models that are trained on the images.
     """
 
+    source: ImageSource
     target: Model
     columns: tuple[Column, ...]
-    files: FolderImages | None
-    fingerprints: Mapping[str, str]
     decoded_dir: Path
-    prepare: Callable[[bool], None]
-    crops: ImageSet | None
-
-    def listing(self) -> dict[str, dict[str, Any]]:
-        """Return which files are for what, with their labels, by purpose; none of the photographs' crops."""
-        if self.files is None:
-            return {}
-        return {
-            purpose: {
-                "root": str(self.files.files(purpose)[0].resolve()),
-                "fingerprint": self.fingerprints[purpose],
-                "files": self.files.files(purpose)[1],
-                "labels": self.files.labels(purpose).tolist(),
-            }
-            for purpose in self.files.drawn
-        }
+    trained: frozenset[str] = frozenset()
 
     @property
     def models(self) -> dict[str, Model]:
@@ -68,41 +65,34 @@ class Setting:
         crafted = {column.model.name: column.model for column in self.columns if column.model is not None}
         return {self.target.name: self.target, **crafted}
 
-    def images(self, options: Options, machine: Machine) -> ImageSet:
-        """Return the images; decode those that are not decoded yet."""
-        if self.crops is not None:
-            return self.crops
-        assert self.files is not None
-        return self.files.load(
-            self.decoded_dir,
-            skip_broken=options.skip_broken,
-            workers=machine.workers,
-            progress=machine.progress,
-        )
+    @property
+    def given(self) -> dict[str, Perturbation]:
+        """The perturbations from files, by name of their column."""
+        return {column.source.key: column.given for column in self.columns if column.given is not None}
 
-    def sketch(self) -> ImageSet:
-        """Return images of the right number and shape, without a picture; nothing is decoded."""
-        if self.crops is not None:
-            return self.crops
-        assert self.files is not None
-        splits = {}
-        for purpose in self.files.drawn:
-            labels = self.files.labels(purpose)
-            shape = (len(labels), 3, self.target.input_size, self.target.input_size)
-            splits[purpose] = Split(np.broadcast_to(np.uint8(128), shape), labels, "not decoded yet")
-        return ImageSet(self.files.name, "image", splits, self.files.classes.find_names)
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The same as values of an experiment, the target first."""
+        return tuple(Network(model.name, model.text, model.title) for model in self.models.values())
+
+    def fetch(self, progress: bool) -> None:
+        """Download published weights that are not there."""
+        for model in self.models.values():
+            if model.fetch is not None:
+                model.fetch(progress)
 
 
-def find_setting(options: Options, machine: Machine, *, device_type: str = "gpu", download: bool = True) -> Setting:
+def find_setting(options: Options, machine: Machine, stands_for: Attack, *, download: bool = True) -> Setting:
     """Find images and models, and check that they fit each other, before anything takes long.
 
-    :param device_type: "gpu" or "cpu", where networks are trained.
+    :param options: The choices, filled.
+    :param stands_for: The attack whose place perturbations from files take.
     :param download: Let torchvision download Imagenette if it is not there.
     :raises ValueError: If something is not there, or does not fit.
     """
     decoded_dir = machine.decoded_dir or platformdirs.user_cache_path("art_denoise") / "decoded"
     if options.on_photographs:
-        return _on_photographs(options, decoded_dir, device_type)
+        return _on_photographs(options, decoded_dir, stands_for)
     find = _finder(options, machine)
     target = find(options.model, options.num_classes)
     framing = Framing(target.resize, target.input_size, target.interpolation, target.margin)
@@ -112,12 +102,12 @@ def find_setting(options: Options, machine: Machine, *, device_type: str = "gpu"
         "noise-fit": options.noise_images,
         "test": options.test_images,
     }
-    columns = _columns(options, target, lambda spec: find(spec, None))
+    columns = _columns(options, target, lambda spec: find(spec, None), stands_for)
     if not any(column.model for column in columns):
         sizes["craft"] = 0
     elif sizes["craft"] == 0:
         raise ValueError("`craft_images` must be >= 1 as perturbations are to be crafted: or give files as `sources`")
-    files = find_images(
+    source = find_images(
         options.data,
         sizes=sizes,
         framing=framing,
@@ -128,60 +118,48 @@ def find_setting(options: Options, machine: Machine, *, device_type: str = "gpu"
         seed=options.seed,
         download=download,
     )
-
-    def prepare(progress: bool) -> None:
-        for model in [target, *(column.model for column in columns)]:
-            if model is not None and model.fetch is not None:
-                model.fetch(progress)
-
-    return Setting(target, columns, files, files.fingerprints, decoded_dir, prepare, None)
+    return Setting(source, target, columns, decoded_dir)
 
 
-def _on_photographs(options: Options, decoded_dir: Path, device_type: str) -> Setting:
+def _on_photographs(options: Options, decoded_dir: Path, stands_for: Attack) -> Setting:
     """Return the setting of the photographs: networks trained on them, or a user's own for their classes."""
-    splits = load_photographs(shares=options.shares, seed=options.seed)
-    train = splits["train"]
-    if options.craft_images is not None and options.craft_images > len(train):
-        raise ValueError(f"`craft_images` must be <= {len(train)}, the training crops, got {options.craft_images}")
-    needed: dict[str, Model] = {}
+    if options.shares is None:
+        raise ValueError("`shares` must be given: fill the options")
+    source = Photographs(shares=options.shares, craft_images=options.craft_images, seed=options.seed)
+    trained: dict[str, Model] = {}
 
     def find(spec: str) -> Model:
         if spec in PAPER_NAMES:
-            if spec not in needed:
-                needed[spec] = photograph_model(
-                    spec, train, options.schedules[spec], seed=options.seed, device_type=device_type
-                )
-            return needed[spec]
+            return trained.setdefault(spec, _photograph_model(spec))
         if not spec.partition(":")[0].endswith(".py"):
             raise ValueError(
                 f"`model` on the photographs must be {', '.join(PAPER_NAMES)}, which are trained on them, or "
                 f"path/to/file.py:function, got {spec!r}"
             )
-        return find_model(spec, input_size=train.images.shape[-1], num_classes=len(PHOTOGRAPHS))
+        return find_model(spec, input_size=CROP_SIZE, num_classes=len(PHOTOGRAPHS))
 
     target = find(options.model)
-    columns = _columns(options, target, find)
-    chosen = np.random.default_rng(options.seed).permutation(len(train))[: options.craft_images]
-    purposes = {
-        name: Split(crops.images, crops.labels, crops.fingerprint) for name, crops in splits.items() if name != "train"
-    }
-    craft = Split(train.images[chosen], train.labels[chosen], fingerprint(train.images[chosen], train.labels[chosen]))
-    crops = ImageSet(
-        f"crops of {len(PHOTOGRAPHS)} photographs",
-        "crop",
-        {"craft": craft, **purposes},
-        lambda: {i: name.replace("_", " ") for i, name in enumerate(PHOTOGRAPHS)},
+    columns = _columns(options, target, find, stands_for)
+    return Setting(source, target, columns, decoded_dir, frozenset(trained))
+
+
+def _photograph_model(name: str) -> Model:
+    """Return one of the paper's networks as a model of the photographs; its weights are trained by a task."""
+    build: Callable[[], torch.nn.Module] = partial(photograph_network, name)
+    return Model(
+        name,
+        name=name,
+        text=PAPER_NAMES[name],
+        title=TITLES[name],
+        make=build,
+        sketch=build,
+        digest=lambda: "",
+        recipe=RECIPES[name],
+        input_size=CROP_SIZE,
+        resize=CROP_SIZE,
+        find_categories=lambda: PHOTOGRAPHS,
+        outputs=len(PHOTOGRAPHS),
     )
-
-    def prepare(progress: bool) -> None:
-        for name in needed:
-            title = f"Train {PAPER_NAMES[name]}" if progress else None
-            trained_weights(
-                name, train, options.schedules[name], seed=options.seed, device_type=device_type, progress=title
-            )
-
-    prints = {name: crops.fingerprint for name, crops in splits.items()}
-    return Setting(target, columns, None, prints, decoded_dir, prepare, crops)
 
 
 def _finder(options: Options, machine: Machine) -> Callable[[str, int | None], Model]:
@@ -200,7 +178,7 @@ def _finder(options: Options, machine: Machine) -> Callable[[str, int | None], M
     return find
 
 
-def _columns(options: Options, target: Model, find: Callable[[str], Model]) -> tuple[Column, ...]:
+def _columns(options: Options, target: Model, find: Callable[[str], Model], stands_for: Attack) -> tuple[Column, ...]:
     """Return the columns: the target first if it is among the sources."""
     sources = options.sources
     if sources is None:
@@ -211,19 +189,21 @@ def _columns(options: Options, target: Model, find: Callable[[str], Model]) -> t
     for source in sources:
         path = _perturbation_path(source)
         if path is not None:
-            columns.append(_given_column(source, path, target))
+            columns.append(_given_column(source, path, target, stands_for))
         else:
             model = target if source == options.model else find(source)
-            columns.append(Column(model.name, model.text, model, white_box=model is target))
-    keys = [column.key for column in columns]
+            columns.append(Column(Source(model.name, model.text), model))
+    keys = [column.source.key for column in columns]
     twice = [key for key in keys if keys.count(key) > 1]
     if twice:
         raise ValueError(f"`sources` must be of different names, {twice[0]!r} is there twice")
-    texts = [column.text for column in columns]
-    columns = [replace(c, text=c.key) if texts.count(c.text) > 1 else c for c in columns]
     if not columns:
         raise ValueError("`sources` must hold at least one model or file of a perturbation")
-    return tuple(columns)
+    texts = [column.source.text for column in columns]
+    return tuple(
+        replace(c, source=replace(c.source, text=c.source.key)) if texts.count(c.source.text) > 1 else c
+        for c in columns
+    )
 
 
 def _perturbation_path(source: str) -> str | None:
@@ -235,7 +215,7 @@ def _perturbation_path(source: str) -> str | None:
     return None
 
 
-def _given_column(source: str, path: str, target: Model) -> Column:
+def _given_column(source: str, path: str, target: Model, stands_for: Attack) -> Column:
     """Return the column of a perturbation from a file; what the file does not say may stand after a colon."""
     told: dict[str, Any] = {}
     for part in filter(None, source[len(path) :].lstrip(":").split(",")):
@@ -263,7 +243,7 @@ def _given_column(source: str, path: str, target: Model) -> Column:
             f"add size={size} after a colon to resize it"
         )
     name = Path(path).stem
-    return Column(slug(name), name, given=perturbation)
+    return Column(Source(slug(name), name, stands_for), given=perturbation)
 
 
 def choose_device(device: str) -> str:

@@ -1,7 +1,8 @@
 """Which code a task depends on, and a digest of it: found from imports, blind to comments, docstrings and layout.
 
 Only this package's own modules are followed. An import inside of a function counts; one for type checkers does not.
-`from package import name` leads to the module that defines the name, not to everything that the package offers.
+`from package import name` leads to the module that defines the name, not to everything that the package offers. A
+module that says `PART_OF_NO_RESULT = True` is left out, with what it imports: it says what tasks are, not what they do.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 _PACKAGE = __name__.partition(".")[0]
@@ -18,10 +19,12 @@ _PACKAGE = __name__.partition(".")[0]
 _ROOT = Path(__file__).parents[2]
 
 
-def code_digest(modules: Iterable[str], root: Path = _ROOT) -> str:
+@cache
+def code_digest(modules: tuple[str, ...], root: Path = _ROOT) -> str:
     """Return 16 hexadecimal digits that change with the code of modules, or of any that they import.
 
-    Comments, docstrings and the layout of the text are not code.
+    Comments, docstrings and the layout of the text are not code. A file is read once by a process, which goes on with
+    the code that it has begun with.
 
     :param modules: Their full names.
     :param root: Folder that the package is in.
@@ -43,7 +46,7 @@ def module_closure(modules: Iterable[str], root: Path = _ROOT) -> frozenset[str]
     todo = list(modules)
     while todo:
         name = todo.pop()
-        if name not in found:
+        if name not in found and not _part_of_no_result(_file(name, root)):
             found.add(name)
             todo += _imported(name, root)
     return frozenset(found)
@@ -65,31 +68,30 @@ def _is_module(name: str, root: Path) -> bool:
     return True
 
 
+@cache
 def _tree(file: Path) -> ast.Module:
-    status = file.stat()
-    return _parsed(file, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=None)
-def _parsed(file: Path, time: int, size: int) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
+@cache
+def _part_of_no_result(file: Path) -> bool:
+    return any(
+        isinstance(node, ast.Assign) and ast.unparse(node) == "PART_OF_NO_RESULT = True" for node in _tree(file).body
+    )
+
+
+@cache
 def _code(file: Path) -> str:
-    status = file.stat()
-    return _described(file, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=None)
-def _described(file: Path, time: int, size: int) -> str:
     """Describe the code of a file, the same in every version of Python."""
-    return repr(_plain(_parsed(file, time, size)))
+    return repr(_plain(_tree(file)))
 
 
 def _plain(node: object) -> object:
     if isinstance(node, ast.AST):
         parts: dict[str, object] = dict(ast.iter_fields(node))
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(node):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
+            node
+        ):
             parts["body"] = node.body[1:]
         # What is empty was not there at all in other versions of Python.
         kept = [(name, _plain(part)) for name, part in sorted(parts.items()) if part is not None and part != []]
@@ -97,8 +99,13 @@ def _plain(node: object) -> object:
     return [_plain(part) for part in node] if isinstance(node, list) else node
 
 
-def _imported(name: str, root: Path) -> Iterator[str]:
-    """Yield the modules of this package that a module imports."""
+@cache
+def _imported(name: str, root: Path) -> tuple[str, ...]:
+    """Return the modules of this package that a module imports."""
+    return tuple(_imports(name, root))
+
+
+def _imports(name: str, root: Path) -> Iterator[str]:
     file = _file(name, root)
     for node in _running(_tree(file)):
         if isinstance(node, ast.Import):

@@ -14,9 +14,8 @@ import re
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -24,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from art_denoise._files import replacing
+from art_denoise.evaluation.artefact import Artefact
 
 #: Changes with the form of the files. Files of another schema are not read.
 SCHEMA = 1
@@ -33,28 +33,6 @@ _DAMAGED = "damaged"
 
 #: What this package leaves when it is killed while it writes; nothing else is ever deleted.
 _LEFT_OVER = re.compile(r"[0-9a-f]{16}\.(safetensors|checkpoint)\.\d+\.part")
-
-
-@dataclass(frozen=True, eq=False)
-class Artefact:
-    """What a task makes: arrays, and a record of them.
-
-    :param record: JSON-like values.
-    :param arrays: Arrays by name.
-    """
-
-    record: dict[str, Any]
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    @classmethod
-    def absent(cls, why: str) -> Artefact:
-        """Return what stands for something that cannot be made: what needs it is left out, and this says why."""
-        return cls({"absent": why})
-
-    @property
-    def why_absent(self) -> str | None:
-        """Why there is nothing; None if there is something."""
-        return self.record.get("absent")
 
 
 class Kept(Protocol):

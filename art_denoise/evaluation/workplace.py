@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from art.defences.preprocessor import Preprocessor as ArtPreprocessor
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.data.sets import ImageSet, Split
-from art_denoise.defences.defensive_noise import DefensiveNoiseDefence
 from art_denoise.evaluation.added import perturbation_of
+from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.batching import best_batch_size
-from art_denoise.evaluation.building import build_chain
-from art_denoise.evaluation.experiment import Preprocessor
 from art_denoise.evaluation.graph import Task
 from art_denoise.evaluation.half_precision import in_half_precision
 from art_denoise.evaluation.images import Images
-from art_denoise.evaluation.store import Artefact, Store, read_artefact, write_artefact
+from art_denoise.evaluation.store import Store, read_artefact, write_artefact
 from art_denoise.models import Model
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.tasks.network import Network
-    from art_denoise.evaluation.tasks.noise import NoiseTask
 
 
 class Stores:
@@ -84,7 +80,10 @@ class Workplace:
         return self._models[network.name]
 
     def classifier(self, network: Network, *, half: bool = False) -> PyTorchClassifier:
-        """Return a network, built. The target is kept, of others the last one: VGG networks are half a gigabyte each."""
+        """Return a network, built.
+
+        The target is kept, and of others the last one: VGG networks are half a gigabyte each.
+        """
         wanted = network.name, half
         if wanted not in self._built:
             for other in [key for key in self._built if key[0] not in (self._target, network.name)]:
@@ -115,20 +114,11 @@ class Workplace:
             raise ValueError(f"the images for {images.purpose} have changed while the run was going on: start it again")
         return split
 
-    def chain(
-        self,
-        preprocessors: Sequence[Preprocessor],
-        noise: NoiseTask | None = None,
-        gradient: Literal["exact", "identity"] = "exact",
-    ) -> list[ArtPreprocessor]:
-        """Return a defence as ART preprocessors: v_def, if any, before others."""
-        chain: list[ArtPreprocessor] = []
-        if noise is not None:
-            chain.append(DefensiveNoiseDefence(self.perturbation(noise).array, device_type=self.device_type))
-        shape = self._images.test.images.shape[1:]
-        return chain + build_chain(
-            preprocessors, device_type=self.device_type, input_shape=shape, gradient=gradient
-        )
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of an image, (3, H, W)."""
+        channels, height, width = self._images.test.images.shape[1:]
+        return channels, height, width
 
     def given(self, source: str) -> Perturbation:
         """Return the perturbation from a file, by name of its column."""

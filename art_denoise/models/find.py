@@ -19,6 +19,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._checks import check_integer
+from art_denoise.choices import CropMargin, DeviceType, Interpolation
 from art_denoise.models.networks import RECIPES, Recipe, build_network, published_network, wrap
 from art_denoise.models.weights import fetch_published, load_weights, published_file
 
@@ -67,8 +68,8 @@ class Model:
     recipe: Recipe | None = None
     input_size: int = 224
     resize: int = 256
-    interpolation: str = "bilinear"
-    margin: str = "even"
+    interpolation: Interpolation = "bilinear"
+    margin: CropMargin = "even"
     published: float | None = None
     find_categories: Callable[[], tuple[str, ...] | None] = lambda: None
     outputs: int | None = None
@@ -108,14 +109,17 @@ class Model:
             )
         return int(logits.shape[1])
 
-    def classifier(self, device_type: str = "gpu", *, sketch: bool = False) -> PyTorchClassifier:
+    def classifier(
+        self, device_type: DeviceType = "gpu", *, network: torch.nn.Module | None = None, sketch: bool = False
+    ) -> PyTorchClassifier:
         """Build the network and return it as a classifier of images in [0, 1].
 
         :param device_type: "gpu" (falls back to the CPU) or "cpu".
+        :param network: The network, if it is built already.
         :param sketch: Whatever its weights.
         """
         return wrap(
-            self.sketch() if sketch else self.make(),
+            network or (self.sketch() if sketch else self.make()),
             self.recipe,
             num_classes=self.num_classes,
             input_size=self.input_size,
@@ -180,7 +184,7 @@ class _Weights:
     recipe: Recipe
     crop: int
     resize: int
-    interpolation: str
+    interpolation: Interpolation
     accuracy: float
     outputs: int = 1000
 

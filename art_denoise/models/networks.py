@@ -16,6 +16,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._checks import check_integer
+from art_denoise.choices import Architecture, DeviceType
 from art_denoise.models.weights import fetch_published, load_weights
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _VGG_LAYERS = {"vgg16": "D", "vgg19": "E"}
 
 
 def build_network(
-    architecture: str, *, num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False
+    architecture: Architecture, *, num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False
 ) -> torch.nn.Module:
     """Build an untrained network in evaluation mode; its weights follow torch's global seed.
 
@@ -89,7 +90,7 @@ def wrap(
     num_classes: int,
     input_size: int,
     preprocessing_defences: Preprocessor | Sequence[Preprocessor] | None = None,
-    device_type: str = "gpu",
+    device_type: DeviceType = "gpu",
 ) -> PyTorchClassifier:
     """Make an ART classifier of a network: images in [0, 1], defences, then standardisation, then logits.
 
@@ -118,7 +119,7 @@ def wrap(
 
 
 def _classifier(
-    architecture: str,
+    architecture: Architecture,
     weights: str | os.PathLike[str] | None,
     num_classes: int | None,
     input_size: int,
@@ -144,7 +145,7 @@ def _classifier(
     return wrap(network, recipe, num_classes=classes, input_size=input_size, **wrapping)
 
 
-def published_network(architecture: str, folder: str | os.PathLike[str] | None = None) -> torch.nn.Module:
+def published_network(architecture: Architecture, folder: str | os.PathLike[str] | None = None) -> torch.nn.Module:
     """Build a network with torchvision's published weights, which are downloaded on first use.
 
     :param architecture: "inception_v1", "vgg16" or "vgg19".
@@ -165,7 +166,7 @@ def inception_v1(
     num_classes: int | None = None,
     input_size: int = 224,
     preprocessing_defences: Preprocessor | Sequence[Preprocessor] | None = None,
-    device_type: str = "gpu",
+    device_type: DeviceType = "gpu",
 ) -> PyTorchClassifier:
     """Build Inception V1 (GoogLeNet), the paper's target model, as an ART classifier.
 
@@ -194,7 +195,7 @@ def vgg16(
     width: float = 1.0,
     batch_norm: bool = False,
     preprocessing_defences: Preprocessor | Sequence[Preprocessor] | None = None,
-    device_type: str = "gpu",
+    device_type: DeviceType = "gpu",
 ) -> PyTorchClassifier:
     """Build VGG-16, a source of black-box transfer attacks in the paper, as an ART classifier.
 
@@ -218,7 +219,7 @@ def vgg19(
     width: float = 1.0,
     batch_norm: bool = False,
     preprocessing_defences: Preprocessor | Sequence[Preprocessor] | None = None,
-    device_type: str = "gpu",
+    device_type: DeviceType = "gpu",
 ) -> PyTorchClassifier:
     """Build VGG-19, a source of black-box transfer attacks in the paper, as an ART classifier.
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, to_do
-from art_denoise.evaluation.store import Artefact
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.workplace import Stores, Workplace
@@ -339,8 +339,8 @@ def _hear(connection: Connection, worker: _Worker, schedule: _Schedule, bar: _Ba
     except EOFError:
         worker.process.join()
         raise WorkerDiedError(
-            f"the process that was to “{task.title}” ended with status {worker.process.exitcode}, as it does when there "
-            "is too little memory: start again with fewer `jobs`, which goes on from what is there"
+            f"the process that was to “{task.title}” ended with status {worker.process.exitcode}, as it does when "
+            "there is too little memory: start again with fewer `jobs`, which goes on from what is there"
         ) from None
     if isinstance(message, float):
         bar.tell(task, message)
@@ -350,9 +350,7 @@ def _hear(connection: Connection, worker: _Worker, schedule: _Schedule, bar: _Ba
         _settle(schedule, task, failure, bar)
 
 
-def _work(
-    connection: Connection, stores: Stores, make_workplace: Callable[[], Workplace], threads: int | None
-) -> None:
+def _work(connection: Connection, stores: Stores, make_workplace: Callable[[], Workplace], threads: int | None) -> None:
     """Do tasks in a process of their own, until there are no more."""
     import signal
 

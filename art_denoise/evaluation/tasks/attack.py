@@ -6,21 +6,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from art_denoise.defences.chain import with_defences
+from art_denoise.evaluation.added import PART
 from art_denoise.evaluation.art_attacks import attack_images
-from art_denoise.evaluation.components import modules_of
-from art_denoise.evaluation.experiment import Attack
+from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
-from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.scoring import unit_batch
-from art_denoise.evaluation.store import Artefact
-from art_denoise.evaluation.tasks.network import Network
-from art_denoise.evaluation.tasks.perturbations import Through
+from art_denoise.evaluation.tasks.chain import Through, noise_modules
 
 if TYPE_CHECKING:
+    from art_denoise.evaluation.experiment import Attack
+    from art_denoise.evaluation.images import Images
+    from art_denoise.evaluation.tasks.network import Network
     from art_denoise.evaluation.workplace import Workplace
-
-#: Images of one task, so that an interrupted attack goes on from there, and processes share the images.
-PART = 64
 
 #: What a plan supposes of attacks that do not say how often they look at an image.
 _STEPS = 100
@@ -58,7 +55,7 @@ class AttackImages(Task):
         return slice(self.number * PART, min((self.number + 1) * PART, self.images.count))
 
     def modules(self) -> tuple[str, ...]:
-        return (__name__, *modules_of(self.attack))
+        return (__name__, *noise_modules(self.through.noise))
 
     @property
     def title(self) -> str:
@@ -73,9 +70,8 @@ class AttackImages(Task):
 
     def run(self, on: Workplace) -> Artefact:
         classifier, split = on.classifier(self.network), on.split(self.images)
-        chain = on.chain(self.through.preprocessors, self.through.noise, self.through.gradient)
         on.expects(self._part.stop - self._part.start)
-        with with_defences(classifier, chain):
+        with with_defences(classifier, self.through.chain(on)):
             attacked = attack_images(
                 classifier,
                 self.attack,

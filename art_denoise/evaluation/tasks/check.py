@@ -9,14 +9,14 @@ import numpy as np
 
 from art_denoise.attacks.universal_noise import random_signs
 from art_denoise.evaluation.added import ForAll
+from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
-from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.preflight import check_model
 from art_denoise.evaluation.scoring import predicted_labels
-from art_denoise.evaluation.store import Artefact
-from art_denoise.evaluation.tasks.network import Network
 
 if TYPE_CHECKING:
+    from art_denoise.evaluation.images import Images
+    from art_denoise.evaluation.tasks.network import Network
     from art_denoise.evaluation.workplace import Workplace
 
 #: Images that are scored at once, and the size of random signs, in the check of half precision.

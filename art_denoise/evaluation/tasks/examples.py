@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
 from art_denoise.evaluation.scoring import unit_batch
-from art_denoise.evaluation.store import Artefact
-from art_denoise.evaluation.tasks.score import Score
+from art_denoise.evaluation.tasks.chain import chain
 
 if TYPE_CHECKING:
+    from art_denoise.evaluation.tasks.score import Score
     from art_denoise.evaluation.workplace import Workplace
 
 
@@ -63,7 +64,7 @@ class ShowExamples(Task):
         panels = [(self.titles[0], clean, predicted[0]), (self.titles[1], attacked, predicted[1])]
         for score, title, labels in zip(self.defended, self.titles[2:], predicted[2:], strict=True):
             images = attacked
-            for preprocessor in on.chain(score.preprocessors, score.noise):
+            for preprocessor in chain(on, score.preprocessors, score.noise):
                 images = preprocessor(images)[0]
             panels.append((title, images, labels))
         arrays = {"labels": split.labels[chosen]}

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from art_denoise.data.photographs import PHOTOGRAPHS
+from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Resource, Task, Work
-from art_denoise.evaluation.images import Images
-from art_denoise.evaluation.store import Artefact
 from art_denoise.models.photographs import train_on_photographs
-from art_denoise.models.schedule import Schedule
 
 if TYPE_CHECKING:
+    from art_denoise.evaluation.images import Images
     from art_denoise.evaluation.workplace import Workplace
+    from art_denoise.models.schedule import Schedule
 
 #: How much longer a training step takes than a gradient with respect to the images, which needs none for the weights.
 _TRAINING = 1.5

@@ -12,13 +12,10 @@ from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.defences.chain import with_defences
 from art_denoise.defences.defensive_noise import DefensiveNoiseDefence
 from art_denoise.evaluation.added import artefact_of, perturbation_of
-from art_denoise.evaluation.experiment import Preprocessor
+from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
-from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.scoring import UnitImages, unit_batch
-from art_denoise.evaluation.store import Artefact
-from art_denoise.evaluation.tasks.network import Network
-from art_denoise.evaluation.tasks.perturbations import Craft, Given
+from art_denoise.evaluation.tasks.chain import chain
 from art_denoise.filters.defensive_noise import NoHelpfulDrawError
 
 if TYPE_CHECKING:
@@ -27,6 +24,10 @@ if TYPE_CHECKING:
     from art.estimators.classification import PyTorchClassifier
 
     from art_denoise.data.sets import Split
+    from art_denoise.evaluation.experiment import Preprocessor
+    from art_denoise.evaluation.images import Images
+    from art_denoise.evaluation.tasks.network import Network
+    from art_denoise.evaluation.tasks.perturbations import Craft, Given
     from art_denoise.evaluation.workplace import Workplace
 
 #: What a plan supposes of the share of images that a network gets wrong, for which alone noise is drawn.
@@ -77,9 +78,7 @@ class FitNoise(NoiseTask):
     @property
     def work(self) -> Work:
         share = _WRONG if self.accept == "flip" else 1.0
-        return Work(
-            "Fit v_def", self.network.name, self.images.count * (1 + share * self.draws), 0, self.preprocessors
-        )
+        return Work("Fit v_def", self.network.name, self.images.count * (1 + share * self.draws), 0, self.preprocessors)
 
     def run(self, on: Workplace) -> Artefact:
         sigma, eps = self.sigma, self.eps
@@ -91,7 +90,7 @@ class FitNoise(NoiseTask):
         defence = DefensiveNoiseDefence(device_type=on.device_type)
         on.expects(round(self.work.forward))
         try:
-            with with_defences(target, on.chain(self.preprocessors)):
+            with with_defences(target, chain(on, self.preprocessors)):
                 defence.fit(
                     UnitImages(split, added, on.told),
                     split.labels,
@@ -147,17 +146,15 @@ class ChooseNoise(NoiseTask):
         on.expects(len(candidates) * self.images.count)
         losses = []
         for noise in candidates:
-            chain = [DefensiveNoiseDefence(noise.array), *on.chain(first.preprocessors)]
-            with with_defences(target, chain):
+            defences = [DefensiveNoiseDefence(noise.array), *chain(on, first.preprocessors)]
+            with with_defences(target, defences):
                 losses.append(_loss(target, on.split(self.images), size, on.told))
         tried = [
             {"sigma": noise.provenance["sigma"], "eps": noise.provenance["eps"], "tuning_loss": loss}
             for noise, loss in zip(candidates, losses, strict=True)
         ]
         best = candidates[int(np.argmin(losses))]
-        return artefact_of(
-            best.with_record(provenance={**best.provenance, "tuning_loss": min(losses), "tried": tried})
-        )
+        return artefact_of(best.with_record(provenance={**best.provenance, "tuning_loss": min(losses), "tried": tried}))
 
 
 @dataclass(frozen=True)
@@ -206,6 +203,4 @@ def _scaled(noise: Perturbation, eps: float) -> Perturbation:
     """Return a defensive noise with another root mean square."""
     by = eps / noise.provenance["eps"]
     changed = {"eps": eps, "factor": by * noise.provenance["factor"], "linf": by * noise.provenance["linf"]}
-    return noise.with_record(
-        array=(by * noise.array).astype(np.float32), provenance={**noise.provenance, **changed}
-    )
+    return noise.with_record(array=(by * noise.array).astype(np.float32), provenance={**noise.provenance, **changed})

@@ -9,34 +9,19 @@ from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.attacks.universal_noise import random_signs
 from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.added import artefact_of
+from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.building import build_universal
-from art_denoise.evaluation.components import modules_of
-from art_denoise.evaluation.experiment import Attack, Preprocessor
 from art_denoise.evaluation.graph import Task, Work
-from art_denoise.evaluation.images import Images
-from art_denoise.evaluation.store import Artefact
-from art_denoise.evaluation.tasks.network import Network
+from art_denoise.evaluation.tasks.chain import Through, noise_modules
 
 if TYPE_CHECKING:
-    from art_denoise.evaluation.tasks.noise import NoiseTask
+    from art_denoise.evaluation.experiment import Attack
+    from art_denoise.evaluation.images import Images
+    from art_denoise.evaluation.tasks.network import Network
     from art_denoise.evaluation.workplace import Workplace
 
 #: What a plan supposes of DeepFoolUAP: how often in a pass DeepFool takes a step, for each image.
 _STEPS_PER_IMAGE = 1.2
-
-
-@dataclass(frozen=True)
-class Through:
-    """What an attacker crafts through: the defence, as he knows it.
-
-    :param preprocessors: The preprocessors.
-    :param gradient: Whether he takes their own gradient or the identity.
-    :param noise: v_def before them.
-    """
-
-    preprocessors: tuple[Preprocessor, ...] = ()
-    gradient: Literal["exact", "identity"] = "exact"
-    noise: NoiseTask | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +50,7 @@ class Craft(Task):
     text: str = field(default="", compare=False)
 
     def modules(self) -> tuple[str, ...]:
-        return (__name__, *modules_of(self.attack))
+        return (__name__, *noise_modules(self.through.noise))
 
     @property
     def title(self) -> str:
@@ -84,8 +69,7 @@ class Craft(Task):
 
     def run(self, on: Workplace) -> Artefact:
         classifier = on.classifier(self.network)
-        chain = on.chain(self.through.preprocessors, self.through.noise, self.through.gradient)
-        with with_defences(classifier, chain):
+        with with_defences(classifier, self.through.chain(on)):
             crafting = build_universal(
                 self.attack,
                 eps=self.eps,

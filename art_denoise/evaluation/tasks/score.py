@@ -8,26 +8,27 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from art_denoise.evaluation.added import Added, ForAll, OneByOne, perturbation_of
-from art_denoise.evaluation.experiment import Preprocessor
+from art_denoise.evaluation.added import PART, Added, ForAll, OneByOne, perturbation_of
+from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
-from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.scoring import predicted_labels
-from art_denoise.evaluation.store import Artefact
-from art_denoise.evaluation.tasks.attack import PART, AttackImages
-from art_denoise.evaluation.tasks.check import CheckHalf
-from art_denoise.evaluation.tasks.network import Network
-from art_denoise.evaluation.tasks.noise import NoiseTask
-from art_denoise.evaluation.tasks.perturbations import Craft, Given, Signs
+from art_denoise.evaluation.tasks.chain import chain, noise_modules
 
 if TYPE_CHECKING:
+    from art_denoise.evaluation.experiment import Preprocessor
+    from art_denoise.evaluation.images import Images
+    from art_denoise.evaluation.tasks.attack import AttackImages
+    from art_denoise.evaluation.tasks.check import CheckHalf
+    from art_denoise.evaluation.tasks.network import Network
+    from art_denoise.evaluation.tasks.noise import NoiseTask
+    from art_denoise.evaluation.tasks.perturbations import Craft, Given, Signs
     from art_denoise.evaluation.workplace import Workplace
+
+    #: What adds something to images: one task for all of them, or tasks for parts of them.
+    AddedTask = Craft | Signs | Given | tuple[AttackImages, ...]
 
 #: Seconds after which the labels so far are kept.
 _CHECKPOINT_SECONDS = 60.0
-
-#: What adds something to images: one task for all of them, or tasks for parts of them.
-AddedTask = Craft | Signs | Given | tuple[AttackImages, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Score(Task):
     seed: int = 0
     text: str = field(default="", compare=False)
 
+    def modules(self) -> tuple[str, ...]:
+        return (__name__, *noise_modules(self.noise))
+
     @property
     def title(self) -> str:
         return f"Score {self.text}"
@@ -77,7 +81,7 @@ class Score(Task):
             on.split(self.images),
             on.batch_size(self.network),
             added=self.added_to(on),
-            defences=on.chain(self.preprocessors, self.noise),
+            defences=chain(on, self.preprocessors, self.noise),
             seed=self.seed,
             start=done,
             told=on.told,

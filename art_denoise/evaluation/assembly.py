@@ -1,0 +1,184 @@
+"""Which task each cell of an experiment is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, Knowledge, Threat
+from art_denoise.evaluation.images import Images
+from art_denoise.evaluation.options import Options
+from art_denoise.evaluation.results import Made
+from art_denoise.evaluation.tasks.attack import attack_all
+from art_denoise.evaluation.tasks.chain import Through
+from art_denoise.evaluation.tasks.check import CheckHalf
+from art_denoise.evaluation.tasks.examples import ShowExamples
+from art_denoise.evaluation.tasks.network import Network
+from art_denoise.evaluation.tasks.noise import ChooseNoise, FitNoise, NoiseTask, RandomDirection
+from art_denoise.evaluation.tasks.perturbations import Craft, Given, Signs
+from art_denoise.evaluation.tasks.score import Score
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.tasks.score import AddedTask
+
+#: Images whose labels have to be the same in half precision.
+_CHECKED = 256
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Makes the tasks of an experiment.
+
+    :param experiment: The experiment.
+    :param networks: The networks by name.
+    :param images: The images by purpose.
+    :param given: Digits of the perturbations from files, by name of their column.
+    :param options: How v_def is fitted, and the seed; filled.
+    :param half: Whether labels are predicted in half precision where a check allows it.
+    """
+
+    experiment: Experiment
+    networks: Mapping[str, Network]
+    images: Mapping[str, Images]
+    given: Mapping[str, str]
+    options: Options
+    half: bool = False
+    _known: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
+
+    def scores(self) -> dict[Cell, Score]:
+        """Return the task of every cell."""
+        return {cell: self.score(cell) for cell in self.experiment.cells()}
+
+    def score(self, cell: Cell) -> Score:
+        """Return the task that predicts a cell's labels."""
+        network, defence = self.networks[cell.target], cell.condition.defence
+        half = CheckHalf(network, self.images["test"].first(_CHECKED)) if self.half else None
+        return Score(
+            network,
+            self.images["test"],
+            self.added(cell),
+            self.noise(defence, cell),
+            defence.preprocessors,
+            half,
+            seed=cell.seed,
+            text=cell.text,
+        )
+
+    def added(self, cell: Cell) -> AddedTask | None:
+        """Return the task, or the tasks, that make what is added to the images of a cell."""
+        # By what it depends on: many cells share it.
+        threat = cell.condition.threat
+        if threat is None:
+            return None
+        aware = threat.knowledge.knows_defence
+        depends = ("added", threat, cell.condition.defence if aware else None, cell.target if aware else None)
+        return self._once((*depends, cell.source, cell.seed), lambda: self._added(cell, threat))
+
+    def _added(self, cell: Cell, threat: Threat) -> AddedTask:
+        attack = threat.attack
+        if attack.kind == "control":
+            return Signs(self.images["test"].shape, threat.eps, cell.seed)
+        source = str(cell.source)
+        if source in self.given:
+            return Given(source, self.given[source])
+        network, through = self.networks[source], self._through(cell, threat)
+        behind = f" through {cell.condition.defence.text}" if threat.knowledge.knows_defence else ""
+        text = f"{attack.text or attack.name} on {source}{behind}"
+        if attack.kind == "universal":
+            images = self.images["craft"]
+            return Craft(attack, threat.eps, threat.norm, network, images, through, cell.seed, text)
+        return attack_all(attack, threat.eps, threat.norm, network, self.images["test"], through, cell.seed, text)
+
+    def _through(self, cell: Cell, threat: Threat) -> Through:
+        if not threat.knowledge.knows_defence:
+            return Through()
+        defence = cell.condition.defence
+        gradient = "identity" if threat.knowledge is Knowledge.BPDA else "exact"
+        return Through(defence.preprocessors, gradient, self.noise(defence, cell))
+
+    def noise(self, defence: Defence, cell: Cell) -> NoiseTask | None:
+        """Return the task that makes the defensive noise of a cell."""
+        if defence.noise is None:
+            return None
+        of_cell = (cell.condition.threat, cell.source, cell.seed) if defence.noise.kind == "knowing" else ()
+        return self._once(("noise", defence, cell.target, *of_cell), lambda: self._noise(defence, cell))
+
+    def _noise(self, defence: Defence, cell: Cell) -> NoiseTask:
+        network, options = self.networks[cell.target], self.options
+        text = defence.text
+        fitted = tuple(self._fit(network, defence, sigma, options.noise_eps[0], text) for sigma in options.noise_sigmas)
+        chosen = ChooseNoise(fitted, options.noise_eps, self.images["tune"], text)
+        if defence.noise.kind == "random":
+            return RandomDirection(chosen, options.seed, self._number(defence))
+        if defence.noise.kind == "knowing":
+            added = self.added(replace(cell, condition=Condition(cell.condition.threat)))
+            if not isinstance(added, (Craft, Given)):
+                raise ValueError("v_def can know of universal perturbations only")
+            return replace(
+                fitted[0], sigma=None, eps=None, added=added, like=chosen, text=f"{text}, knowing δ of {cell.source}"
+            )
+        return chosen
+
+    def _fit(self, network: Network, defence: Defence, sigma: float, eps: float, text: str) -> FitNoise:
+        options = self.options
+        return FitNoise(
+            network,
+            self.images["noise-fit"],
+            defence.preprocessors,
+            sigma,
+            eps,
+            accept=options.noise_accept,
+            through=options.noise_through,
+            draws=options.noise_draws,
+            seed=options.seed,
+            text=f"{text}, σ {255 * sigma:.4g}/255",
+        )
+
+    def _once(self, depends: tuple[object, ...], make: Callable[[], Any]) -> Any:
+        """Return what was made of the same before, so that its key is worked out once."""
+        if depends not in self._known:
+            self._known[depends] = make()
+        return self._known[depends]
+
+    def _number(self, defence: Defence) -> int:
+        """Return which of the random directions a defence has."""
+        random = dict.fromkeys(
+            c.defence for c in self.experiment.conditions if c.defence.noise and c.defence.noise.kind == "random"
+        )
+        return list(random).index(defence)
+
+    def examples(self) -> ShowExamples | None:
+        """Return the task that makes the pictures of examples: the first attack, and each defence against it."""
+        conditions = self.experiment.conditions
+        attacked = next((c for c in conditions if c.threat is not None and c.threat.crafted and not c.defence), None)
+        if attacked is None:
+            return None
+        cells = {c: next(self.experiment.cells_of(c), None) for c in conditions}
+        defended = [
+            c
+            for c in conditions
+            if c.threat == attacked.threat and c.defence and c.defence.noise is None and cells[c] is not None
+        ]
+        first = cells[attacked]
+        if first is None:
+            return None
+        clean = self.score(Cell(Condition(), self.experiment.target.key, seed=self.experiment.seeds[0]))
+        scores = tuple(self.score(cell) for c in defended if (cell := cells[c]) is not None)
+        return ShowExamples(clean, self.score(first), scores, ("v0", attacked.text, *(c.text for c in defended)))
+
+    def made(self) -> Iterator[tuple[Made, Craft | Given | NoiseTask]]:
+        """Yield the perturbations and defensive noises of the cells, without a record yet, and their tasks."""
+        seen = set()
+        for cell in self.experiment.cells():
+            condition, added, noise = cell.condition, self.added(cell), self.noise(cell.condition.defence, cell)
+            if isinstance(added, (Craft, Given)) and added.key not in seen:
+                seen.add(added.key)
+                threat = condition.threat
+                through = condition.defence if threat and threat.knowledge.knows_defence else Defence()
+                yield Made("perturbation", added.key, threat, through, cell.source, cell.seed, {}), added
+            if isinstance(noise, (ChooseNoise, FitNoise)) and noise.key not in seen:
+                seen.add(noise.key)
+                knowing = isinstance(noise, FitNoise)
+                threat, source = (condition.threat, cell.source) if knowing else (None, None)
+                yield Made("noise", noise.key, threat, condition.defence, source, cell.seed, {}), noise

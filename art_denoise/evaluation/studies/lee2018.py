@@ -1,0 +1,209 @@
+"""Table 1 of Lee, Park & Lee (2018), and what it leaves out, as an experiment.
+
+S. Lee, S. Park, J. Lee, "Defensive denoising methods against adversarial attack", 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from art_denoise.evaluation.experiment import (
+    NOTHING,
+    Attack,
+    Comparison,
+    Condition,
+    Defence,
+    Experiment,
+    Knowledge,
+    Network,
+    Preprocessor,
+    Published,
+    Section,
+    Source,
+    Sweep,
+    Threat,
+    Transfer,
+    params,
+)
+
+#: The universal perturbation of Moosavi-Dezfooli et al. (2017), which the paper's attacks are.
+DEEPFOOL = Threat(Attack("deepfool-uap", text="δ", latex=r"\delta"))
+
+#: The stronger one of Shafahi et al. (2020).
+SGD = Threat(Attack("sgd-uap", text="δ_SGD", latex=r"\delta_{\mathrm{SGD}}"))
+
+#: A control: ±eps for each pixel and channel by itself.
+SIGNS = Threat(Attack("random-signs", text="random signs", latex=r"\mathrm{random\ signs}", kind="control"))
+
+#: The paper's two denoisers with its parameters.
+ROF = Defence((Preprocessor("rof", params(weight=10 / 255), "D_ROF", r"D_{\mathrm{ROF}}"),))
+NLM = Defence((Preprocessor("nlm", params(h=0.05), "D_nlm", r"D_{\mathrm{nlm}}"),))
+
+#: The paper's figures for Inception V1, in percent: the row, and the columns by the network that was attacked.
+_FIGURES = (
+    (None, NOTHING, (69.4, 69.4, 69.4)),
+    (DEEPFOOL, NOTHING, (12.5, 28.7, 31.7)),
+    (DEEPFOOL, ROF, (56.3, 47.2, 49.1)),
+    (DEEPFOOL, ROF.with_noise("fitted"), (57.1, 51.2, 51.3)),
+    (DEEPFOOL, NLM, (57.7, 45.0, 46.9)),
+    (DEEPFOOL, NLM.with_noise("fitted"), (58.0, 47.7, 49.4)),
+)
+
+#: Target and columns that the paper's figures are of.
+_TARGET, _COLUMNS = "inception_v1", ("inception_v1", "vgg16", "vgg19")
+
+#: Strengths of the paper's appendix (ROF weight 5, 10, 20 of 255; h 0.02, 0.05, 0.1), and between, by preprocessor: the
+#: parameter, how it is called, by what it is multiplied where it is shown, and the strengths as they are shown.
+_STRENGTHS = {
+    "rof": ("weight", "ROF weight, of 255", 255.0, (0, 2.5, 5, 7.5, 10, 15, 20, 30)),
+    "nlm": ("h", "NL-means h, of 1", 1.0, (0, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15)),
+}
+
+
+def table1(
+    target: Network,
+    sources: Sequence[Source],
+    networks: Sequence[Network],
+    *,
+    attacks: Sequence[Threat] = (DEEPFOOL, SGD),
+    defences: Sequence[Defence] = (ROF, NLM),
+    knows: Sequence[Knowledge] = (),
+    noise: bool = True,
+    knowing: bool = False,
+    paper_only: bool = False,
+    sweep: bool = False,
+    seeds: Sequence[int] = (0,),
+) -> Experiment:
+    """Return Table 1 as an experiment.
+
+    :param target: The network whose accuracy is reported.
+    :param sources: The columns.
+    :param networks: All networks, which every perturbation is scored on without a defence.
+    :param attacks: The attacks; the first is in the place of the paper's.
+    :param defences: The defences, in the place of the paper's two.
+    :param knows: For each defence, what the attacker of the rows that know it can differentiate; by default exactly.
+    :param noise: Whether there are images to fit v_def on.
+    :param knowing: Also rows of a defender who has fitted v_def on images that the first attack has perturbed.
+    :param paper_only: Only the rows that are in the paper.
+    :param sweep: Also a sweep over the strengths of defences that have one.
+    :param seeds: Seeds of the perturbations.
+    """
+    first, others = attacks[0], [] if paper_only else list(attacks[1:])
+    signs = replace(SIGNS, eps=first.eps)
+    known = list(zip(defences, [*knows, *[Knowledge.EXACT] * (len(defences) - len(knows))], strict=True))
+    oblivious = [a for a in attacks if a.knowledge is Knowledge.OBLIVIOUS and a.crafted]
+    with_noise = [d.with_noise("fitted") for d in defences if noise and d.noise is None]
+    random = [d.with_noise("random") for d in defences if noise and d.noise is None]
+
+    sections = [Section("As in the paper", (Condition(), *_family(first, defences, noise)))]
+    for other in others:
+        title = "With the stronger attack" if other.attack.name == SGD.attack.name else f"With {_name(other)}"
+        sections.append(Section(title, _family(other, defences, noise)))
+    aware = [Condition(replace(oblivious[-1], knowledge=k), d) for d, k in known] if oblivious else []
+    if not paper_only:
+        sections += [
+            Section("The attacker knows the defence", tuple(aware)),
+            Section(
+                "Besides",
+                (
+                    *(Condition(None, d) for d in defences),
+                    Condition(signs),
+                    *(Condition(signs, d) for d in defences),
+                    *(Condition(first, d) for d in random),
+                ),
+            ),
+        ]
+    if knowing and noise and not paper_only and first.attack.kind == "universal":
+        rows = tuple(Condition(first, replace(d, noise=None).with_noise("knowing")) for d in defences)
+        sections.append(Section("The defender knows the attack", rows))
+
+    pairs = [Comparison(_undefended(first), Condition(), "the attack")]
+    pairs += [Comparison(Condition(None, d), Condition(), f"{d.text} on clean images") for d in defences]
+    pairs += [Comparison(Condition(first, d), _undefended(first), f"{d.text} against {_name(first)}") for d in defences]
+    for other in others:
+        pairs.append(Comparison(_undefended(other), _undefended(first), f"{_name(other)} rather than {_name(first)}"))
+        pairs += [
+            Comparison(Condition(other, d), _undefended(other), f"{d.text} against {_name(other)}") for d in defences
+        ]
+    pairs += [
+        Comparison(row, Condition(oblivious[-1], row.defence), f"the attacker knows {row.defence.text}")
+        for row in aware
+    ]
+    for fitted in with_noise:
+        without = replace(fitted, noise=None)
+        pairs.append(Comparison(Condition(first, fitted), Condition(first, without), f"v_def, before {without.text}"))
+    for fitted, control in zip(with_noise, random, strict=True):
+        what = f"direction of v_def, before {fitted.text}"
+        pairs.append(Comparison(Condition(first, fitted), Condition(first, control), what))
+
+    whole = Experiment(
+        title="Table 1",
+        target=target,
+        sources=tuple(sources),
+        sections=tuple(sections),
+        comparisons=tuple(pairs),
+        transfers=() if paper_only else tuple(Transfer(a, signs, _name(a)) for a in oblivious),
+        sweeps=tuple(_sweeps(defences, (None, first, signs))) if sweep else (),
+        networks=tuple(networks),
+        published=tuple(_published()),
+        published_by="Lee, Park & Lee (2018), on ImageNet",
+        seeds=tuple(seeds),
+    )
+    # Rows without any cell: what would have to be crafted, where there are files only.
+    return whole.without([row for row in whole.conditions if not whole.columns(row)])
+
+
+def _family(threat: Threat, defences: Sequence[Defence], noise: bool) -> tuple[Condition, ...]:
+    """Return the rows of an attack: undefended, and behind each defence without and with v_def."""
+    rows = [_undefended(threat)]
+    for defence in defences:
+        rows.append(Condition(threat, defence))
+        if noise and defence.noise is None:
+            rows.append(Condition(threat, defence.with_noise("fitted")))
+    return tuple(rows)
+
+
+def _undefended(threat: Threat) -> Condition:
+    """Return the row of an attack on the network alone: where there is no defence, there is none to know."""
+    knows = threat.knowledge in (Knowledge.BPDA, Knowledge.EXACT)
+    return Condition(replace(threat, knowledge=Knowledge.OBLIVIOUS) if knows else threat)
+
+
+def _name(threat: Threat) -> str:
+    return threat.attack.text or threat.attack.name
+
+
+def _published() -> Sequence[Published]:
+    figures = []
+    for threat, defence, values in _FIGURES:
+        for column, value in zip(_COLUMNS, values, strict=True):
+            source = column if threat is not None else None
+            figures.append(Published(Condition(threat, defence), _TARGET, source, value))
+    return figures
+
+
+def _sweeps(defences: Sequence[Defence], threats: tuple[Threat | None, ...]) -> Sequence[Sweep]:
+    """Return a sweep for each defence that is one preprocessor with a strength."""
+    sweeps = []
+    for defence in defences:
+        preprocessor = defence.preprocessors[0] if len(defence.preprocessors) == 1 else None
+        if preprocessor is None or preprocessor.name not in _STRENGTHS or defence.noise is not None:
+            continue
+        name, axis, scale, shown = _STRENGTHS[preprocessor.name]
+        own = dict(preprocessor.params).get(name)
+        strengths = {value / scale for value in shown} | ({own} if own is not None else set())
+        points = tuple(
+            (
+                round(scale * strength, 6),
+                Defence((preprocessor.with_params(**{name: strength}),)) if strength else NOTHING,
+            )
+            for strength in sorted(strengths)
+        )
+        sweeps.append(Sweep(preprocessor.text, axis, points, threats))
+    if not sweeps:
+        raise ValueError(
+            f"`sweep` is over the strengths of {' and '.join(_STRENGTHS)}, and none of the defences is one of them alone:"
+            " leave it out"
+        )
+    return sweeps
