@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from art_denoise._checks import check_choice, check_integer, check_number
 from art_denoise.data.photographs import SHARES
@@ -22,6 +22,31 @@ Accept = Literal["flip", "loss"]
 
 #: Whether draws are judged through the preprocessors, or by the network alone.
 JudgedThrough = Literal["defences", "classifier"]
+
+#: Headings that fields stand under where they are options of the command line.
+WHAT, SIZES, ATTACKS, DEFENCES, MACHINE, RUN = (
+    "What is evaluated",
+    "How many images",
+    "Attacks",
+    "Defences",
+    "Where it runs",
+    "The run",
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a field is an option of the command line.
+
+    :param under: Heading that it stands under.
+    :param name: What it is called there; None: as the field.
+    :param of_255: Whether a number there is of 255, while it is a share of the value range here.
+    """
+
+    under: str
+    name: str | None = None
+    of_255: bool = False
+
 
 _SCHEDULES = {"inception_v1": Schedule(), "vgg16": Schedule(), "vgg19": Schedule(epochs=6)}
 
@@ -120,44 +145,44 @@ class Options:
     :param quick: On the photographs: every step on few images; the figures mean nothing.
     """
 
-    seed: int = 0
-    seeds: int = 1
-    data: str = "photographs"
-    data_dir: str | None = None
-    classes: str | None = None
-    skip_broken: bool = False
-    shares: Mapping[str, int] | None = None
-    schedules: Mapping[str, Schedule] | None = None
-    model: str = "inception_v1"
-    sources: tuple[str, ...] | None = None
-    defences: tuple[str, ...] | None = None
-    attacks: tuple[str, ...] | None = None
-    input_size: int | None = None
-    num_classes: int | None = None
-    preflight: bool = True
-    rows: Rows = "all"
-    sweep: bool = False
-    eps: float = 10 / 255
-    craft_images: int | None = None
-    tune_images: int | None = None
-    noise_images: int | None = None
-    test_images: int | None = None
-    craft_passes: int | None = None
-    craft_batch_size: int = 1
-    craft_steps: int = 10
-    craft_overshoot: float = 0.02
-    craft_until: float = 0.8
-    sgd_passes: int | None = None
-    sgd_batch_size: int | None = None
-    rof_weight: float = 10 / 255
-    nlm_h: float = 0.05
-    noise_sigmas: tuple[float, ...] | None = None
-    noise_eps: tuple[float, ...] | None = None
-    noise_draws: int | None = None
-    noise_accept: Accept | None = None
-    noise_through: JudgedThrough = "defences"
-    noise_knowing: bool | None = None
-    quick: bool = False
+    seed: Annotated[int, Shown(RUN)] = 0
+    seeds: Annotated[int, Shown(RUN)] = 1
+    data: Annotated[str, Shown(WHAT)] = "photographs"
+    data_dir: Annotated[str | None, Shown(WHAT)] = None
+    classes: Annotated[str | None, Shown(WHAT)] = None
+    skip_broken: Annotated[bool, Shown(SIZES)] = False
+    shares: Annotated[Mapping[str, int] | None, Shown(SIZES)] = None
+    schedules: Annotated[Mapping[str, Schedule] | None, Shown(WHAT)] = None
+    model: Annotated[str, Shown(WHAT)] = "inception_v1"
+    sources: Annotated[tuple[str, ...] | None, Shown(WHAT, "source")] = None
+    defences: Annotated[tuple[str, ...] | None, Shown(DEFENCES, "defence")] = None
+    attacks: Annotated[tuple[str, ...] | None, Shown(ATTACKS, "attack")] = None
+    input_size: Annotated[int | None, Shown(WHAT)] = None
+    num_classes: Annotated[int | None, Shown(WHAT)] = None
+    preflight: Annotated[bool, Shown(WHAT)] = True
+    rows: Annotated[Rows, Shown(WHAT)] = "all"
+    sweep: Annotated[bool, Shown(WHAT)] = False
+    eps: Annotated[float, Shown(ATTACKS, of_255=True)] = 10 / 255
+    craft_images: Annotated[int | None, Shown(SIZES)] = None
+    tune_images: Annotated[int | None, Shown(SIZES)] = None
+    noise_images: Annotated[int | None, Shown(SIZES)] = None
+    test_images: Annotated[int | None, Shown(SIZES)] = None
+    craft_passes: Annotated[int | None, Shown(ATTACKS)] = None
+    craft_batch_size: Annotated[int, Shown(ATTACKS)] = 1
+    craft_steps: Annotated[int, Shown(ATTACKS)] = 10
+    craft_overshoot: Annotated[float, Shown(ATTACKS)] = 0.02
+    craft_until: Annotated[float, Shown(ATTACKS)] = 0.8
+    sgd_passes: Annotated[int | None, Shown(ATTACKS)] = None
+    sgd_batch_size: Annotated[int | None, Shown(ATTACKS)] = None
+    rof_weight: Annotated[float, Shown(DEFENCES, of_255=True)] = 10 / 255
+    nlm_h: Annotated[float, Shown(DEFENCES)] = 0.05
+    noise_sigmas: Annotated[tuple[float, ...] | None, Shown(DEFENCES, of_255=True)] = None
+    noise_eps: Annotated[tuple[float, ...] | None, Shown(DEFENCES, of_255=True)] = None
+    noise_draws: Annotated[int | None, Shown(DEFENCES)] = None
+    noise_accept: Annotated[Accept | None, Shown(DEFENCES)] = None
+    noise_through: Annotated[JudgedThrough, Shown(DEFENCES)] = "defences"
+    noise_knowing: Annotated[bool | None, Shown(DEFENCES)] = None
+    quick: Annotated[bool, Shown(RUN)] = False
 
     def __post_init__(self) -> None:
         # What is used hours later is checked now.
@@ -238,15 +263,15 @@ class Machine:
     :param progress: Show progress bars.
     """
 
-    device: str = "auto"
-    mixed_precision: bool = False
-    batch_size: int | None = None
-    jobs: int | None = None
-    threads: int | None = None
-    workers: int | None = None
-    weights_dir: Path | None = None
-    decoded_dir: Path | None = None
-    progress: bool = True
+    device: Annotated[str, Shown(MACHINE)] = "auto"
+    mixed_precision: Annotated[bool, Shown(MACHINE)] = False
+    batch_size: Annotated[int | None, Shown(MACHINE)] = None
+    jobs: Annotated[int | None, Shown(MACHINE)] = None
+    threads: Annotated[int | None, Shown(MACHINE)] = None
+    workers: Annotated[int | None, Shown(MACHINE)] = None
+    weights_dir: Annotated[Path | None, Shown(MACHINE)] = None
+    decoded_dir: Annotated[Path | None, Shown(MACHINE)] = None
+    progress: Annotated[bool, Shown(RUN)] = True
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "jobs", "threads", "workers"):
