@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 #: What a spreadsheet takes for the start of a formula, at once or after it has cut off white space.
@@ -22,7 +22,7 @@ def csv_lines(lines: Iterable[Iterable[Any]]) -> str:
     return out.getvalue()
 
 
-def csv_records(records: list[dict[str, Any]]) -> str:
+def csv_records(records: Sequence[Mapping[str, Any]]) -> str:
     """Return records as a CSV file with a heading: every name that any of them has, in order; "" if there are none."""
     names = list(dict.fromkeys(name for record in records for name in record))
     return csv_lines([names, *([record.get(name) for name in names] for record in records)]) if records else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,33 +60,37 @@ def records(results: Results) -> list[dict[str, Any]]:
     return found
 
 
-def per_image(results: Results) -> Iterator[str]:
+def per_image(results: Results) -> Iterator[bytes]:
     """Yield a CSV file of every image in every cell, a cell at a time; see :meth:`Results.write_per_image`."""
-    yield csv_lines([PER_IMAGE])
+    yield csv_lines([PER_IMAGE]).encode()
     images = results.images
-    # Texts are put into the form of CSV once, not once a cell: there may be a million lines.
-    names = [csv_lines([(name,)])[:-1] for name in images.names]
-    starts = [f"{name},{label}" for name, label in zip(names, images.labels.tolist(), strict=True)]
+    # There may be a million lines: each is put together of two parts, of which there are far fewer.
+    starts = [as_bytes(csv_lines([line])[:-1]) for line in zip(images.names, images.labels.tolist(), strict=True)]
     for cell in all_cells(results):
         labels = results.labels.get(cell)
         if labels is not None:
             of_cell = csv_lines([_said(results.experiment, cell).values()])[:-1]
-            right = (labels == images.labels).tolist()
-            yield "".join(
-                f"{start},{of_cell},{label},{int(hit)}\n"
-                for start, label, hit in zip(starts, labels.tolist(), right, strict=True)
-            )
+            right = labels == images.labels
+            outcomes = list(zip(labels.tolist(), right.tolist(), strict=True))
+            ends = {
+                (label, hit): as_bytes(f",{of_cell},{label},{int(hit)}\n") for label, hit in dict.fromkeys(outcomes)
+            }
+            yield b"".join(chain.from_iterable(zip(starts, map(ends.__getitem__, outcomes), strict=True)))
 
 
-def write_pieces(path: str | os.PathLike[str], pieces: Iterator[str]) -> None:
-    """Write a text that comes in pieces to a file, whole or not at all."""
-    with replacing(Path(path)) as beside, beside.open("w", encoding="utf-8", errors="backslashreplace", newline="") as f:
-        for piece in pieces:
-            f.write(piece)
+def write_pieces(path: str | os.PathLike[str], pieces: Iterator[bytes]) -> None:
+    """Write what comes in pieces to a file, whole or not at all."""
+    with replacing(Path(path)) as beside, beside.open("wb") as file:
+        file.writelines(pieces)
+
+
+def as_bytes(text: str) -> bytes:
+    """Return a text as UTF-8; names of files may hold bytes that are no text."""
+    return text.encode(errors="backslashreplace")
 
 
 def attack_name(experiment: Experiment, cell: Cell) -> str | None:
-    """Return how a cell's attack is written; "from a file" if its perturbation was not crafted; None if nobody attacks."""
+    """Return how a cell's attack is written: "from a file" if it was not crafted, None if nobody attacks."""
     threat = cell.condition.threat
     if threat is None:
         return None

@@ -1,1 +1,136 @@
-"""How results are told: as tables in any format, and as figures."""
+"""How results are told: tables in any format, figures, and every image in every cell.
+
+From what was found (:class:`Results`) to tables (`tables.py`), from any table to any format (`renderers/`). Nothing
+here needs PyTorch, and nothing is computed: a report can be made, and a table or a format be added, long after a run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from art_denoise._files import replacing
+from art_denoise.evaluation._csv import csv_records
+from art_denoise.evaluation.records import as_bytes, per_image, write_pieces
+from art_denoise.evaluation.report import facts, figures, renderers
+from art_denoise.evaluation.report.table import Document, Picture, Table
+from art_denoise.evaluation.report.tables import TABLES, all_tables
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.results import Results
+
+__all__ = ["all_tables", "document", "render", "write_report"]
+
+#: Every result, one line each, and every image in each.
+_CELLS, _PER_IMAGE = "cells.csv", "per_image.csv"
+
+#: Names of files of a report, which its title must not take.
+_TAKEN = {*TABLES, "index", "cells", "per-image"}
+
+
+def render(results: Results, name: str = "text") -> str:
+    """Return all tables of results in one format.
+
+    :param name: "text", "markdown", "latex", "html", "csv", "json", or any other file of `renderers/`.
+    :raises ValueError: If there is no such format.
+    """
+    return renderers.renderer(name).render(_all(all_tables(results)), document(results))
+
+
+def document(results: Results, pictures: tuple[Picture, ...] = ()) -> Document:
+    """Return what a report of results says besides its tables.
+
+    :param pictures: Its figures.
+    """
+    experiment = results.experiment
+    return Document(
+        title=f"{experiment.title}: {experiment.target.title or experiment.target.text or experiment.target.key}",
+        facts=tuple(facts.facts(results)),
+        reading=tuple(facts.reading(results)),
+        pictures=pictures,
+        cells=results.records(),
+        config=results.config,
+    )
+
+
+def write_report(results: Results, folder: str | os.PathLike[str]) -> str:
+    """Write the report of a run and return the table as it is printed.
+
+    The same results give the same files. What is there already and as it should be is left alone; what is missing, or
+    anything else, is written anew. Figures are drawn only if they are not there, or of something else.
+
+    :param folder: Run folder. Its `report/` gets the tables as text, Markdown, LaTeX and JSON, `NAME.txt` and so on,
+        and as a page, `index.html`; as CSV a file each: `NAME.csv` is of the accuracies, the others are called by their
+        kind, as `transfer.csv`; `cells.csv` and `per_image.csv`, every cell and every image in it; and `figures/`. NAME
+        is the title of the experiment, "table1" for "Table 1".
+    :return: The tables as text.
+    :raises OSError: If something cannot be written.
+    """
+    report = Path(folder) / "report"
+    tables, drawn = all_tables(results), figures.figures(results)
+    for figure in drawn:
+        figures.keep(figure, report)
+    around = document(results, tuple(figure.picture for figure in drawn))
+    name = _name(results.experiment.title)
+    text = ""
+    for form in renderers.names():
+        renderer = renderers.renderer(form)
+        if "{kind}" in renderer.FILE:
+            for kind in TABLES:
+                file = report / renderer.FILE.format(kind=name if kind == "accuracy" else kind, stem=name)
+                _put(file, renderer.render(tables[kind], around) if kind in tables else None)
+        else:
+            rendered = renderer.render(_all(tables), around)
+            _put(report / renderer.FILE.format(stem=name), rendered)
+            text = rendered if form == "text" else text
+    _put(report / _CELLS, csv_records(around.cells) or None)
+    if not _is_made_of(report / _PER_IMAGE, per_image(results)):
+        write_pieces(report / _PER_IMAGE, per_image(results))
+    _remove_others(report / "figures", drawn)
+    return text
+
+
+def _all(tables: dict[str, tuple[Table, ...]]) -> list[Table]:
+    return [table for found in tables.values() for table in found]
+
+
+def _name(title: str) -> str:
+    """Return what a report's files are called."""
+    if title == "Table 1":
+        return "table1"
+    name = figures.slug(title) or "report"
+    return f"{name}-table" if name in _TAKEN else name
+
+
+def _put(file: Path, text: str | None) -> None:
+    """See to it that a file holds a text; None: that it is not there."""
+    if text is None:
+        # Of other results that were told here before.
+        file.unlink(missing_ok=True)
+        return
+    content = as_bytes(text)
+    with suppress(OSError):
+        if file.read_bytes() == content:
+            return
+    with replacing(file) as beside:
+        beside.write_bytes(content)
+
+
+def _is_made_of(file: Path, pieces: Iterator[bytes]) -> bool:
+    """Return whether a file holds what comes in pieces, without having all of it in memory."""
+    try:
+        with file.open("rb") as opened:
+            return all(opened.read(len(piece)) == piece for piece in pieces) and not opened.read(1)
+    except OSError:
+        return False
+
+
+def _remove_others(folder: Path, drawn: list[figures.Figure]) -> None:
+    """Remove figures that this package drew of other results; nothing else is touched."""
+    there = {Path(figure.picture.file).name for figure in drawn}
+    for file in folder.glob("*.png"):
+        if file.name not in there and figures.stamp(file) is not None:
+            file.unlink()

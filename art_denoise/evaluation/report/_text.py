@@ -121,7 +121,8 @@ def _latex(character: str) -> str:
         return _SYMBOLS[character]
     if character.isascii():
         return character
-    base, *marks = unicodedata.normalize("NFD", character)
-    if len(marks) == 1 and base.isascii() and base.isalpha() and marks[0] in _ACCENTS:
-        return rf"\{_ACCENTS[marks[0]]}{{{base}}}"
+    apart = unicodedata.normalize("NFD", character)
+    base, mark = apart[0], apart[1:]
+    if base.isascii() and base.isalpha() and mark in _ACCENTS:
+        return rf"\{_ACCENTS[mark]}{{{base}}}"
     return f"[U+{ord(character):04X}]"

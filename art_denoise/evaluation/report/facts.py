@@ -1,113 +1,274 @@
-"""How the paper was read, and what was found on the way: the lines below a table."""
+"""How a run is to be read, and what was found on the way: the sentences below its tables."""
 
 from __future__ import annotations
 
-from art_denoise.evaluation.statistics import paired_difference
-from art_denoise.evaluation.table1 import Result
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from art_denoise.evaluation.experiment import (
+    Condition,
+    Experiment,
+    Knowledge,
+    Params,
+    Preprocessor,
+    Source,
+    Threat,
+)
+from art_denoise.evaluation.records import all_cells
+from art_denoise.evaluation.report.table import Difference
+from art_denoise.evaluation.report.tables import difference, found_in, row_names
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.results import Images, Made, Results
+
+#: What attacks are, by name; of others the name is told.
+_ATTACKS = {
+    "deepfool-uap": "the universal perturbation of Moosavi-Dezfooli et al. (2017), DeepFoolUAP",
+    "sgd-uap": "the universal perturbation of Shafahi et al. (2020), SGDUAP",
+}
+
+#: What preprocessors are, by name, with the parameters that the sentence tells of; of others the name is told.
+_PREPROCESSORS: dict[str, tuple[frozenset[str], str]] = {
+    "rof": (
+        frozenset({"weight"}),
+        "scikit-image's Chambolle iteration and stop rule, weight {weight}/255, each channel by itself",
+    ),
+    "nlm": (
+        frozenset({"h"}),
+        "scikit-image's fast filter, h = {h}, patch size 2, patch distance 3, channels together",
+    ),
+}
+
+_DRAWS = {
+    "flip": "draws that turn a wrong prediction into a right one",
+    "loss": "draws that lower the cross-entropy",
+}
+
+_JUDGED = {"defences": "through the defence that it precedes", "classifier": "through the classifier alone"}
+
+#: A cost is one if chance makes as large a one less often than this.
+_LEVEL = 0.05
 
 
-def reading(result: Result) -> list[str]:
-    """Return how the paper is read where it leaves a choice, one line each. Printed with every report."""
-    options, noun = result.options, result.images.noun
-    rows = {row.key for row in result.rows}
-    crafted = [column for column in result.columns if column.model is not None]
-    given = [column for column in result.columns if column.given is not None]
-    lines = []
-    if result.framing is not None:
-        framing = result.framing
-        lines.append(
-            f"v0: shorter side resized to {framing.resize} ({framing.interpolation}), centre crop {framing.crop}; "
-            f"classes {result.config['data']['classes']}."
-        )
-    lines += ["Order: v0, + δ and clip to [0, 1], + v_def and clip, denoise and clip, standardise, classify."]
-    if crafted:
-        batches = f", {options.craft_batch_size} {noun}s an update" if options.craft_batch_size > 1 else ""
-        lines.append(
-            f"δ: L∞ ≤ {255 * options.eps:g}/255, the universal perturbation of Moosavi-Dezfooli et al. (2017), "
-            f"DeepFoolUAP, crafted on {len(result.images.splits['craft'])} {noun}s in at most {options.craft_passes} "
-            f"passes{batches} on the column's network. The attacker does not know of the defence."
-        )
-    for column in given:
-        assert column.given is not None
-        assumed = column.given.provenance.get("assumed", [])
-        said = f"; assumed of the file: {', '.join(assumed)}" if assumed else ""
-        lines.append(f"δ of {column.text}: from a file, L∞ {255 * column.given.linf:.1f}/255{said}.")
-    white_box = [column.text for column in crafted if column.white_box]
-    transferred = [column.text for column in result.columns if not column.white_box]
-    kinds = [f"{' and '.join(white_box)} is the target itself (white-box)"] if white_box else []
-    kinds += [f"{', '.join(transferred)}: made without the target (black-box transfer)"] if transferred else []
-    lines.append("; ".join(kinds) + ".")
-    if "sgd" in rows:
-        lines.append(
-            f"δ_SGD: of the same size and from the same {noun}s, the universal perturbation of Shafahi et al. (2020), "
-            f"SGDUAP, in {options.sgd_passes} passes. “Knowing D”: crafted through the denoiser, by an attacker who "
-            "knows of it."
-        )
-    lines.append(
-        f"D_ROF: scikit-image's Chambolle iteration and stop rule, weight {255 * options.rof_weight:g}/255, each "
-        f"channel by itself. D_nlm: scikit-image's fast filter, h = {options.nlm_h:g}, patch size 2, patch distance 3, "
-        "channels together."
-    )
-    if "uap-vdef-rof" in rows:
-        drawn = {
-            "flip": "draws that turn a wrong prediction into a right one",
-            "loss": "draws that lower the cross-entropy",
-        }[options.noise_accept]
-        through = {"defences": "through the denoiser it precedes", "classifier": "through the classifier alone"}
-        lines.append(
-            f"v_def: Eq. 1 with {drawn}, {through[options.noise_through]}, {options.noise_draws} draws an image, on "
-            "clean images of a split of their own; σ and ε chosen by the loss on a tuning split. “Knowing δ”: fitted "
-            "on images that the column's attack has perturbed."
-        )
-        lines.append("Random direction: Gaussian noise of the same root mean square as v_def.")
-    elif not result.noises:
-        lines.append("v_def: left out, as there are no images to fit it on.")
-    if "signs" in rows:
-        lines.append(f"Random signs: ±{255 * options.eps:g}/255, each pixel and channel by itself.")
+def reading(results: Results) -> list[str]:
+    """Return how the experiment is read where there is a choice, one sentence or two each."""
+    experiment, images = results.experiment, results.images
+    lines = [*_of_images(images)]
+    lines.append("Order: v0, + δ and clip to [0, 1], + v_def and clip, the defence and clip, standardise, classify.")
+    lines += _of_attacks(experiment, images)
+    lines += _of_columns(results)
+    known = {cell.knowledge for cell in experiment.cells()}
+    lines += [f"“{knowledge.value}”: the attacker {knowledge.text}." for knowledge in Knowledge if knowledge in known]
+    lines += _of_defences(experiment)
+    lines += _of_noise(results)
+    seeds = ""
+    if len(experiment.seeds) > 1:
+        seeds = " The spread over seeds is that of perturbations, not of images."
     lines.append(
         "Accuracy: top-1 of the target, with a 95 % Wilson interval. Comparisons: the same images, exact McNemar test."
+        + seeds
     )
     return lines
 
 
-def facts(result: Result) -> list[str]:
-    """Return what was found out on the way, one line each: checks, fooling rates, and how v_def came about."""
-    noun, lines = result.images.noun, []
-    for title, check in result.checks.items():
-        if check["accuracy"] is None:
+def facts(results: Results) -> list[str]:
+    """Return what was found out on the way, one sentence each: checks, remarks, v_def, attacks that do nothing."""
+    lines = []
+    for title, check in results.checks.items():
+        if check.get("accuracy") is None:
             lines.append(f"{title}: random weights; the figures mean nothing.")
             continue
-        published = "" if check["published"] is None else f", published: {check['published']:g} %"
+        published = "" if check.get("published") is None else f", published: {check['published']:g} %"
+        noun = results.images.noun
         lines.append(f"{title} classifies {check['accuracy']:g} % of {check['n']} clean {noun}s right{published}.")
-        if check["differing"]:
+        if check.get("differing"):
             lines.append(f"{title} gave {check['differing']} images another label the second time: it draws at random.")
-    lines += [f"{remark}." for remark in result.images.remarks]
-    texts = {column.key: column.text for column in result.columns}
-    for kind, deltas in result.perturbations.items():
-        for key, delta in deltas.items():
-            if "history" not in delta.provenance:
-                continue
-            denoiser = kind.partition("-")[2]
-            rate = round(100 * delta.fooling_rates["crafting images"], 2)
-            lines.append(
-                f"{delta.attack} on {texts[key]}{f' through D_{denoiser}' if denoiser else ''}: fooled "
-                f"{rate:g} % of the {delta.provenance['images']} {noun}s it was crafted on, "
-                f"L∞ {255 * delta.linf:.1f}/255, {delta.provenance['passes']:g} passes"
-            )
-    for column in result.columns:
-        cost = paired_difference(result.predicted["clean"], result.predicted[f"uap-{column.key}"], result.labels)
-        if cost.value <= 0 or cost.p_value >= 0.05:
-            lines.append(
-                f"δ of {column.text} costs no accuracy that chance might not cost: what a denoiser wins back from it "
-                "tells nothing"
-            )
-    for name, noise in result.noises.items():
-        found = noise.provenance
-        if not found["accepted"]:
-            lines.append(f"v_def {name}: left out, {found['why']}.")
-            continue
-        lines.append(
-            f"v_def {name}: {found['accepted']} of {found['drawn']} draws accepted, σ {255 * found['sigma']:g}/255, "
-            f"RMS {255 * found['eps']:g}/255, L∞ {255 * found['linf']:.1f}/255"
-        )
+    lines += [_sentence(remark) for remark in results.images.facts.get("remarks", ())]
+    lines += _missing(results)
+    lines += [f"Failed: {_sentence(failure)}" for failure in results.failures]
+    lines += _weak(results)
+    lines += [_of_made_noise(results, made) for made in results.made if made.what == "noise"]
     return lines
+
+
+def _of_images(images: Images) -> Iterator[str]:
+    framing, rule = images.facts.get("framing"), images.facts.get("classes")
+    classes = f"classes {rule}" if rule else ""
+    if framing is not None:
+        cut = f"shorter side resized to {framing['resize']} ({framing['interpolation']}), centre crop {framing['crop']}"
+        yield f"v0: {'; '.join(filter(None, [cut, classes]))}."
+    elif classes:
+        yield f"v0: {classes}."
+
+
+def _of_attacks(experiment: Experiment, images: Images) -> Iterator[str]:
+    crafted = [source for source in experiment.sources if source.stands_for is None]
+    seen = set()
+    for threat in _threats(experiment):
+        attack = threat.attack
+        if (attack, threat.eps, threat.norm) in seen:
+            continue
+        seen.add((attack, threat.eps, threat.norm))
+        text = attack.text or attack.name
+        size = f"{255 * threat.eps:.4g}/255"
+        if not threat.crafted:
+            if attack.name == "random-signs":
+                yield f"{_capital(text)}: ±{size}, each pixel and channel by itself."
+            else:
+                yield f"{_capital(text)}: a control, {attack.name}, {_norm(threat)} ≤ {size}{_with(attack.params)}."
+            continue
+        if not crafted:
+            # Only files: each column says of its own.
+            continue
+        what = _ATTACKS.get(attack.name, f"the attack {attack.name}")
+        if attack.kind == "universal":
+            count = images.counts.get("craft")
+            how = "one perturbation for all images, crafted on the column's network"
+            if count is not None:
+                how = f"one perturbation for all images, crafted from {count} {images.noun}s on the column's network"
+        else:
+            how = "each image by itself, on the column's network"
+        yield f"{_capital(text)}: {_norm(threat)} ≤ {size}, {what}, {how}{_with(attack.params)}."
+
+
+def _threats(experiment: Experiment) -> Iterator[Threat]:
+    """Yield everybody who attacks, as often as they do."""
+    yield from (c.threat for c in experiment.conditions if c.threat is not None)
+    for transfer in experiment.transfers:
+        yield from (t for t in (transfer.threat, transfer.control) if t is not None)
+    yield from (t for sweep in experiment.sweeps for t in sweep.threats if t is not None)
+
+
+def _of_columns(results: Results) -> Iterator[str]:
+    experiment = results.experiment
+    own = [s for s in experiment.sources if s.stands_for is None]
+    white_box = [_text(s) for s in own if s.key == experiment.target.key]
+    others = [_text(s) for s in own if s.key != experiment.target.key]
+    kinds = [f"{' and '.join(white_box)} is the target itself (white-box)"] if white_box else []
+    if others:
+        kinds.append(f"{', '.join(others)}: made without the target (transfer)")
+    if kinds:
+        yield "; ".join(kinds) + "."
+    for source in experiment.sources:
+        if source.stands_for is not None:
+            yield _of_file(results, source)
+
+
+def _of_file(results: Results, source: Source) -> str:
+    assert source.stands_for is not None
+    made = next((m for m in results.made if m.what == "perturbation" and m.source == source.key), None)
+    linf = None if made is None else found_in(made, "linf")
+    size = "" if linf is None else f", L∞ {255 * linf:.1f}/255"
+    assumed = [] if made is None else found_in(made, "assumed") or []
+    said = f"; assumed of the file: {', '.join(map(str, assumed))}" if assumed else ""
+    return (
+        f"{source.stands_for.text or source.stands_for.name} of {_text(source)}: from a file{size}{said}. What its "
+        "maker knew is not known; it counts as transfer."
+    )
+
+
+def _of_defences(experiment: Experiment) -> Iterator[str]:
+    seen: dict[Preprocessor, None] = {}
+    for condition in experiment.conditions:
+        seen.update(dict.fromkeys(condition.defence.preprocessors))
+    for preprocessor in seen:
+        text, given = preprocessor.text or preprocessor.name, dict(preprocessor.params)
+        told, sentence = _PREPROCESSORS.get(preprocessor.name, (frozenset(), ""))
+        if sentence and set(given) == told:
+            values = {name: f"{255 * v if name == 'weight' else v:.4g}" for name, v in given.items()}
+            yield f"{text}: {sentence.format(**values)}."
+        else:
+            yield f"{text}: {preprocessor.name}{_with(preprocessor.params) or ' with its defaults'}."
+
+
+def _of_noise(results: Results) -> Iterator[str]:
+    experiment, options = results.experiment, results.config.get("options", {})
+    kinds = {c.defence.noise.kind for c in experiment.conditions if c.defence.noise is not None}
+    if kinds & {"fitted", "knowing"}:
+        said = [
+            f"with {_DRAWS[options['noise_accept']]}" if options.get("noise_accept") in _DRAWS else "",
+            _JUDGED.get(options.get("noise_through"), ""),
+            f"{options['noise_draws']} draws an image" if "noise_draws" in options else "",
+            "on clean images of a split of their own",
+        ]
+        knowing = " “Knowing δ”: fitted on images that the column's attack has perturbed." if "knowing" in kinds else ""
+        yield (f"v_def: Eq. 1 {', '.join(filter(None, said))}; σ and ε chosen by the loss on a tuning split.{knowing}")
+    if "random" in kinds:
+        yield "Random direction: Gaussian noise of the same root mean square as v_def."
+    published = any(figure.condition.defence.noise is not None for figure in experiment.published)
+    if published and not kinds and not any(made.what == "noise" for made in results.made):
+        yield "v_def: left out, as there are no images to fit it on."
+
+
+def _missing(results: Results) -> Iterator[str]:
+    cells = all_cells(results)
+    count = sum(cell not in results.labels for cell in cells)
+    if count:
+        yield f"{count} of {len(cells)} cells have no result: the tables say why."
+
+
+def _weak(results: Results) -> Iterator[str]:
+    """Yield what attacks cost no accuracy without a defence, so that nothing can be won back from them."""
+    experiment = results.experiment
+    bare = [c for c in experiment.conditions if c.threat is not None and c.threat.crafted and not c.defence]
+    names = row_names(bare)
+    for condition in bare:
+        for source in experiment.columns(condition):
+            cost = difference(results, Condition(), condition, source)
+            if isinstance(cost, Difference) and (cost.points <= 0 or cost.p >= _LEVEL):
+                column = "" if source is None else f" of {_text(source)}"
+                yield (
+                    f"{names[condition].text.removeprefix('v0 + ')}{column} costs no accuracy that chance might not "
+                    "cost: what a defence wins back from it tells nothing."
+                )
+
+
+def _of_made_noise(results: Results, made: Made) -> str:
+    knowing = ""
+    if made.threat is not None:
+        source = next((_text(s) for s in results.experiment.sources if s.key == made.source), made.source)
+        knowing = f", knowing {made.threat.attack.text or made.threat.attack.name} of {source}"
+    # The noise stands before the preprocessors, if there are any.
+    before = f" before {made.defence.text}" if made.defence.preprocessors else ""
+    name = f"v_def{before}{knowing}"
+    absent = made.record.get("absent")
+    if absent is not None:
+        return f"{name}: left out, {_sentence(str(absent))}"
+    said = []
+    if found_in(made, "accepted") is not None and found_in(made, "drawn") is not None:
+        said.append(f"{found_in(made, 'accepted')} of {found_in(made, 'drawn')} draws accepted")
+    for label, key, form in (("σ", "sigma", ":.4g"), ("RMS", "eps", ":.4g"), ("L∞", "linf", ":.1f")):
+        value = found_in(made, key)
+        if value is not None:
+            said.append(f"{label} {format(255 * value, form[1:])}/255")
+    return f"{name}: {', '.join(said) or 'fitted'}."
+
+
+def _norm(threat: Threat) -> str:
+    return "L∞" if threat.norm == "inf" else f"L{threat.norm}"
+
+
+def _with(params: Params) -> str:
+    """Return parameters as the end of a sentence; "" if there are none."""
+    return f", with {', '.join(_parameters(params))}" if params else ""
+
+
+def _parameters(params: Iterable[Any]) -> Iterator[str]:
+    for name, value in params:
+        if isinstance(value, tuple) and value and all(isinstance(v, tuple) and len(v) == 2 for v in value):
+            yield f"{name} ({', '.join(_parameters(value))})"
+        else:
+            yield f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def _text(source: Source) -> str:
+    return source.text or source.key
+
+
+def _capital(text: str) -> str:
+    """Return a text with a capital at its start; Greek letters are symbols and stay."""
+    return text[0].upper() + text[1:] if text[:1].isascii() and text[1:2].isalpha() else text
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

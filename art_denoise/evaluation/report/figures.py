@@ -1,131 +1,301 @@
-"""Pictures of a run."""
+"""Figures, from results alone, and how they are kept: drawn anew if, and only if, there is another one to be drawn.
+
+Drawing takes seconds, telling whether it has to be done milliseconds. So a figure carries a key of what is drawn and of
+the code here that draws it, and a digest of the file; a file that does not have both is not believed.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import re
+import struct
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from art_denoise._files import replacing
+from art_denoise.evaluation.report._text import one_line
+from art_denoise.evaluation.report.table import Accuracy, Picture, Rate, Row, Table
+from art_denoise.evaluation.report.tables import sweeps, transfer_table
+from art_denoise.evaluation.statistics import Share
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from matplotlib.figure import Figure as Drawing
 
-    from art_denoise.evaluation.fooling import TransferMatrix
-    from art_denoise.evaluation.table1 import Result
+    from art_denoise.evaluation.results import Examples, Results
+
+#: Keyword of the text in a PNG file that says what it is of.
+_STAMP = "art_denoise"
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def save_examples(result: Result, path: Path, *, count: int = 6) -> None:
-    """Save a figure like the paper's Figure 1: images clean, perturbed and denoised, each with its predicted label.
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A figure that can be drawn.
 
-    Shown are the first test images, one of a class, that the first column's attack turned from right to wrong; if there
-    are too few, any. So these are examples of attacks that worked, not a fair sample; the figure says so.
-
-    :param path: PNG file; written whole or not at all.
-    :param count: Number of images.
+    :param picture: Its place, and what it shows.
+    :param data: All that is drawn, JSON-like.
+    :param draw: Draws it with matplotlib.
     """
-    column, test, names = result.columns[0].key, result.images.test, result.images.names
-    clean, attacked = result.predicted["clean"], result.predicted[f"uap-{column}"]
-    broken = (clean == result.labels) & (attacked != result.labels)
-    order = np.argsort(~broken, kind="stable")
-    _, first = np.unique(result.labels[order], return_index=True)
-    chosen = order[np.sort(first)][:count]
 
-    delta = result.perturbations["deepfool"][column]
-    images = np.divide(test.images[chosen], 255, dtype=np.float32)
-    perturbed = delta.add_to(images)
-    span = np.abs(delta.array).max()
-    panels: list[tuple[str, np.ndarray, np.ndarray | None]] = [
-        ("v0", images, clean[chosen]),
-        ("δ, magnified", np.repeat((0.5 + delta.array / (2 * span))[None], len(chosen), axis=0), None),
-        ("v0 + δ", perturbed, attacked[chosen]),
-        ("D_ROF(v0 + δ)", result.denoisers["rof"](perturbed)[0], result.predicted[f"uap-rof-{column}"][chosen]),
-        ("D_nlm(v0 + δ)", result.denoisers["nlm"](perturbed)[0], result.predicted[f"uap-nlm-{column}"][chosen]),
+    picture: Picture
+    data: Any
+    draw: Callable[[], Drawing]
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that change with what is drawn, with the code that draws, and with matplotlib."""
+        drawn = json.dumps([self.data, _source(), version("matplotlib")], sort_keys=True)
+        return hashlib.sha256(drawn.encode()).hexdigest()[:16]
+
+
+def figures(results: Results) -> list[Figure]:
+    """Return the figures that there are results for."""
+    found = [*_transfers(results), *_sweeps(results)]
+    return [*([_examples(results, results.examples)] if results.examples is not None else []), *found]
+
+
+def keep(figure: Figure, folder: Path) -> None:
+    """See to it that a figure is in a folder: draw it, unless it is there, whole, and of the same things.
+
+    :raises OSError: If it cannot be written.
+    """
+    file = folder / figure.picture.file
+    if stamp(file) != figure.key:
+        _write(file, figure.draw(), figure.key)
+
+
+def stamp(file: Path) -> str | None:
+    """Return the key in a PNG file of this package; None if there is no such file, or it is not as it was written."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    chunks = list(_chunks(content))
+    for name, data, place in chunks:
+        keyword, _, text = data.partition(b"\0")
+        if name == b"tEXt" and keyword == _STAMP.encode():
+            key, _, digest = text.decode("latin-1").partition(" ")
+            rest = content[: place[0]] + content[place[1] :]
+            return key if digest == hashlib.sha256(rest).hexdigest() else None
+    return None
+
+
+def save_transfer(table: Table, path: Path) -> None:
+    """Save a table of fooling rates as a heat map: rows crafted on, columns scored on, white-box framed.
+
+    :param table: A table of kind "transfer".
+    :param path: PNG file; written whole or not at all.
+    """
+    _write(path, _heat_map(table), "")
+
+
+def _write(file: Path, drawing: Drawing, key: str) -> None:
+    content = io.BytesIO()
+    # Without the version of matplotlib in it the same figure is the same file.
+    drawing.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    with replacing(file) as beside:
+        beside.write_bytes(_stamped(content.getvalue(), key))
+
+
+def _stamped(png: bytes, key: str) -> bytes:
+    """Return a PNG file with a key, and a digest of the file without it, as a text before its end."""
+    data = f"{_STAMP}\0{key} {hashlib.sha256(png).hexdigest()}".encode("latin-1")
+    chunk = struct.pack(">I", len(data)) + b"tEXt" + data + struct.pack(">I", zlib.crc32(b"tEXt" + data))
+    end = png.rindex(b"IEND") - 4
+    return png[:end] + chunk + png[end:]
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, tuple[int, int]]]:
+    """Yield the name, the data and the place of each part of a PNG file, as far as it is one."""
+    at = len(_PNG) if content.startswith(_PNG) else len(content)
+    while at + 12 <= len(content):
+        (length,) = struct.unpack(">I", content[at : at + 4])
+        yield content[at + 4 : at + 8], content[at + 8 : at + 8 + length], (at, at + 12 + length)
+        at += 12 + length
+
+
+@cache
+def _source() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def slug(text: str) -> str:
+    """Return a text as the name of a file: letters, digits and hyphens; "" if there are none."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:60].rstrip("-")
+
+
+# Examples
+
+
+def _examples(results: Results, examples: Examples) -> Figure:
+    names = results.images.classes
+    panels = [
+        {
+            "title": one_line(panel.title),
+            "images": _digest(panel.images),
+            "labels": [_class_name(names, label) for label in panel.labels.tolist()],
+            "right": (panel.labels == examples.labels).tolist(),
+        }
+        for panel in examples.panels
     ]
-    figure = Figure(figsize=(1.9 * len(panels), 1.9 * len(chosen) + 0.7), layout="constrained")
-    title = "Attacks that worked" if broken[chosen].all() else "Attacks, whether they worked or not"
-    figure.suptitle(f"{title}, and what the defences make of them\n(green: right, red: wrong)", fontsize=10)
-    axes = figure.subplots(len(chosen), len(panels), squeeze=False)
-    for j, (title, pictures, labels) in enumerate(panels):
-        for i, image in enumerate(pictures):
-            ax = axes[i, j]
-            ax.imshow(image.transpose(1, 2, 0), interpolation="nearest")
-            ax.set_xticks([])
-            ax.set_yticks([])
-            text, colour = "", "black"
-            if labels is not None:
-                text = _shortened(names.get(int(labels[i]), f"class {labels[i]}"))
-                colour = "tab:green" if labels[i] == result.labels[chosen[i]] else "tab:red"
-            ax.set_xlabel(text, color=colour, fontsize=8)
-            if i == 0:
-                ax.set_title(title, fontsize=9)
-    with replacing(path) as beside:
-        figure.savefig(beside, format="png", dpi=110)
+    data = {"panels": panels, "magnified": _digest(examples.magnified), "worked": examples.worked}
+    noun = results.images.noun
+    text = f"Examples: test {noun}s as they are, what the attack adds, attacked, and behind each defence"
+    return Figure(Picture("figures/examples.png", text), data, partial(_draw_examples, data, examples))
 
 
-def _shortened(name: str) -> str:
-    """Return a class's name short enough to stand below a picture; dollar signs would be mathematics."""
-    name = name.replace("$", r"\$")
-    return name if len(name) <= 24 else f"{name[:23]}…"
+def _draw_examples(data: Mapping[str, Any], examples: Examples) -> Drawing:
+    """Draw a figure like the paper's Figure 1: images clean, attacked and defended, each with its predicted label.
 
-
-def save_sweep(points: list[dict[str, Any]], path: Path, *, target: str) -> None:
-    """Save accuracy against the strength of each denoiser, with the 95 % interval, a line for each kind of images.
-
-    :param points: Records of :func:`art_denoise.evaluation.report.sweep`.
-    :param path: PNG file; written whole or not at all.
-    :param target: Name of the model.
+    If all are attacks that worked, these are no fair sample; the figure says which it is.
     """
-    denoisers = list(dict.fromkeys(point["denoiser"] for point in points))
-    figure = Figure(figsize=(5.2 * len(denoisers), 4.2), layout="constrained")
-    axes = figure.subplots(1, len(denoisers), sharey=True, squeeze=False)[0]
-    for ax, denoiser in zip(axes, denoisers, strict=True):
-        for images in dict.fromkeys(point["images"] for point in points):
-            line = [p for p in points if p["denoiser"] == denoiser and p["images"] == images]
-            x = [p["strength"] for p in line]
-            (drawn,) = ax.plot(x, [p["accuracy"] for p in line], marker="o", markersize=3, label=images)
-            ax.fill_between(
-                x, [p["low"] for p in line], [p["high"] for p in line], color=drawn.get_color(), alpha=0.15, linewidth=0
-            )
-        ax.set_xlabel("ROF weight, of 255" if denoiser == "ROF" else "NL-means h, of 1")
-        ax.grid(alpha=0.3)
-    axes[0].set_ylabel(f"top-1 accuracy of {target}, %")
-    axes[0].set_ylim(0, 100)
-    axes[-1].legend(fontsize=8)
-    with replacing(path) as beside:
-        figure.savefig(beside, format="png", dpi=110)
+    from matplotlib.figure import Figure as Drawing
+
+    # The second is what the attack added, which has no label.
+    columns: list[tuple[str, np.ndarray, Any]] = [
+        (panel["title"], found.images, panel) for panel, found in zip(data["panels"], examples.panels, strict=True)
+    ]
+    columns.insert(1, ("what is added, magnified", examples.magnified, None))
+    count = len(examples.labels)
+    drawing = Drawing(figsize=(1.9 * len(columns), 1.9 * count + 0.7), layout="constrained")
+    title = "Attacks that worked" if examples.worked else "Attacks, whether they worked or not"
+    drawing.suptitle(f"{title}, and what the defences make of them\n(green: right, red: wrong)", fontsize=10)
+    axes = drawing.subplots(count, len(columns), squeeze=False)
+    for j, i in product(range(len(columns)), range(count)):
+        heading, pictures, panel = columns[j]
+        ax = axes[i, j]
+        ax.imshow(pictures[i].transpose(1, 2, 0), interpolation="nearest")
+        ax.set_xticks([])
+        ax.set_yticks([])
+        if panel is not None:
+            colour = "tab:green" if panel["right"][i] else "tab:red"
+            ax.set_xlabel(_plain(panel["labels"][i], 24), color=colour, fontsize=8)
+        if i == 0:
+            ax.set_title(_plain(heading, 34), fontsize=9 if len(heading) <= 24 else 7)
+    return drawing
 
 
-def save_transfer(matrix: TransferMatrix, path: Path, *, names: Mapping[str, str] | None = None) -> None:
-    """Save a transfer matrix as a heat map: rows crafted on, columns scored on, white-box cells framed.
+def _class_name(names: Mapping[int, str], label: int) -> str:
+    return one_line(names.get(label, f"class {label}"))
 
-    :param path: PNG file; written whole or not at all.
-    :param names: Names to show for the models; their own where there is none.
-    """
-    names = names or {}
-    rates = np.array([[100 * matrix.shares[s][t].value for t in matrix.targets] for s in matrix.sources])
-    figure = Figure(
-        figsize=(1.3 * max(2, len(matrix.targets)) + 2.4, 0.9 * len(matrix.sources) + 1.3), layout="constrained"
-    )
-    ax = figure.subplots()
+
+def _digest(array: np.ndarray) -> str:
+    content = np.ascontiguousarray(array)
+    return hashlib.sha256(f"{content.dtype.str} {content.shape}".encode() + content.tobytes()).hexdigest()
+
+
+# Transfer
+
+
+def _transfers(results: Results) -> Iterator[Figure]:
+    names: Counter[str] = Counter()
+    for transfer in results.experiment.transfers:
+        table = transfer_table(results, transfer)
+        if table is None:
+            continue
+        name = slug(transfer.threat.attack.name)
+        names[name] += 1
+        number = f"-{names[name]}" if names[name] > 1 else ""
+        data = [[one_line(c.name.text) for c in table.columns], *map(_row_data, table.rows)]
+        picture = Picture(f"figures/transfer-{name}{number}.png", f"Heat map: {table.title}", "transfer")
+        yield Figure(picture, data, partial(_heat_map, table))
+
+
+def _row_data(row: Row) -> Any:
+    return [row.name.text, [[vars(value.shown()), value.marked] for value in row.values]]
+
+
+def _heat_map(table: Table) -> Drawing:
+    """Draw fooling rates: rows crafted on, columns scored on, white-box framed."""
+    from matplotlib.figure import Figure as Drawing
+    from matplotlib.patches import Rectangle
+
+    rows, columns = table.rows, table.columns
+    rates = np.array([[_rate(value) for value in row.values] for row in rows])
+    drawing = Drawing(figsize=(1.3 * max(2, len(columns)) + 2.4, 0.9 * len(rows) + 1.3), layout="constrained")
+    ax = drawing.subplots()
     image = ax.imshow(rates, vmin=0, vmax=100, cmap="viridis", aspect="auto")
-    figure.colorbar(image, label="fooling rate, %")
-    ax.set_xticks(range(len(matrix.targets)), [names.get(t, t) for t in matrix.targets])
-    ax.set_yticks(range(len(matrix.sources)), [names.get(s, s) for s in matrix.sources])
+    drawing.colorbar(image, label="fooling rate, %")
+    ax.set_xticks(range(len(columns)), [_plain(column.name.text, 14) for column in columns])
+    ax.set_yticks(range(len(rows)), [_plain(row.name.text, 20) for row in rows])
     ax.set_xlabel("scored on")
     ax.set_ylabel("crafted on")
-    for i, source in enumerate(matrix.sources):
-        for j, target in enumerate(matrix.targets):
-            share = matrix.shares[source][target]
-            low, high = (100 * v for v in share.interval)
-            published = matrix.published.get(source, {}).get(target)
-            text = f"{rates[i, j]:.1f}\n{low:.0f}–{high:.0f}" + ("" if published is None else f"\n({published:.1f})")
-            colour = "white" if rates[i, j] < 60 else "black"
-            ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=8)
-            if source == target:
-                ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="tab:red", linewidth=3))
-    with replacing(path) as beside:
-        figure.savefig(beside, format="png", dpi=110)
+    for (i, row), j in product(enumerate(rows), range(len(columns))):
+        value = row.values[j]
+        if not isinstance(value, Rate):
+            ax.text(j, i, value.shown().main, ha="center", va="center", fontsize=8)
+            continue
+        low, high = value.share.interval if isinstance(value.share, Share) else value.share.spread
+        text = f"{rates[i, j]:.1f}\n{100 * low:.0f}–{100 * high:.0f}"
+        text += "" if value.published is None else f"\n({value.published:.1f})"
+        ax.text(j, i, text, ha="center", va="center", color="white" if rates[i, j] < 60 else "black", fontsize=8)
+        if value.marked:
+            ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="tab:red", linewidth=3))
+    return drawing
+
+
+def _rate(value: Any) -> float:
+    return 100 * value.share.value if isinstance(value, Rate) else float("nan")
+
+
+# Sweeps
+
+
+def _sweeps(results: Results) -> Iterator[Figure]:
+    """Yield one figure of all defences beside each other."""
+    panels = []
+    for table in sweeps(results):
+        lines: dict[str, list[tuple[float, float, float, float]]] = {}
+        for row in table.rows:
+            for column, value in zip(table.columns, row.values, strict=True):
+                if isinstance(value, Accuracy):
+                    share = value.share
+                    low, high = share.interval if isinstance(share, Share) else share.spread
+                    point = (float(row.name.text), 100 * share.value, 100 * low, 100 * high)
+                    lines.setdefault(one_line(column.name.text), []).append(point)
+        panels.append({"axis": one_line(table.head.text), "lines": lines})
+    if panels:
+        target = results.experiment.target
+        data = {"target": target.title or target.text or target.key, "panels": panels}
+        text = "Accuracy by the strength of the defences, with intervals"
+        yield Figure(Picture("figures/sweep.png", text, "sweep"), data, partial(_curves, data))
+
+
+def _curves(data: Mapping[str, Any]) -> Drawing:
+    """Draw accuracy against the strength of each defence, with its interval, a line for each kind of images."""
+    from matplotlib.figure import Figure as Drawing
+
+    panels = data["panels"]
+    drawing = Drawing(figsize=(5.2 * len(panels), 4.2), layout="constrained")
+    axes = drawing.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        for name, points in panel["lines"].items():
+            x, values, lows, highs = zip(*points, strict=True)
+            (drawn,) = ax.plot(x, values, marker="o", markersize=3, label=_plain(name, 60))
+            ax.fill_between(x, lows, highs, color=drawn.get_color(), alpha=0.15, linewidth=0)
+        ax.set_xlabel(_plain(panel["axis"], 60))
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel(f"top-1 accuracy of {_plain(data['target'], 40)}, %")
+    axes[0].set_ylim(0, 100)
+    axes[-1].legend(fontsize=8)
+    return drawing
+
+
+def _plain(text: str, most: int) -> str:
+    """Return a text short enough for its place; dollar signs would be mathematics."""
+    text = one_line(text)
+    return (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")

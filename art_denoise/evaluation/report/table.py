@@ -94,6 +94,7 @@ class _OfImages(Value):
 
     share: Share | Shares
     published: float | None = None
+    attacker: str = ""
 
     #: What it is called as data.
     _field = "share"
@@ -117,7 +118,8 @@ class _OfImages(Value):
             lowest, highest = share.spread
             found = {"seeds": len(share.shares), "n": share.shares[0].n, self._field: percent(share.value)}
             found |= {"lowest": percent(lowest), "highest": percent(highest)}
-        return {**found, "published": self.published}
+        of_attacker = {"attacker": self.attacker} if self.attacker else {}
+        return {**of_attacker, **found, "published": self.published}
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class Accuracy(_OfImages):
 
     :param share: The share, with one seed or several.
     :param published: The figure of others, in percent.
+    :param attacker: What the attacker knows, where that differs within a row.
     """
 
     _field = "accuracy"
@@ -137,6 +140,7 @@ class Rate(_OfImages):
 
     :param share: The share, with one seed or several.
     :param published: The figure of others, in percent.
+    :param attacker: What the attacker knows.
     :param white_box: Whether it was crafted on the network that it is scored on.
     """
 
@@ -342,6 +346,16 @@ class Document:
     pictures: tuple[Picture, ...] = ()
     cells: Sequence[Mapping[str, Any]] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: Nothing besides the tables.
+TABLES_ALONE = Document()
+
+
+def sentences(document: Document) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the sentences of a document under their headings, those that there are any of."""
+    found = (("What was found on the way", document.facts), ("How it is read", document.reading))
+    return [(title, lines) for title, lines in found if lines]
 
 
 def percent(value: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 #: What stands above what the attacker knows.
 _ATTACKER = Column(Name("the attacker"), of_row=True)
 
+#: What stands there where nobody attacks, and where no network has a part in the attack.
+_NOBODY, _NO_NETWORK = "nobody", "no network"
+
 
 def accuracies(results: Results) -> tuple[Table, ...]:
     """Return the table of accuracies: the rows of the experiment, by what perturbations were crafted on."""
@@ -78,24 +82,21 @@ def accuracies(results: Results) -> tuple[Table, ...]:
 def comparisons(results: Results) -> tuple[Table, ...]:
     """Return the table of paired comparisons: which of two rows is right more often, on the same images."""
     experiment = results.experiment
-    names = row_names(experiment.conditions)
+    names = row_names([c for pair in experiment.comparisons for c in (pair.first, pair.second)])
     twice = Counter(comparison.text for comparison in experiment.comparisons)
     rows = []
     for pair in experiment.comparisons:
-        columns = experiment.columns(pair.first), experiment.columns(pair.second)
-        values = _over_columns(
-            experiment,
-            all(found == (None,) for found in columns),
-            lambda source, pair=pair: _difference(results, pair.first, pair.second, source),
-        )
+        first, second = names[pair.first].text, names[pair.second].text
+        same = all(experiment.columns(condition) == (None,) for condition in (pair.first, pair.second))
+        values = _over_columns(experiment, same, partial(difference, results, pair.first, pair.second))
         if all(isinstance(value, Missing) for value in values):
             continue
-        first, second = (names.get(c) or Name(c.text) for c in (pair.first, pair.second))
-        text = pair.text if twice[pair.text] == 1 else f"{pair.text} ({first.text}, {second.text})"
-        attackers = [knowledge_of(experiment, c) for c in (pair.first, pair.second)]
-        attacker = " rather than ".join(dict.fromkeys(attackers))
-        more = (("first", first.text), ("second", second.text))
-        rows.append(Row(Name(text), (Text(Name(attacker)), *values), more))
+        text = pair.text if twice[pair.text] == 1 else f"{pair.text} ({first}, {second})"
+        attackers = [knowledge_of(experiment, c) for c in (pair.first, pair.second) if c.threat is not None]
+        more = (("first", first), ("second", second))
+        rows.append(
+            Row(Name(text), (Text(Name(" rather than ".join(dict.fromkeys(attackers)) or _NOBODY)), *values), more)
+        )
     table = Table(
         kind="comparisons",
         title="The same images, compared in pairs",
@@ -115,20 +116,19 @@ def comparisons(results: Results) -> tuple[Table, ...]:
 
 def transfers(results: Results) -> tuple[Table, ...]:
     """Return the tables of fooling rates from network to network, without a defence."""
-    return tuple(table for t in results.experiment.transfers if (table := _transfer(results, t)) is not None)
+    return tuple(table for t in results.experiment.transfers if (table := transfer_table(results, t)) is not None)
 
 
 def sweeps(results: Results) -> tuple[Table, ...]:
     """Return a table for each defence over its strengths."""
     experiment, tables = results.experiment, []
     for sweep in experiment.sweeps:
-        lines = [
-            (threat, source) for threat in sweep.threats for source in experiment.columns(Condition(threat))
-        ]
+        lines = [(threat, source) for threat in sweep.threats for source in experiment.columns(Condition(threat))]
         rows = tuple(
             Row(
                 Name(f"{strength:g}"),
                 tuple(_accuracy(results, _cells(experiment, Condition(t, defence), s)) for t, s in lines),
+                (("defence", defence.name),),
             )
             for strength, defence in sweep.points
         )
@@ -219,7 +219,7 @@ def rates_table(
         Row(
             Name(shown.get(source, source)),
             tuple(
-                Rate(row[t], published.get(source, {}).get(t), source == t)
+                Rate(row[t], published.get(source, {}).get(t), white_box=source == t)
                 if t in row
                 else Missing("not scored on this network")
                 for t in targets
@@ -234,7 +234,7 @@ def rates_table(
 
 
 def row_names(conditions: Iterable[Condition]) -> dict[Condition, Name]:
-    """Return what rows are called: in the paper's symbols, and where two would be called the same, with what differs."""
+    """Return what rows are called: in the paper's symbols, and with what differs where two would be the same."""
     there = list(dict.fromkeys(conditions))
     names: dict[Condition, Name] = {}
     keyed = sorted(there, key=lambda c: (c.text, _knowledge_text(c)))
@@ -253,13 +253,15 @@ def row_names(conditions: Iterable[Condition]) -> dict[Condition, Name]:
 
 def knowledge_of(experiment: Experiment, condition: Condition) -> str:
     """Return what the attacker of a row knows, as it stands in tables, over all of its columns."""
-    if condition.threat is None:
-        return "nobody"
-    if not condition.threat.crafted:
-        return "no network"
-    found = [_cells(experiment, condition, source)[0].knowledge for source in experiment.columns(condition)]
-    known = list(dict.fromkeys(k.value for k in found if k is not None)) or [condition.threat.knowledge.value]
-    return " / ".join(known)
+    found = [_attacker_in(_cells(experiment, condition, source)[0]) for source in experiment.columns(condition)]
+    return " / ".join(dict.fromkeys(found)) or _knowledge_text(condition)
+
+
+def _attacker_in(cell: Cell) -> str:
+    """Return what the attacker of a cell knows, as it stands in tables."""
+    if cell.condition.threat is None:
+        return _NOBODY
+    return _NO_NETWORK if cell.knowledge is None else cell.knowledge.value
 
 
 def _knowledge_text(condition: Condition) -> str:
@@ -314,9 +316,8 @@ def _attacked(experiment: Experiment, threat: Threat | None, source: Source | No
     """Return what attacked images are called above a column: the attack, what it was crafted on, what it knows."""
     condition = Condition(threat)
     tail = "" if source is None else f", {_source_names(experiment)[source.key].text}"
-    knowledge = _cells(experiment, condition, source)[0].knowledge
     if threat is not None:
-        tail += f" ({'no network' if knowledge is None else knowledge.value})"
+        tail += f" ({_attacker_in(_cells(experiment, condition, source)[0])})"
     latex = _latex(condition)
     return Name(condition.text + tail, f"{latex}\\mbox{{{latex_text(tail)}}}" if tail else latex)
 
@@ -369,13 +370,16 @@ def _accuracy_row(results: Results, condition: Condition, name: Name) -> Row:
         return _accuracy(results, cells, experiment.published_for(cells[0]))
 
     values = _over_columns(experiment, experiment.columns(condition) == (None,), value)
-    threat = condition.threat
-    more: tuple[tuple[str, Any], ...] = (
+    more = (*_of_threat(condition.threat), ("defence", condition.defence.name))
+    return Row(name, (Text(Name(knowledge_of(experiment, condition))), *values), more)
+
+
+def _of_threat(threat: Threat | None) -> tuple[tuple[str, Any], ...]:
+    """Return what else is to be said of an attack: how it is written, and its size, of 255."""
+    return (
         ("attack", None if threat is None else written(threat.attack)),
         ("eps", None if threat is None else round(255 * threat.eps, 6)),
-        ("defence", condition.defence.name),
     )
-    return Row(name, (Text(Name(knowledge_of(experiment, condition))), *values), more)
 
 
 def _accuracy(results: Results, cells: Sequence[Cell], published: float | None = None) -> Value:
@@ -383,11 +387,18 @@ def _accuracy(results: Results, cells: Sequence[Cell], published: float | None =
     found = [accuracy(results.labels[c], results.images.labels) for c in cells if c in results.labels]
     if not found:
         return Missing(reason(results, cells[0]))
-    return Accuracy(found[0] if len(cells) == 1 else Shares(tuple(found), len(cells)), published)
+    share = found[0] if len(cells) == 1 else Shares(tuple(found), len(cells))
+    return Accuracy(share, published, _attacker_in(cells[0]))
 
 
-def _difference(results: Results, first: Condition, second: Condition, source: Source | None) -> Value:
-    """Return how much more often a row is right than another, in a column."""
+def difference(results: Results, first: Condition, second: Condition, source: Source | None) -> Value:
+    """Return how much more often a row is right than another, in a column; missing if there is nothing to compare.
+
+    :param results: The results.
+    :param first: The one row.
+    :param second: The row that it is compared with.
+    :param source: The column.
+    """
     experiment = results.experiment
     cells = [_cells(experiment, condition, source) for condition in (first, second)]
     for condition, there in zip((first, second), cells, strict=True):
@@ -406,7 +417,8 @@ def _difference(results: Results, first: Condition, second: Condition, source: S
     return Difference(found[0] if count == 1 else PairedDifferences(tuple(found), count))
 
 
-def _transfer(results: Results, transfer: Transfer) -> Table | None:
+def transfer_table(results: Results, transfer: Transfer) -> Table | None:
+    """Return the table of an attack's fooling rates; None if there is no result at all."""
     experiment = results.experiment
     condition, published = Condition(transfer.threat), published_rates(transfer.threat)
     names = _source_names(experiment)
@@ -419,17 +431,18 @@ def _transfer(results: Results, transfer: Transfer) -> Table | None:
             return Missing(next(reason(results, cell) for cell in (*cells, clean) if cell not in results.labels))
         of_others = None if source is None else published.get(source.key, {}).get(target)
         white_box = source is not None and source.key == target
-        return Rate(found[0] if len(cells) == 1 else Shares(tuple(found), len(cells)), of_others, white_box)
+        share = found[0] if len(cells) == 1 else Shares(tuple(found), len(cells))
+        return Rate(share, of_others, _attacker_in(cells[0]), white_box)
 
     lines: list[tuple[Threat, Source | None, Name]] = [
-        (transfer.threat, source, names[source.key])
-        for source in experiment.columns(condition)
-        if source is not None
+        (transfer.threat, source, names[source.key]) for source in experiment.columns(condition) if source is not None
     ]
     if transfer.control is not None:
         lines.append((transfer.control, None, _component_name(transfer.control.attack)))
     targets = [network.key for network in experiment.networks]
-    rows = tuple(Row(name, tuple(rate(threat, source, t) for t in targets)) for threat, source, name in lines)
+    rows = tuple(
+        Row(name, tuple(rate(threat, source, t) for t in targets), _of_threat(threat)) for threat, source, name in lines
+    )
     columns = map(Column, _distinct([(network.key, network.text) for network in experiment.networks]))
     title = f"Fooling rates of {transfer.title or condition.text} from network to network, without a defence"
     table = _rates(title, rows, tuple(columns), _seeds_note(experiment, "fooling rate"), PUBLISHED_BY)
@@ -441,8 +454,8 @@ def _rates(title: str, rows: tuple[Row, ...], columns: tuple[Column, ...], note:
         kind="transfer",
         title=title,
         note=_note(
-            "The share of the images whose label the perturbation changes, by the network that it was crafted on (rows) "
-            f"and scored on (columns). The attacker: {Knowledge.OBLIVIOUS.value} where both are the same, else "
+            "The share of the images whose label the perturbation changes, by the network that it was crafted on "
+            f"(rows) and scored on (columns). The attacker: {Knowledge.OBLIVIOUS.value} where both are the same, else "
             f"{Knowledge.TRANSFER.value}.",
             note,
         ),
@@ -459,10 +472,9 @@ def _made_row(experiment: Experiment, made: Made, name: Name, several: bool) -> 
     assert made.threat is not None
     cell = Cell(Condition(made.threat, made.defence), experiment.target.key, made.source, made.seed)
     crafted = made.threat.crafted and attack_name(experiment, cell) != "from a file"
-    known = "no network" if cell.knowledge is None else cell.knowledge.value
     source = _source_names(experiment).get(made.source or "", Name(made.source or "–"))
     said = [
-        Text(Name(known)),
+        Text(Name(_attacker_in(cell))),
         Text(source if crafted or not made.threat.crafted else Name(f"{source.text}, a file")),
         Text(Name(made.defence.text if made.defence else "–")),
         *([Text(Name(str(made.seed)))] if several else []),
@@ -483,7 +495,9 @@ def _made_row(experiment: Experiment, made: Made, name: Name, several: bool) -> 
         number("passes", 1, 2),
         number("linf", 255, 1),
     )
-    return Row(name, (*said, *numbers), (("key", made.key), ("attack", found_in(made, "attack"))))
+    # What is added, without what it is added to.
+    bare = Name(name.text.removeprefix("v0 + "), name.latex.removeprefix("v_0 + "))
+    return Row(bare, (*said, *numbers), (("key", made.key), ("attack", found_in(made, "attack"))))
 
 
 def found_in(made: Made, name: str) -> Any:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from art_denoise.evaluation._csv import csv_records
-from art_denoise.evaluation.report.table import Document, Missing, Number, Row, Same, Table, Text
+from art_denoise.evaluation.report.table import TABLES_ALONE, Document, Missing, Number, Row, Same, Table, Text
 
 FILE = "{kind}.csv"
 
 
-def render(tables: Sequence[Table], document: Document = Document()) -> str:
+def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
     """Return tables as one CSV file, one below the other under one heading. It has no place for anything else."""
     return csv_records([record for table in tables for record in _records(table)])
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from art_denoise.evaluation.report.table import Document, Missing, Same, Table, Text, Value
+from art_denoise.evaluation.report.table import TABLES_ALONE, Document, Missing, Same, Table, Text, Value, sentences
 
 FILE = "index.html"
 
 
-def render(tables: Sequence[Table], document: Document = Document()) -> str:
+def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
     """Return tables as a page of HTML, with the figures, what was found, how it is read, and every choice."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -34,6 +34,7 @@ def render(tables: Sequence[Table], document: Document = Document()) -> str:
         kinds=[(kind, [table for table in tables if table.kind == kind], _pictures(document, kind)) for kind in kinds],
         other_pictures=[picture for picture in document.pictures if picture.kind not in kinds],
         config=json.dumps(dict(document.config), indent=2, ensure_ascii=False) if document.config else "",
+        sentences=sentences(document),
         number=_number,
     )
 

@@ -9,14 +9,15 @@ A document has
   `title` and `rows`.
 - A row has `name`, `latex`, `more`, what else is known of it, and `values`, one for each column.
 - A value says with `is` what it is, and the rest of it is data, percentages as numbers: "text" and "number" (`value`);
+  a share of the images also says what the `attacker` knows, "nobody" attacks or it has "no network";
   "accuracy" (`accuracy`, `count` of `n`, `low` and `high` of the 95 % interval, `published`; with several seeds their
   mean, `seeds`, how many, `lowest` and `highest`); "rate", likewise with `fooling_rate` and `white_box`; "difference"
   (`points`, `only_first`, `only_second`, `n`, `p`; with several seeds `seeds`, `lowest`, `highest`); "same", as at the
   left of it; "missing" (`missing`, the reason).
 - `latex` is a name in LaTeX's mathematics, or null: then its text is to be escaped.
 - `cells`: every result, one record each, as of `Results.records()`.
-- `facts` and `reading`: what was found on the way, and how everything is read, sentences; `pictures`: figures with their
-  `file` and `text`; `config`: every choice of the run.
+- `facts` and `reading`: what was found on the way, and how everything is read, sentences; `pictures`: figures with
+  their `file` and `text`; `config`: every choice of the run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from art_denoise.evaluation.report.table import Column, Document, Name, Row, Table, Value
+from art_denoise.evaluation.report.table import TABLES_ALONE, Column, Document, Name, Row, Table, Value
 
 FILE = "{stem}.json"
 
@@ -34,7 +35,7 @@ FILE = "{stem}.json"
 SCHEMA = 1
 
 
-def render(tables: Sequence[Table], document: Document = Document()) -> str:
+def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
     """Return tables, and all that stands around them, as JSON; the docstring of this file says in which form."""
     whole = {
         "schema": SCHEMA,

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from art_denoise.evaluation.report._text import latex_text
-from art_denoise.evaluation.report.table import Document, Missing, Name, Same, Shown, Table, Text, Value
+from art_denoise.evaluation.report.table import TABLES_ALONE, Document, Missing, Name, Same, Shown, Table, Text, Value
 
 FILE = "{stem}.tex"
 
 
-def render(tables: Sequence[Table], document: Document = Document()) -> str:
+def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
     r"""Return tables as LaTeX, to be read by `\input`. Only ASCII is in it.
 
     A name's LaTeX form is written as it is; everything else is escaped, so that any text compiles and stays text. What
@@ -28,7 +28,7 @@ def render(tables: Sequence[Table], document: Document = Document()) -> str:
 def _table(table: Table, label: str) -> list[str]:
     said = []
     if table.legend.main:
-        said.append(f"Each place: {_joined(table.legend, bold=False)}.")
+        said.append(f"Each cell: {_joined(table.legend, bold=False)}.")
     if table.note:
         said.append(latex_text(table.note))
     if table.mark:
@@ -50,7 +50,8 @@ def _table(table: Table, label: str) -> list[str]:
     for section in table.sections:
         lines.append(r"\midrule")
         if section.title:
-            lines.append(_line([rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{\emph{{{latex_text(section.title)}}}}}"]))
+            title = rf"\emph{{{latex_text(section.title)}}}"
+            lines.append(_line([rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{{title}}}"]))
         lines += [_line([_name(row.name), *(_value(table, v) for v in row.values)]) for row in section.rows]
     return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
 

@@ -6,7 +6,17 @@ import re
 from collections.abc import Sequence
 
 from art_denoise.evaluation.report._text import one_line
-from art_denoise.evaluation.report.table import Document, Missing, Same, Shown, Table, Text, Value
+from art_denoise.evaluation.report.table import (
+    TABLES_ALONE,
+    Document,
+    Missing,
+    Same,
+    Shown,
+    Table,
+    Text,
+    Value,
+    sentences,
+)
 
 FILE = "{stem}.md"
 
@@ -14,13 +24,11 @@ FILE = "{stem}.md"
 _SPECIAL = re.compile(r"([\\`*\[\]<>|$~#{}]|&(?=#?\w+;)|(?<!\w)_|_(?!\w))")
 
 
-def render(tables: Sequence[Table], document: Document = Document()) -> str:
+def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
     """Return tables as Markdown, and below them what was found, and how it is to be read."""
     parts = [_table(table) for table in tables]
     parts += [
-        f"### {title}\n\n" + "\n".join(f"- {escaped(line)}" for line in lines)
-        for title, lines in (("What was found on the way", document.facts), ("How it is read", document.reading))
-        if lines
+        f"### {title}\n\n" + "\n".join(f"- {escaped(line)}" for line in lines) for title, lines in sentences(document)
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -33,7 +41,7 @@ def escaped(text: str) -> str:
 def _table(table: Table) -> str:
     said = []
     if table.legend.main:
-        said.append(f"Each place: {_joined(table.legend, bold=not table.mark)}.")
+        said.append(f"Each cell: {_joined(table.legend, bold=not table.mark)}.")
     if table.note:
         said.append(escaped(table.note))
     if table.mark:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from art_denoise.evaluation.report._text import one_line, width
-from art_denoise.evaluation.report.table import Document, Missing, Shown, Table, Text, Value
+from art_denoise.evaluation.report.table import TABLES_ALONE, Document, Missing, Shown, Table, Text, Value, sentences
 
 FILE = "{stem}.txt"
 
@@ -17,17 +17,17 @@ _OF_ROWS, _OF_COLUMNS = 48, 22
 _LINE = 110
 
 
-def render(tables: Sequence[Table], document: Document = Document()) -> str:
+def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
     """Return tables as plain text, and below them what was found, and how it is to be read."""
     parts = [_table(table) for table in tables]
-    parts += ["\n".join(_wrapped(line) for line in lines) for lines in (document.facts, document.reading) if lines]
+    parts += ["\n".join([title, *map(_item, lines)]) for title, lines in sentences(document)]
     return "\n\n".join(parts) + "\n"
 
 
 def _table(table: Table) -> str:
-    said = [one_line(table.title) + "."]
+    said = []
     if table.legend.main:
-        said.append(f"Each place: {_joined(table.legend, 0)}.")
+        said.append(f"Each cell: {_joined(table.legend, 0)}.")
     if table.note:
         said.append(one_line(table.note))
     if table.mark:
@@ -37,14 +37,14 @@ def _table(table: Table) -> str:
     reasons = [
         f"–{'' if len(table.reasons) == 1 else number}: {one_line(why)}." for number, why in enumerate(table.reasons, 1)
     ]
-    return "\n".join([*(_wrapped(" ".join(said)).split("\n")), "", *_grid(table), *map(_wrapped, reasons)])
+    paragraph = [_wrapped(" ".join(said))] if said else []
+    return "\n".join([_wrapped(table.title), *paragraph, "", *_grid(table), *map(_wrapped, reasons)])
 
 
 def _grid(table: Table) -> list[str]:
     """Return the lines of the table itself."""
     # Values are aligned by their main part, so that points stand below points.
-    places = range(len(table.columns))
-    mains = [max((len(r.values[i].shown().main) for r in table.rows if _is_result(r.values[i])), default=0) for i in places]
+    mains = [_main_width(table, place) for place in range(len(table.columns))]
     indent = "  " if any(section.title for section in table.sections) else ""
     lines: list[str | list[list[str]]] = [
         [_folded(table.head.text, _OF_ROWS), *(_folded(column.name.text, _OF_COLUMNS) for column in table.columns)]
@@ -58,6 +58,12 @@ def _grid(table: Table) -> list[str]:
     cells = [line for line in lines if isinstance(line, list)]
     widths = [max(width(part) for line in cells for part in line[i]) for i in range(len(table.columns) + 1)]
     return [text for line in lines for text in ([line] if isinstance(line, str) else _side_by_side(line, widths))]
+
+
+def _main_width(table: Table, place: int) -> int:
+    """Return how wide the main parts of the values in a column are."""
+    there = [row.values[place] for row in table.rows]
+    return max((width(value.shown().main) for value in there if _is_result(value)), default=0)
 
 
 def _side_by_side(cells: list[list[str]], widths: list[int]) -> list[str]:
@@ -94,6 +100,10 @@ def _joined(shown: Shown, main: int) -> str:
 
 def _folded(text: str, most: int) -> list[str]:
     return textwrap.wrap(one_line(text), most) or [""]
+
+
+def _item(text: str) -> str:
+    return textwrap.fill(one_line(text), _LINE, initial_indent="- ", subsequent_indent="  ")
 
 
 def _wrapped(text: str) -> str:
