@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import re
 import subprocess
 import sys
+from typing import get_args, get_origin
 
 import pytest
 
 import art_denoise
+from art_denoise import choices
 
 
 def test_every_public_name_is_there():
@@ -30,3 +33,27 @@ def test_what_art_forgets_to_require_is_required():
     """ART imports `packaging` without asking for it; what else brings it may stop to."""
     required = [line.split(";")[0] for line in importlib.metadata.requires("art_denoise")]
     assert any(re.match(r"packaging\b", line) for line in required)
+
+
+def test_arguments_that_are_words_are_typed_by_those_that_the_checks_go_by():
+    """No argument of a public callable whose default is a word is a mere `str`, and each default is one of the words.
+
+    Exceptions: `weights`, which may also be the path of a file.
+    """
+    found = set()
+    for name in art_denoise.__all__:
+        callable_ = getattr(art_denoise, name)
+        function = callable_.__init__ if inspect.isclass(callable_) else callable_
+        for parameter in inspect.signature(function).parameters.values():
+            if isinstance(parameter.default, str) and parameter.name != "weights":
+                words = get_args(eval(parameter.annotation, vars(sys.modules[function.__module__])))
+                assert parameter.default in words, f"{name}: {parameter}"
+                found.add((parameter.name, words))
+    assert {("solver", get_args(choices.ROFSolver)), ("gradient", get_args(choices.Gradient))} <= found
+
+
+def test_every_choice_is_a_literal_of_words():
+    aliases = {name: value for name, value in vars(choices).items() if get_args(value)}
+    assert sorted(aliases) == sorted(choices.__all__)
+    assert all(isinstance(word, str) for value in aliases.values() for word in get_args(value))
+    assert len({get_origin(value) for value in aliases.values()}) == 1

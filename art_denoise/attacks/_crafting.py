@@ -107,9 +107,7 @@ def craft(
             if checkpoint:
                 checkpoint.write(state)
         while not finished(state.fooling_rates):
-            _until_measured(
-                classifier, images, update, state, ends, batch_size, seed, labels, checkpoint, bar, told
-            )
+            _until_measured(classifier, images, update, state, ends, batch_size, seed, labels, checkpoint, bar, told)
             if checkpoint:
                 checkpoint.write(state)
     return state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -85,12 +85,12 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
     def __init__(
         self,
         classifier: PyTorchClassifier,
-        attacker: str = "deepfool",
+        attacker: Literal["deepfool"] = "deepfool",
         attacker_params: dict[str, Any] | None = None,
         delta: float = 0.2,
         max_iter: int = 20,
         eps: float | None = None,
-        norm: float | str = np.inf,
+        norm: float | Literal["inf"] = np.inf,
         batch_size: int = 1,
         verbose: bool = True,
         *,

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from art_denoise._files import replacing
+from art_denoise.choices import NormName
 
 _UNITS = "value range"
 
@@ -39,7 +40,7 @@ class Perturbation:
     array: np.ndarray
     attack: str | None = None
     source: str | None = None
-    norm: str | None = None
+    norm: NormName | None = None
     eps: float | None = None
     value_range: tuple[float, float] = (0.0, 1.0)
     seed: int | None = None

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, get_args
 from zipfile import is_zipfile
 
 import numpy as np
@@ -16,8 +16,7 @@ from scipy.io import loadmat
 
 from art_denoise._checks import check_choice, check_integer, check_number
 from art_denoise.attacks.perturbation import Perturbation
-
-_LAYOUTS = ("CHW", "HWC", "CWH", "WHC")
+from art_denoise.choices import AxisOrder, ChannelOrder
 
 #: Numbers of channels by which the axis of the channels is known.
 _CHANNELS = (1, 3)
@@ -26,8 +25,8 @@ _CHANNELS = (1, 3)
 def load_perturbation(
     path: str | os.PathLike[str],
     *,
-    order: str | None = None,
-    layout: str | None = None,
+    order: ChannelOrder | None = None,
+    layout: AxisOrder | None = None,
     units: float | None = None,
     size: int | tuple[int, int] | None = None,
     name: str | None = None,
@@ -55,9 +54,9 @@ def load_perturbation(
     if not file.is_file():
         raise FileNotFoundError(f"`path` = {os.fspath(path)!r}: there is no such file")
     if order is not None:
-        check_choice("order", order, ("rgb", "bgr"))
+        check_choice("order", order, get_args(ChannelOrder))
     if layout is not None:
-        check_choice("layout", layout, _LAYOUTS)
+        check_choice("layout", layout, get_args(AxisOrder))
     if units is not None:
         check_number("units", units, low=0, low_open=True)
     if file.suffix == ".safetensors":
@@ -73,7 +72,9 @@ def load_perturbation(
     return perturbation if size is None else _resized(perturbation, size)
 
 
-def _foreign(file: Path, order: str | None, layout: str | None, units: float | None, name: str | None) -> Perturbation:
+def _foreign(
+    file: Path, order: ChannelOrder | None, layout: AxisOrder | None, units: float | None, name: str | None
+) -> Perturbation:
     array = _array(file, name)
     assumed = []
     if array.ndim == 4 and len(array) == 1:
@@ -159,12 +160,12 @@ def _tensors(file: Path) -> Any:
     return {k: v.detach().numpy() for k, v in dict(content).items() if isinstance(v, torch.Tensor)}
 
 
-def _guessed_layout(file: Path, shape: tuple[int, ...]) -> str:
+def _guessed_layout(file: Path, shape: tuple[int, ...]) -> AxisOrder:
     first, last = shape[0] in _CHANNELS, shape[2] in _CHANNELS
     if first == last:
         raise ValueError(
             f"`path` = {os.fspath(file)!r} holds an array {shape}, which does not show where its channels are: "
-            f"give `layout`, one of {', '.join(_LAYOUTS)}"
+            f"give `layout`, one of {', '.join(get_args(AxisOrder))}"
         )
     return "CHW" if first else "HWC"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ class SGDUAP(UniversalAttack):
         delta: float = 0.0,
         max_iter: int = 10,
         eps: float | None = None,
-        norm: float | str = np.inf,
+        norm: float | Literal["inf"] = np.inf,
         batch_size: int = 32,
         verbose: bool = True,
         *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from art_denoise._autograd import StraightThrough, clip
 from art_denoise._checks import check_choice, check_flag, check_integer
+from art_denoise.choices import DeviceType, Gradient
 from art_denoise.defences._parameters import Parameterised
 
 #: Memory, in bytes, that the filtering of one chunk is meant to stay under, by type of device.
@@ -54,14 +55,14 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
         *,
         clip_values: tuple[float, float],
         channels_first: bool,
-        gradient: str,
+        gradient: Gradient,
         chunk_size: int | None,
         verbose: bool,
         apply_fit: bool,
         apply_predict: bool,
-        device_type: str,
+        device_type: DeviceType,
     ) -> None:
-        check_choice("device_type", device_type, ("gpu", "cpu"))
+        check_choice("device_type", device_type, get_args(DeviceType))
         check_flag("apply_fit", apply_fit)
         check_flag("apply_predict", apply_predict)
         super().__init__(device_type=device_type, is_fitted=True, apply_fit=apply_fit, apply_predict=apply_predict)
@@ -92,13 +93,14 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
         self._apply_predict = check_flag("apply_predict", value)
 
     @property
-    def device_type(self) -> str:
+    def device_type(self) -> DeviceType:
         """Where arrays are filtered: "gpu", which falls back to the CPU, or "cpu"."""
         return self._device_type
 
     @device_type.setter
-    def device_type(self, value: str) -> None:
-        self._device_type = check_choice("device_type", value, ("gpu", "cpu"))
+    def device_type(self, value: DeviceType) -> None:
+        check_choice("device_type", value, get_args(DeviceType))
+        self._device_type = value
         PreprocessorPyTorch.__init__(
             self,
             device_type=value,
@@ -190,7 +192,7 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
             raise ValueError(f"Invalid 'clip_values': min >= max. Got {self.clip_values!r}")
         check_flag("channels_first", self.channels_first)
         check_flag("verbose", self.verbose)
-        check_choice("gradient", self.gradient, ("exact", "identity"))
+        check_choice("gradient", self.gradient, get_args(Gradient))
         if self.chunk_size is not None:
             check_integer("chunk_size", self.chunk_size, low=1)
         self._check_own_params()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
 from art_denoise._autograd import StraightThrough
 from art_denoise._checks import check_choice, check_integer
+from art_denoise.choices import WrappedGradient
 from art_denoise.defences._parameters import Parameterised
 
 
@@ -65,7 +66,7 @@ class AsPyTorch(Adapter, PreprocessorPyTorch):
 
     params: ClassVar[list[str]] = ["preprocessor", "gradient"]
 
-    def __init__(self, preprocessor: Preprocessor, gradient: str = "identity") -> None:
+    def __init__(self, preprocessor: Preprocessor, gradient: WrappedGradient = "identity") -> None:
         self.preprocessor = preprocessor
         self.gradient = gradient
         self._check_params()
@@ -113,7 +114,7 @@ class AsPyTorch(Adapter, PreprocessorPyTorch):
             raise TypeError(
                 f"`preprocessor` is one for PyTorch already, {_kind(self.preprocessor)}: put it into the list as it is"
             )
-        check_choice("gradient", self.gradient, ("identity", "estimate"))
+        check_choice("gradient", self.gradient, get_args(WrappedGradient))
 
 
 class AsNumPy(Adapter):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
 import torch
 
 from art_denoise._checks import check_choice, check_number
 from art_denoise._images import Images
+from art_denoise.choices import AcceptedDraw, DeviceType, FittedThrough, Gradient
 from art_denoise.defences._base import ImageDefence
 from art_denoise.defences.chain import defences_after, defences_of, with_defences
 from art_denoise.filters.defensive_noise import mean_accepted_noise
@@ -54,12 +55,12 @@ class DefensiveNoiseDefence(ImageDefence):
         *,
         clip_values: tuple[float, float] = (0.0, 1.0),
         channels_first: bool = True,
-        gradient: str = "exact",
+        gradient: Gradient = "exact",
         chunk_size: int | None = None,
         verbose: bool = False,
         apply_fit: bool = False,
         apply_predict: bool = True,
-        device_type: str = "gpu",
+        device_type: DeviceType = "gpu",
     ) -> None:
         #: How the noise was estimated, by name; None if it was given.
         self.estimate: dict[str, Any] | None = None
@@ -96,8 +97,8 @@ class DefensiveNoiseDefence(ImageDefence):
         y: np.ndarray | None = None,
         *,
         classifier: CLASSIFIER_TYPE | None = None,
-        accept: str = "flip",
-        through: str = "defences",
+        accept: AcceptedDraw = "flip",
+        through: FittedThrough = "defences",
         sigma: float = 16 / 255,
         eps: float = 2 / 255,
         draws: int = 16,
@@ -132,7 +133,7 @@ class DefensiveNoiseDefence(ImageDefence):
         if y is None or classifier is None:
             raise TypeError("`y` and `classifier` are needed to fit the noise: fit(x, y, classifier=...)")
         check_number("eps", eps, low=0, low_open=True)
-        check_choice("through", through, ("defences", "classifier"))
+        check_choice("through", through, get_args(FittedThrough))
         images = self._images_to_fit(x)
         labels = _class_indices(y, len(images), classifier.nb_classes)
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 
+from art_denoise.choices import DeviceType, Gradient, NLMeansMode, PatchWeights
 from art_denoise.defences._base import ImageDefence
 from art_denoise.filters.nl_means import check_nl_means_arguments, nl_means_denoise
 
@@ -57,17 +58,17 @@ class NLMeansDefence(ImageDefence):
         *,
         patch_size: int = 2,
         patch_distance: int = 3,
-        mode: str = "fast",
-        patch_weights: str = "uniform",
+        mode: NLMeansMode = "fast",
+        patch_weights: PatchWeights = "uniform",
         sigma: float = 0.0,
         clip_values: tuple[float, float] = (0.0, 1.0),
         channels_first: bool = True,
-        gradient: str = "exact",
+        gradient: Gradient = "exact",
         chunk_size: int | None = None,
         verbose: bool = False,
         apply_fit: bool = False,
         apply_predict: bool = True,
-        device_type: str = "gpu",
+        device_type: DeviceType = "gpu",
     ) -> None:
         self.h = h
         self.patch_size = patch_size

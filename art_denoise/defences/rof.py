@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import torch
 
 from art_denoise._checks import check_choice
+from art_denoise.choices import DeviceType, Gradient, ROFSolver
 from art_denoise.defences._base import ImageDefence
 from art_denoise.filters.rof import check_rof_arguments, rof_denoise
 
@@ -47,18 +48,18 @@ class ROFDefence(ImageDefence):
         self,
         weight: float = 10 / 255,
         *,
-        solver: str = "chambolle",
+        solver: ROFSolver = "chambolle",
         eps: float = 2e-4,
         tol: float = 1e-4,
         max_iter: int | None = None,
         clip_values: tuple[float, float] = (0.0, 1.0),
         channels_first: bool = True,
-        gradient: str = "exact",
+        gradient: Gradient = "exact",
         chunk_size: int | None = None,
         verbose: bool = False,
         apply_fit: bool = False,
         apply_predict: bool = True,
-        device_type: str = "gpu",
+        device_type: DeviceType = "gpu",
     ) -> None:
         self.weight = weight
         self.solver = solver
@@ -84,4 +85,4 @@ class ROFDefence(ImageDefence):
         # Both stops are kept, so that the solver can be changed and changed back.
         check_rof_arguments(self.weight, "chambolle", self.eps, None, self.max_iter)
         check_rof_arguments(self.weight, "converged", None, self.tol, self.max_iter)
-        check_choice("solver", self.solver, ("chambolle", "converged"))
+        check_choice("solver", self.solver, get_args(ROFSolver))

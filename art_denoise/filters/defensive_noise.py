@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, get_args
 
 import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
 from art_denoise._checks import check_choice, check_integer, check_number
+from art_denoise.choices import AcceptedDraw
 
 
 class ImageSource(Protocol):
@@ -41,7 +42,7 @@ def mean_accepted_noise(
     *,
     sigma: float,
     draws: int,
-    accept: str = "flip",
+    accept: AcceptedDraw = "flip",
     seed: int = 0,
     batch_size: int = 128,
     progress: str | None = None,
@@ -72,7 +73,7 @@ def mean_accepted_noise(
     check_number("sigma", sigma, low=0, low_open=True)
     check_integer("draws", draws, low=1)
     check_integer("batch_size", batch_size, low=1)
-    check_choice("accept", accept, ("flip", "loss"))
+    check_choice("accept", accept, get_args(AcceptedDraw))
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"`x` and `y` must be of the same length, at least 1, got {len(x)} and {len(y)}")
 

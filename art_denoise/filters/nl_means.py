@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import torch
 
 from art_denoise._checks import check_choice, check_filter_input, check_integer, check_number
+from art_denoise.choices import NLMeansMode, PatchWeights
 from art_denoise.filters._nl_means import Window, average, gaussian
 
 #: scikit-image's cut-off: patches further apart than this, in units of h², get no weight; exp(-5) = 0.0067.
@@ -22,8 +24,8 @@ def nl_means_denoise(
     *,
     patch_size: int = 2,
     patch_distance: int = 3,
-    mode: str = "fast",
-    patch_weights: str = "uniform",
+    mode: NLMeansMode = "fast",
+    patch_weights: PatchWeights = "uniform",
     sigma: float = 0.0,
 ) -> torch.Tensor:
     r"""Remove noise by averaging each pixel with the pixels nearby whose surroundings look alike.
@@ -96,15 +98,15 @@ def nl_means_denoise(
 
 
 def check_nl_means_arguments(
-    h: float, patch_size: int, patch_distance: int, mode: str, patch_weights: str, sigma: float
+    h: float, patch_size: int, patch_distance: int, mode: NLMeansMode, patch_weights: PatchWeights, sigma: float
 ) -> None:
     """Raise unless the arguments of `nl_means_denoise` are fit."""
     check_number("h", h, low=0, high=1e6, low_open=True)
     check_integer("patch_size", patch_size, low=1)
     check_integer("patch_distance", patch_distance, low=0)
     check_number("sigma", sigma, low=0, high=1e6)
-    check_choice("mode", mode, ("fast", "centred"))
-    check_choice("patch_weights", patch_weights, ("uniform", "gaussian"))
+    check_choice("mode", mode, get_args(NLMeansMode))
+    check_choice("patch_weights", patch_weights, get_args(PatchWeights))
     if mode == "centred" and patch_size % 2 == 0:
         raise ValueError(
             f"`patch_size` must be odd with mode='centred', got {patch_size}: a patch of {patch_size - 1} or "
@@ -115,7 +117,13 @@ def check_nl_means_arguments(
 
 
 def _window(
-    channels: int, h: float, patch_size: int, distance: int, mode: str, patch_weights: str, sigma: float
+    channels: int,
+    h: float,
+    patch_size: int,
+    distance: int,
+    mode: NLMeansMode,
+    patch_weights: PatchWeights,
+    sigma: float,
 ) -> Window:
     """Return the window of a mode; its distances are sums over the patch and the channels."""
     if mode == "fast":

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from typing import Literal, get_args, overload
 
 import torch
 
 from art_denoise._checks import check_choice, check_filter_input, check_flag, check_integer, check_number
+from art_denoise.choices import ROFSolver
 from art_denoise.filters._rof_chambolle import chambolle
 from art_denoise.filters._rof_converged import converged
 
 #: What each solver takes for `max_iter=None`.
-_MAX_ITER = {"chambolle": 200, "converged": 10_000}
+_MAX_ITER: dict[ROFSolver, int] = {"chambolle": 200, "converged": 10_000}
 
 _EPS, _TOL = 2e-4, 1e-4
 
@@ -27,7 +28,7 @@ def rof_denoise(
     x: torch.Tensor,
     weight: float,
     *,
-    solver: str = ...,
+    solver: ROFSolver = ...,
     eps: float | None = ...,
     tol: float | None = ...,
     max_iter: int | None = ...,
@@ -40,7 +41,7 @@ def rof_denoise(
     x: torch.Tensor,
     weight: float,
     *,
-    solver: str = ...,
+    solver: ROFSolver = ...,
     eps: float | None = ...,
     tol: float | None = ...,
     max_iter: int | None = ...,
@@ -52,7 +53,7 @@ def rof_denoise(
     x: torch.Tensor,
     weight: float,
     *,
-    solver: str = "chambolle",
+    solver: ROFSolver = "chambolle",
     eps: float | None = None,
     tol: float | None = None,
     max_iter: int | None = None,
@@ -137,10 +138,12 @@ def rof_denoise(
     return (u, gaps.reshape(n, c)) if return_gap else u
 
 
-def check_rof_arguments(weight: float, solver: str, eps: float | None, tol: float | None, max_iter: int | None) -> None:
+def check_rof_arguments(
+    weight: float, solver: ROFSolver, eps: float | None, tol: float | None, max_iter: int | None
+) -> None:
     """Raise unless the arguments of `rof_denoise` are fit; None stands for the default."""
     check_number("weight", weight, low=0, high=1e6)
-    check_choice("solver", solver, ("chambolle", "converged"))
+    check_choice("solver", solver, get_args(ROFSolver))
     if eps is not None:
         check_number("eps", eps, low=0)
     if tol is not None:

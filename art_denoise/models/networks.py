@@ -16,7 +16,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._checks import check_integer
-from art_denoise.choices import Architecture, DeviceType
+from art_denoise.choices import DeviceType
 from art_denoise.models.weights import fetch_published, load_weights
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _VGG_LAYERS = {"vgg16": "D", "vgg19": "E"}
 
 
 def build_network(
-    architecture: Architecture, *, num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False
+    architecture: str, *, num_classes: int = 1000, width: float = 1.0, batch_norm: bool = False
 ) -> torch.nn.Module:
     """Build an untrained network in evaluation mode; its weights follow torch's global seed.
 
@@ -119,7 +119,7 @@ def wrap(
 
 
 def _classifier(
-    architecture: Architecture,
+    architecture: str,
     weights: str | os.PathLike[str] | None,
     num_classes: int | None,
     input_size: int,
@@ -145,7 +145,7 @@ def _classifier(
     return wrap(network, recipe, num_classes=classes, input_size=input_size, **wrapping)
 
 
-def published_network(architecture: Architecture, folder: str | os.PathLike[str] | None = None) -> torch.nn.Module:
+def published_network(architecture: str, folder: str | os.PathLike[str] | None = None) -> torch.nn.Module:
     """Build a network with torchvision's published weights, which are downloaded on first use.
 
     :param architecture: "inception_v1", "vgg16" or "vgg19".
