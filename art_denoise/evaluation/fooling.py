@@ -13,21 +13,21 @@ from art_denoise._images import Images
 from art_denoise.attacks import Perturbation
 from art_denoise.attacks._classifier import labels_of, value_range
 from art_denoise.attacks.universal import UniversalAttack
+from art_denoise.evaluation.report.renderers.markdown import render
+from art_denoise.evaluation.report.table import Table
+from art_denoise.evaluation.report.tables import rates_table
 from art_denoise.evaluation.statistics import Share, paired_difference
+from art_denoise.evaluation.studies.published import PUBLISHED, PUBLISHED_BY
 
-#: Fooling rates in percent on the ILSVRC-2012 validation set, L∞ ≤ 10/255: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi,
-#: P. Frossard, "Universal adversarial perturbations", CVPR 2017, Table 2, by source and target.
-PUBLISHED = {
-    source: dict(zip(("vgg_f", "caffenet", "inception_v1", "vgg16", "vgg19", "resnet152"), rates, strict=True))
-    for source, rates in {
-        "vgg_f": (93.7, 71.8, 48.4, 42.1, 42.1, 47.4),
-        "caffenet": (74.0, 93.3, 47.7, 39.9, 39.9, 48.0),
-        "inception_v1": (46.2, 43.8, 78.9, 39.2, 39.8, 45.5),
-        "vgg16": (63.4, 55.8, 56.5, 78.3, 73.1, 63.4),
-        "vgg19": (64.0, 57.2, 53.6, 73.5, 77.8, 58.0),
-        "resnet152": (46.3, 46.3, 50.5, 47.0, 45.5, 84.0),
-    }.items()
-}
+__all__ = [
+    "PUBLISHED",
+    "Orientation",
+    "TransferMatrix",
+    "craft_on_each",
+    "fooling",
+    "orientations",
+    "transfer_matrix",
+]
 
 
 def fooling(classifier: PyTorchClassifier, perturbation: Perturbation, x: np.ndarray) -> Share:
@@ -141,20 +141,20 @@ class TransferMatrix:
             for target, share in row.items()
         ]
 
+    def table(
+        self, title: str = "Fooling rates from network to network", names: Mapping[str, str] | None = None
+    ) -> Table:
+        """Return the matrix as a table, which any renderer of :mod:`art_denoise.evaluation.report.renderers` writes.
+
+        :param title: Its title.
+        :param names: What models are called; their own names where there is none.
+        """
+        by = PUBLISHED_BY if self.published is PUBLISHED else "published"
+        return rates_table(self.shares, title=title, names=names, published=self.published, published_by=by)
+
     def markdown(self) -> str:
         """Return the matrix as a Markdown table; white-box in bold, what is published in brackets."""
-        lines = [f"| crafted on ↓, scored on → | {' | '.join(self.targets)} |", "|---|" + "---|" * len(self.targets)]
-        cells = {(r["source"], r["target"]): r for r in self.records()}
-        for source in self.sources:
-            texts = []
-            for target in self.targets:
-                cell = cells[source, target]
-                rate = f"{cell['fooling_rate']:.1f}"
-                text = f"**{rate}**" if cell["white_box"] else rate
-                text += f" {cell['low']:.1f}–{cell['high']:.1f}"
-                texts.append(text + (f" ({cell['published']:.1f})" if cell["published"] is not None else ""))
-            lines.append(f"| {source} | {' | '.join(texts)} |")
-        return "\n".join(lines) + "\n"
+        return render([self.table()])
 
 
 def craft_on_each(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-#: What has a meaning in LaTeX's text, as it is written there. Braces keep two characters from becoming another one.
+#: What has a meaning in LaTeX's text, as it is written there.
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -20,17 +20,17 @@ _SPECIAL = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
-    "'": "'{}",
-    "`": "{}`{}",
-    "-": "-{}",
 }
+
+#: What LaTeX makes another character of, if there are two of them; braces keep them apart.
+_PAIRS = "-'`"
 
 #: What is beyond ASCII and common in tables, in commands that every LaTeX has.
 _SYMBOLS = {
     "–": "--",
     "—": "---",
-    "‐": "-{}",
-    "‑": "-{}",
+    "‐": "-",
+    "‑": "-",
     "−": "$-$",
     "±": r"$\pm$",
     "×": r"$\times$",
@@ -111,7 +111,11 @@ def latex_text(text: str) -> str:
     Letters with accents and the symbols of this package's tables are written in LaTeX's commands; any other character
     beyond ASCII as its number, "[U+4E2D]".
     """
-    return "".join(map(_latex, one_line(text)))
+    plain = one_line(text)
+    return "".join(
+        _latex(character) + ("{}" if character in _PAIRS and after in _PAIRS else "")
+        for character, after in zip(plain, plain[1:] + " ", strict=False)
+    )
 
 
 def _latex(character: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -123,11 +123,12 @@ def sweeps(results: Results) -> tuple[Table, ...]:
     """Return a table for each defence over its strengths."""
     experiment, tables = results.experiment, []
     for sweep in experiment.sweeps:
-        lines = [(threat, source) for threat in sweep.threats for source in experiment.columns(Condition(threat))]
+        names = row_names(map(Condition, sweep.threats))
+        lines = [(c.threat, source, name) for c, name in names.items() for source in experiment.columns(c)]
         rows = tuple(
             Row(
                 Name(f"{strength:g}"),
-                tuple(_accuracy(results, _cells(experiment, Condition(t, defence), s)) for t, s in lines),
+                tuple(_accuracy(results, _cells(experiment, Condition(t, defence), s)) for t, s, _ in lines),
                 (("defence", defence.name),),
             )
             for strength, defence in sweep.points
@@ -141,7 +142,7 @@ def sweeps(results: Results) -> tuple[Table, ...]:
             ),
             legend=Shown("accuracy in %", "95 % interval"),
             head=Name(sweep.axis),
-            columns=tuple(Column(_attacked(experiment, *line)) for line in lines),
+            columns=tuple(Column(_attacked(experiment, Condition(t), name, s)) for t, s, name in lines),
             sections=(Section("", rows),),
         )
         if not _is_empty(table):
@@ -198,11 +199,11 @@ def all_tables(results: Results) -> dict[str, tuple[Table, ...]]:
 
 
 def rates_table(
-    rates: dict[str, dict[str, Share]],
+    rates: Mapping[str, Mapping[str, Share]],
     *,
     title: str,
-    names: dict[str, str] | None = None,
-    published: dict[str, dict[str, float]] | None = None,
+    names: Mapping[str, str] | None = None,
+    published: Mapping[str, Mapping[str, float]] | None = None,
     published_by: str = "published",
 ) -> Table:
     """Return a table of fooling rates from network to network.
@@ -246,8 +247,7 @@ def row_names(conditions: Iterable[Condition]) -> dict[Condition, Name]:
             if len(same) > 1 and said.count(particulars) > 1:
                 differing.append(f"no. {number}")
             tail = "".join(f", {text}" for text in differing if text)
-            latex = _latex(condition)
-            names[condition] = Name(condition.text + tail, f"{latex}\\mbox{{{latex_text(tail)}}}" if tail else latex)
+            names[condition] = _longer(Name(condition.text, _latex(condition)), tail)
     return {condition: names[condition] for condition in there}
 
 
@@ -291,6 +291,11 @@ def _with_latex(component: Any) -> Any:
     return component if component.latex else replace(component, latex=rf"\mbox{{{latex_text(text)}}}")
 
 
+def _bare(name: Name) -> Name:
+    """Return what is added to images, without what it is added to."""
+    return Name(name.text.removeprefix("v0 + "), name.latex.removeprefix("v_0 + "))
+
+
 def _component_name(component: Component) -> Name:
     return Name(component.text or component.name, component.latex)
 
@@ -312,14 +317,17 @@ def _source_columns(experiment: Experiment) -> tuple[Column, ...]:
     return tuple(map(Column, _source_names(experiment).values())) or (Column(Name("all")),)
 
 
-def _attacked(experiment: Experiment, threat: Threat | None, source: Source | None) -> Name:
+def _attacked(experiment: Experiment, condition: Condition, name: Name, source: Source | None) -> Name:
     """Return what attacked images are called above a column: the attack, what it was crafted on, what it knows."""
-    condition = Condition(threat)
     tail = "" if source is None else f", {_source_names(experiment)[source.key].text}"
-    if threat is not None:
+    if condition.threat is not None:
         tail += f" ({_attacker_in(_cells(experiment, condition, source)[0])})"
-    latex = _latex(condition)
-    return Name(condition.text + tail, f"{latex}\\mbox{{{latex_text(tail)}}}" if tail else latex)
+    return _longer(name, tail)
+
+
+def _longer(name: Name, tail: str) -> Name:
+    """Return a name with a text after it."""
+    return Name(name.text + tail, f"{name.latex}\\mbox{{{latex_text(tail)}}}") if tail else name
 
 
 # Cells and values
@@ -426,9 +434,10 @@ def transfer_table(results: Results, transfer: Transfer) -> Table | None:
     def rate(threat: Threat, source: Source | None, target: str) -> Value:
         cells = _cells(experiment, Condition(threat), source, target)
         (clean,) = _cells(experiment, Condition(), None, target)
-        found = [changed(results.labels[c], results.labels[clean]) for c in cells if {c, clean} <= set(results.labels)]
+        labels = results.labels
+        found = [changed(labels[c], labels[clean]) for c in cells if c in labels and clean in labels]
         if not found:
-            return Missing(next(reason(results, cell) for cell in (*cells, clean) if cell not in results.labels))
+            return Missing(next(reason(results, cell) for cell in (*cells, clean) if cell not in labels))
         of_others = None if source is None else published.get(source.key, {}).get(target)
         white_box = source is not None and source.key == target
         share = found[0] if len(cells) == 1 else Shares(tuple(found), len(cells))
@@ -444,7 +453,10 @@ def transfer_table(results: Results, transfer: Transfer) -> Table | None:
         Row(name, tuple(rate(threat, source, t) for t in targets), _of_threat(threat)) for threat, source, name in lines
     )
     columns = map(Column, _distinct([(network.key, network.text) for network in experiment.networks]))
-    title = f"Fooling rates of {transfer.title or condition.text} from network to network, without a defence"
+    attack = transfer.title or transfer.threat.attack.text or transfer.threat.attack.name
+    if sum(other.title == transfer.title for other in experiment.transfers) > 1:
+        attack = _bare(row_names([Condition(other.threat) for other in experiment.transfers])[condition]).text
+    title = f"Fooling rates of {attack} from network to network, without a defence"
     table = _rates(title, rows, tuple(columns), _seeds_note(experiment, "fooling rate"), PUBLISHED_BY)
     return None if _is_empty(table) else table
 
@@ -495,9 +507,7 @@ def _made_row(experiment: Experiment, made: Made, name: Name, several: bool) -> 
         number("passes", 1, 2),
         number("linf", 255, 1),
     )
-    # What is added, without what it is added to.
-    bare = Name(name.text.removeprefix("v0 + "), name.latex.removeprefix("v_0 + "))
-    return Row(bare, (*said, *numbers), (("key", made.key), ("attack", found_in(made, "attack"))))
+    return Row(_bare(name), (*said, *numbers), (("key", made.key), ("attack", found_in(made, "attack"))))
 
 
 def found_in(made: Made, name: str) -> Any:

@@ -40,7 +40,7 @@ def _table(table: Table, label: str) -> list[str]:
     alignment = "l" + "".join("l" if column.of_row else "r" for column in table.columns)
     lines = [
         r"\begin{table}[htbp]",
-        r"\centering",
+        r"\centering\small",
         rf"\caption{{{' '.join([latex_text(table.title) + '.', *said])}}}",
         rf"\label{{tab:{label}}}",
         rf"\begin{{tabular}}{{{alignment}}}",

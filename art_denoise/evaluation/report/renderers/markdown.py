@@ -20,8 +20,9 @@ from art_denoise.evaluation.report.table import (
 
 FILE = "{stem}.md"
 
-#: What has a meaning in Markdown wherever it stands.
-_SPECIAL = re.compile(r"([\\`*\[\]<>|$~#{}]|&(?=#?\w+;)|(?<!\w)_|_(?!\w))")
+#: What has a meaning in Markdown: wherever it stands, before what makes it a tag or an entity, at the edge of a word,
+#: or at the start of a line.
+_SPECIAL = re.compile(r"([\\`*\[\]|$~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|^[>#]|^[+-](?=\s))")
 
 
 def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
