@@ -1,0 +1,160 @@
+"""From values to objects: defences as chains of ART preprocessors, and the universal attacks."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from art.defences.preprocessor import Preprocessor as ArtPreprocessor
+from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
+
+from art_denoise._random import drawn_from
+from art_denoise.attacks._classifier import value_range
+from art_denoise.evaluation.experiment import Attack, Preprocessor, Threat
+from art_denoise.evaluation.notation import arguments_of
+from art_denoise.evaluation.origins import OWN_PREPROCESSORS, load
+
+if TYPE_CHECKING:
+    from art.estimators.classification import PyTorchClassifier
+    from art.utils import CLASSIFIER_TYPE
+
+    from art_denoise.attacks.universal import UniversalAttack
+
+
+def build_chain(
+    preprocessors: Sequence[Preprocessor],
+    *,
+    device_type: str,
+    clip_values: tuple[float, float] = (0.0, 1.0),
+    input_shape: Sequence[int] | None = None,
+    gradient: Literal["exact", "identity"] = "exact",
+) -> list[PreprocessorPyTorch]:
+    """Build a defence: preprocessors for PyTorch, which ART takes in any number on PyTorch estimators.
+
+    :param preprocessors: What it is made of, in the order in which it is applied.
+    :param device_type: "gpu" (falls back to the CPU) or "cpu".
+    :param clip_values: Range of the images.
+    :param input_shape: Shape of an image, (3, H, W): the chain is tried with two images of it if somebody else's
+        preprocessor is part of it. None: it is not.
+    :param gradient: "exact": each preprocessor's own, where it has one. "identity": of all of them the identity (BPDA).
+    :raises TypeError: If a parameter is of the wrong type.
+    :raises ValueError: If a preprocessor does not exist, does not take a parameter, or fails for such an image.
+    """
+    chain: list[PreprocessorPyTorch] = []
+    names: list[str] = []
+    for preprocessor in preprocessors:
+        make = load(preprocessor)
+        if preprocessor.name in OWN_PREPROCESSORS:
+            arguments = arguments_of(preprocessor)
+            built = [make(**arguments, clip_values=clip_values, gradient=gradient, device_type=device_type)]
+        else:
+            built = make(preprocessor, device_type=device_type, clip_values=clip_values, gradient=gradient)
+        chain += built
+        names += [preprocessor.name] * len(built)
+    if input_shape is not None and not all(name in OWN_PREPROCESSORS for name in names):
+        _try(chain, names, clip_values, input_shape, gradient)
+    return chain
+
+
+def build_universal(
+    attack: Attack,
+    eps: float,
+    norm: Literal["inf", "2"],
+    seed: int,
+    *,
+    classifier: PyTorchClassifier,
+    checkpoint: str | os.PathLike[str] | None = None,
+    verbose: bool = False,
+) -> UniversalAttack:
+    """Build one of this package's attacks that craft one perturbation for all images.
+
+    :param eps: Bound, as a share of the value range.
+    :param norm: Norm of the bound.
+    :param seed: Seed of all that it draws.
+    :param classifier: The network, with the defences in place that it is to be crafted through.
+    :param checkpoint: File in which crafting keeps how far it has come.
+    :param verbose: Show a progress bar.
+    :raises TypeError: If a parameter is of the wrong type.
+    :raises ValueError: If a parameter is outside its interval, or it is another kind of attack.
+    """
+    if attack.kind != "universal":
+        raise ValueError(f"{attack.name} makes no perturbation for all images")
+    low, high = value_range(classifier)
+    made: UniversalAttack = load(attack)(
+        classifier,
+        **arguments_of(attack),
+        eps=eps * (high - low),
+        norm=math.inf if norm == "inf" else 2,
+        seed=seed,
+        checkpoint=checkpoint,
+        verbose=verbose,
+    )
+    return made
+
+
+def checked_chain(
+    classifier: CLASSIFIER_TYPE, chain: Sequence[ArtPreprocessor], threat: Threat | None = None
+) -> list[ArtPreprocessor]:
+    """Return a chain if a classifier can have it, and the attacker can do with it what he is to do.
+
+    :param classifier: Any ART classifier; it keeps the defences that it has.
+    :param chain: The defence that it would have.
+    :param threat: Who attacks.
+    :raises ValueError: If ART would refuse the chain or get it wrong (:func:`art_denoise.check_chain`), or the attacker
+        is to use the defence's own gradient, and it has none.
+    """
+    checked: list[ArtPreprocessor] = _checking().checked_chain(classifier, chain, threat)
+    return checked
+
+
+def has_gradient(chain: Sequence[ArtPreprocessor], input_shape: Sequence[int] = (3, 32, 32)) -> bool:
+    """Return whether a true gradient gets through a chain: its own, not the identity in its place, and not zero.
+
+    What preprocessors say of themselves is asked first; then a gradient is sent through. Of a PyTorch preprocessor that
+    passes the identity off as its gradient it cannot be told.
+
+    :param input_shape: Shape of an image, (C, H, W).
+    """
+    found: bool = _checking().has_gradient(chain, input_shape)
+    return found
+
+
+def _checking() -> ModuleType:
+    """Return the module of checks. It is not imported by a statement: no result depends on how things are checked."""
+    return import_module("art_denoise.evaluation.checking")
+
+
+def _try(
+    chain: Sequence[PreprocessorPyTorch],
+    names: Sequence[str],
+    clip_values: tuple[float, float],
+    input_shape: Sequence[int],
+    gradient: str,
+) -> None:
+    """Raise unless the chain returns images for images."""
+    ramp = np.linspace(*clip_values, 2 * math.prod(input_shape), dtype=np.float32).reshape(2, *input_shape)
+    images = torch.from_numpy(ramp)
+    for stage, name in zip(chain, names, strict=True):
+        shape = tuple(images.shape)
+        try:
+            with torch.no_grad(), drawn_from(0):
+                images, _ = stage.forward(images)
+        except Exception as error:
+            raise ValueError(f"{name} fails for images {shape} ({type(error).__name__}: {error})") from error
+        got = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
+        if not isinstance(images, torch.Tensor) or images.ndim != 4 or len(images) != 2:
+            raise ValueError(f"{name} must return images for images, and returns {got} for {shape}")
+        if gradient == "identity" and got != shape:
+            raise ValueError(
+                f"{name} makes {got} of {shape}, and so its gradient cannot be taken as the identity (bpda)"
+            )
+        if not bool(torch.isfinite(images).all()):
+            raise ValueError(
+                f"{name} returns NaN or infinite values for images from {clip_values[0]} to {clip_values[1]}"
+            )

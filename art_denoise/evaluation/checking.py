@@ -1,0 +1,122 @@
+"""What is wrong with a defence or an attack, told before anything takes long. No result depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from art.defences.preprocessor import Preprocessor
+from art.estimators.classification import PyTorchClassifier
+
+from art_denoise._random import drawn_from
+from art_denoise.defences._base import ImageDefence
+from art_denoise.defences.adapters import AsPyTorch, as_pytorch
+from art_denoise.defences.chain import Compose, with_defences
+from art_denoise.defences.checks import check_chain
+from art_denoise.defences.defensive_noise import DefensiveNoiseDefence
+from art_denoise.evaluation import experiment
+from art_denoise.evaluation.art_attacks import build_art_attack
+from art_denoise.evaluation.building import build_chain, build_universal
+from art_denoise.evaluation.experiment import Knowledge, Threat
+from art_denoise.evaluation.foreign import PassedThrough
+
+if TYPE_CHECKING:
+    from art.utils import CLASSIFIER_TYPE
+
+#: Images of the network that components are tried on.
+_SHAPE, _CLASSES = (3, 16, 16), 4
+
+
+def check_preprocessor(preprocessor: experiment.Preprocessor, text: str) -> None:
+    """Build a preprocessor.
+
+    :param text: How it is written.
+    :raises ValueError: If it cannot be built, in one sentence; the error that says so is its cause.
+    """
+    try:
+        build_chain([preprocessor], device_type="cpu")
+    except (TypeError, ValueError) as error:
+        raise _in_one(text, error) from error
+
+
+def check_attack(threat: Threat, text: str) -> None:
+    """Build an attack on a small network.
+
+    :param text: How it is written.
+    :raises ValueError: If it cannot be built, in one sentence; the error that says so is its cause.
+    """
+    if threat.attack.kind == "control":
+        return
+    try:
+        with drawn_from(0):
+            classifier = _small_classifier()
+            if threat.attack.kind == "universal":
+                build_universal(threat.attack, threat.eps, threat.norm, 0, classifier=classifier)
+            else:
+                build_art_attack(classifier, threat.attack, eps=threat.eps, norm=threat.norm)
+    except (TypeError, ValueError) as error:
+        raise _in_one(text, error) from error
+
+
+def checked_chain(
+    classifier: CLASSIFIER_TYPE, chain: Sequence[Preprocessor], threat: Threat | None = None
+) -> list[Preprocessor]:
+    """Do what :func:`art_denoise.evaluation.building.checked_chain` says."""
+    with with_defences(classifier, chain):
+        check_chain(classifier)
+    exact = threat is not None and threat.knowledge is Knowledge.EXACT
+    if exact and not has_gradient(chain, classifier.input_shape):
+        names = ", ".join(_name(stage) for stage in chain if not has_gradient([stage], classifier.input_shape))
+        raise ValueError(
+            f"`knowledge` is exact, but {names or 'the chain'} has no gradient of its own: use bpda, which takes the "
+            "identity for it, or an attack that only asks, which is black-box"
+        )
+    return list(chain)
+
+
+def has_gradient(chain: Sequence[Preprocessor], input_shape: Sequence[int]) -> bool:
+    """Do what :func:`art_denoise.evaluation.building.has_gradient` says."""
+    if not all(_says_so(stage) for stage in chain):
+        return False
+    with drawn_from(0), torch.enable_grad():
+        images = torch.rand(2, *input_shape).requires_grad_()
+        result = images
+        for stage in chain:
+            result = as_pytorch(stage).forward(result)[0]
+        if not result.requires_grad:
+            return False
+        gradient = torch.autograd.grad(result, images, torch.rand_like(result), allow_unused=True)[0]
+    return gradient is not None and bool(torch.isfinite(gradient).all()) and bool(gradient.any())
+
+
+def _says_so(stage: Preprocessor) -> bool:
+    if isinstance(stage, Compose):
+        return all(map(_says_so, stage.preprocessors))
+    if isinstance(stage, ImageDefence):
+        # The gradient of a sum is the identity.
+        return stage.gradient == "exact" or isinstance(stage, DefensiveNoiseDefence)
+    if isinstance(stage, AsPyTorch):
+        return stage.gradient == "estimate" and _estimates(stage.preprocessor)
+    return not isinstance(stage, PassedThrough) and _estimates(stage)
+
+
+def _estimates(stage: Preprocessor) -> bool:
+    return type(stage).estimate_gradient is not Preprocessor.estimate_gradient
+
+
+def _name(stage: Preprocessor) -> str:
+    return type(getattr(stage, "preprocessor", stage)).__name__
+
+
+def _in_one(text: str, error: Exception) -> ValueError:
+    said = str(error)
+    return ValueError(said if said.startswith(repr(text)) else f"{text!r}: {said}")
+
+
+def _small_classifier() -> PyTorchClassifier:
+    network = torch.nn.Sequential(torch.nn.Conv2d(_SHAPE[0], 2, 3), torch.nn.Flatten(), torch.nn.LazyLinear(_CLASSES))
+    network(torch.zeros(1, *_SHAPE))
+    return PyTorchClassifier(
+        network.eval(), torch.nn.CrossEntropyLoss(), _SHAPE, _CLASSES, clip_values=(0.0, 1.0), device_type="cpu"
+    )

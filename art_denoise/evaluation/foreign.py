@@ -1,0 +1,191 @@
+"""Preprocessors that are not this package's: ART's by name, and those that a function in a user's file returns."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from art.defences.preprocessor import Preprocessor
+from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
+
+from art_denoise._autograd import StraightThrough
+from art_denoise.defences.adapters import Adapter, AsPyTorch
+from art_denoise.evaluation import experiment
+from art_denoise.evaluation.notation import arguments_of, split_file, unknown
+from art_denoise.evaluation.origins import check_arguments, source_of
+
+
+class PassedThrough(Adapter, PreprocessorPyTorch):
+    """A preprocessor for PyTorch whose gradient is taken as the identity (BPDA, Athalye et al. 2018, arXiv:1802.00420).
+
+    :param preprocessor: The preprocessor; it keeps the shape of what it is given.
+    """
+
+    def __init__(self, preprocessor: PreprocessorPyTorch) -> None:
+        self.preprocessor: PreprocessorPyTorch = preprocessor
+        self._check_params()
+        super().__init__(device_type="cpu")
+
+    def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
+        """Apply the preprocessor; autograd passes the gradient through unchanged.
+
+        :raises ValueError: If the preprocessor changes the shape.
+        """
+        with torch.no_grad():
+            result, y = self.preprocessor.forward(x, y)
+        if not (x.requires_grad and torch.is_grad_enabled()):
+            return result, y
+        if result.shape != x.shape:
+            raise ValueError(
+                f"{type(self.preprocessor).__name__} makes {tuple(result.shape)} of {tuple(x.shape)}, and so its "
+                "gradient cannot be taken as the identity (bpda)"
+            )
+        return StraightThrough.apply(x.to(result.dtype), result), y
+
+    def __call__(self, x: np.ndarray, y: Any | None = None) -> tuple[np.ndarray, Any | None]:
+        """Apply the preprocessor to an array."""
+        return self.preprocessor(x, y)
+
+    def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
+        """Return the gradient unchanged."""
+        return grad
+
+
+def build_foreign(
+    preprocessor: experiment.Preprocessor,
+    *,
+    device_type: str,
+    clip_values: tuple[float, float] = (0.0, 1.0),
+    gradient: Literal["exact", "identity"] = "exact",
+) -> list[PreprocessorPyTorch]:
+    """Build one of ART's preprocessors, or run the function in a user's file, and make the result fit PyTorch.
+
+    Of ART's classes `channels_first` and `clip_values` are set for the images, if they are not given, and so is that
+    they are applied at prediction and return as many images as they get. A NumPy preprocessor with an estimate of its
+    gradient of its own is differentiated by it; one without has no gradient but the identity.
+
+    :param device_type: "gpu" or "cpu", for ART's PyTorch preprocessors.
+    :param clip_values: Range of the images.
+    :param gradient: "exact", or "identity" (BPDA) for all of them.
+    :return: The preprocessor, or the preprocessors of the list, in order.
+    :raises ValueError: If there is no such class, file, function or parameter, or what is returned is no preprocessor,
+        or would not be applied. The error of a user's code is its cause.
+    """
+    given = arguments_of(preprocessor)
+    file = split_file(preprocessor.name)
+    if file:
+        built = _of_file(preprocessor.name, *file, given)
+    else:
+        wanted = {"channels_first": True, "clip_values": clip_values, "device_type": device_type}
+        built = [_of_art(preprocessor.name, given, wanted)]
+    for stage in built:
+        if not stage.apply_predict:
+            raise ValueError(
+                f"{preprocessor.name}: ART would not apply {type(stage).__name__} at prediction: make it with "
+                "`apply_predict=True`"
+            )
+    return [_for_pytorch(stage, gradient) for stage in built]
+
+
+def art_class(name: str) -> type[Preprocessor]:
+    """Return one of ART's preprocessors for images by "art:ClassName".
+
+    :raises ValueError: If there is none.
+    """
+    rooms = vars(importlib.import_module("art.defences.preprocessor"))
+    there = {
+        key: value
+        for key, value in rooms.items()
+        if inspect.isclass(value) and issubclass(value, Preprocessor) and value is not Preprocessor
+    }
+    cls = there.get(name.removeprefix("art:"))
+    if cls is None:
+        raise unknown("preprocessor", name, [f"art:{key}" for key in there], name, of="ART")
+    return cls
+
+
+def _of_art(name: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> Preprocessor:
+    cls = art_class(name)
+    takes = inspect.signature(cls).parameters
+    # ART's augmentations are for training, where they add images.
+    filled = {"apply_predict": True, "augmentation": False, "verbose": False, **wanted}
+    arguments = {**{key: value for key, value in filled.items() if key in takes}, **given}
+    check_arguments(name, cls, arguments)
+    try:
+        return cls(**arguments)
+    except ImportError as error:
+        raise ValueError(f"{name} needs a package that ART does not install ({error})") from error
+
+
+def _of_file(name: str, path: str, function: str, given: Mapping[str, Any]) -> list[Preprocessor]:
+    try:
+        module = _module_of(path)
+    except Exception as error:
+        raise _told(name, path, error) from error
+    make = getattr(module, function, None)
+    if not callable(make):
+        there = [
+            key
+            for key, value in vars(module).items()
+            if callable(value) and not key.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        ]
+        raise unknown("function", function, there, name, of=path)
+    check_arguments(name, make, given)
+    try:
+        built = make(**given)
+    except Exception as error:
+        raise _told(name, path, error) from error
+    stages = list(built) if isinstance(built, (list, tuple)) else [built]
+    if not stages or not all(isinstance(stage, Preprocessor) for stage in stages):
+        got = f"a list of {', '.join(type(s).__name__ for s in stages) or 'nothing'}"
+        got = got if isinstance(built, (list, tuple)) else type(built).__name__
+        raise ValueError(f"{name} must return an ART preprocessor, or a list of them, and returns {got}")
+    return stages
+
+
+def _module_of(path: str) -> ModuleType:
+    source_of(path)
+    return _run(Path(path).resolve(), path)
+
+
+@cache
+def _run(file: Path, path: str) -> ModuleType:
+    """Run a user's file once, as Python runs a script: modules beside it can be imported."""
+    module = ModuleType(f"art_denoise_user_{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:8]}")
+    module.__file__ = str(file)
+    code = compile(source_of(path), str(file), "exec")
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    # Dataclasses and pickle look a class's module up by its name.
+    sys.modules[module.__name__] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del sys.modules[module.__name__]
+        raise
+    return module
+
+
+def _told(name: str, path: str, error: Exception) -> ValueError:
+    """Return the error of a user's code in one sentence, with the line of the file that it is from."""
+    file = str(Path(path).resolve())
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f", line {lines[-1]}" if lines else ""
+    return ValueError(f"{name} cannot be built ({type(error).__name__} in {path}{where}: {error})")
+
+
+def _for_pytorch(stage: Preprocessor, gradient: str) -> PreprocessorPyTorch:
+    if isinstance(stage, PreprocessorPyTorch):
+        return PassedThrough(stage) if gradient == "identity" else stage
+    own = type(stage).estimate_gradient is not Preprocessor.estimate_gradient
+    return AsPyTorch(stage, gradient="estimate" if own and gradient == "exact" else "identity")

@@ -1,0 +1,135 @@
+"""Which code a component runs, so that keys of results move with it. Imports neither torch nor ART, nor what it names.
+
+Where the code of each component is, is written here once. What builds components finds it by these names instead of
+importing all of it, so that no result depends on the code of components that have no part in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from art_denoise.evaluation.experiment import Attack, Component
+from art_denoise.evaluation.notation import split_file, unknown
+
+#: Module and name of what builds this package's preprocessors.
+OWN_PREPROCESSORS = {
+    "rof": ("art_denoise.defences.rof", "ROFDefence"),
+    "nlm": ("art_denoise.defences.nl_means", "NLMeansDefence"),
+}
+
+#: Module and name of what builds this package's attacks.
+OWN_ATTACKS = {
+    "deepfool-uap": ("art_denoise.attacks.deepfool_uap", "DeepFoolUAP"),
+    "sgd-uap": ("art_denoise.attacks.sgd_uap", "SGDUAP"),
+    "random-signs": ("art_denoise.attacks.universal_noise", "random_signs"),
+}
+
+_FOREIGN = ("art_denoise.evaluation.foreign", "build_foreign")
+_ART_ATTACKS = ("art_denoise.evaluation.art_attacks", "attack_images")
+
+#: What a user's file may use of this package, besides its preprocessors.
+_COMBINING = ("art_denoise.defences.adapters", "art_denoise.defences.chain", "art_denoise.defences.defensive_noise")
+
+
+def load(component: Component) -> Any:
+    """Import and return what builds, or runs, a component.
+
+    :raises ValueError: If there is no such component.
+    """
+    module, name = _home(component)
+    return getattr(importlib.import_module(module), name)
+
+
+def modules_of(component: Component) -> tuple[str, ...]:
+    """Return the names of this package's modules whose code a component runs.
+
+    A user's file that mentions this package may use any of its defences.
+
+    :raises ValueError: If there is no such component, or no such file.
+    """
+    module, _ = _home(component)
+    file = split_file(component.name)
+    if file and b"art_denoise" in source_of(file[0]):
+        return (module, *_COMBINING, *(m for m, _ in OWN_PREPROCESSORS.values()))
+    return (module,)
+
+
+def code_of(component: Component) -> str:
+    """Return a text that changes with the code a component runs that is not this package's; empty if there is none.
+
+    It is ART's version, and for a user's file also 16 hexadecimal digits of its SHA-256. Other files that the file
+    imports are not part of it.
+
+    :raises ValueError: If there is no such component, or no such file.
+    """
+    if _home(component) not in (_FOREIGN, _ART_ATTACKS):
+        return ""
+    art = f"adversarial-robustness-toolbox {importlib.metadata.version('adversarial-robustness-toolbox')}"
+    file = split_file(component.name)
+    return f"{hashlib.sha256(source_of(file[0])).hexdigest()[:16]} {art}" if file else art
+
+
+def check_arguments(
+    name: str, make: Callable[..., Any], given: Mapping[str, Any], set_here: Sequence[str] = ()
+) -> None:
+    """Raise unless a class or a function takes these arguments by name, and needs no others.
+
+    Of their values only that a text is given for a number, which ART does not always say itself, is told.
+
+    :param name: What it is called, for messages.
+    :param set_here: Its parameters that are not the user's to give.
+    :raises ValueError: If it does not take one of them or its value, or one that it needs is not there.
+    """
+    parameters = inspect.signature(make).parameters.values()
+    named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    free = [key for key in named if key not in set_here]
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for key, value in given.items():
+        if key not in free and (not anything or key in set_here):
+            raise unknown("parameter", key, free, f"{name}:{key}={value}", of=name)
+        default = named[key].default if key in named else None
+        if isinstance(value, str) and isinstance(default, (bool, int, float)):
+            raise ValueError(
+                f"{name}: `{key}` must be {'true or false' if isinstance(default, bool) else 'a number'}, got {value!r}"
+            )
+    missing = [key for key in free if named[key].default is inspect.Parameter.empty and key not in given]
+    if missing:
+        raise ValueError(f"{name} needs {' and '.join(f'`{key}`' for key in missing)}: {name}:{missing[0]}=...")
+
+
+def source_of(path: str) -> bytes:
+    """Return the source of a user's file, which a process reads once: what is run is what was digested.
+
+    :param path: Its path, relative to the current folder.
+    :raises ValueError: If there is no such file.
+    """
+    try:
+        return _read(Path(path).resolve())
+    except OSError as error:
+        raise ValueError(f"there is no file {path} in {Path.cwd()} ({error.strerror})") from None
+
+
+@cache
+def _read(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def _home(component: Component) -> tuple[str, str]:
+    name = component.name
+    if isinstance(component, Attack):
+        if name in OWN_ATTACKS:
+            return OWN_ATTACKS[name]
+        # Of which there is a table, which nothing else depends on.
+        return _ART_ATTACKS
+    if name in OWN_PREPROCESSORS:
+        return OWN_PREPROCESSORS[name]
+    if name.startswith("art:") or split_file(name):
+        return _FOREIGN
+    raise ValueError(f"there is no preprocessor {name!r}")
