@@ -29,8 +29,7 @@ from art_denoise.defences.adapters import as_pytorch
 from art_denoise.defences.chain import defences_of, with_defences
 from art_denoise.evaluation.attack_table import ART, ArtAttack, art_attack
 from art_denoise.evaluation.experiment import Attack
-from art_denoise.evaluation.notation import arguments_of, unknown
-from art_denoise.evaluation.origins import check_arguments
+from art_denoise.evaluation.origins import arguments_of, check_arguments, unknown
 
 #: How far an attack that promises a bound may be beyond it, as a share of the bound, by rounding: AutoAttack takes what
 #: is beyond it by 1e-4.

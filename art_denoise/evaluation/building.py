@@ -17,8 +17,7 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import value_range
 from art_denoise.evaluation.experiment import Attack, Preprocessor, Threat
-from art_denoise.evaluation.notation import arguments_of
-from art_denoise.evaluation.origins import OWN_PREPROCESSORS, load
+from art_denoise.evaluation.origins import OWN_PREPROCESSORS, arguments_of, load
 
 if TYPE_CHECKING:
     from art.estimators.classification import PyTorchClassifier

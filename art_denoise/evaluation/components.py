@@ -32,12 +32,10 @@ from art_denoise.evaluation.notation import (
     read_share,
     read_value,
     split_chain,
-    split_file,
-    unknown,
     write_params,
     write_share,
 )
-from art_denoise.evaluation.origins import code_of, modules_of, source_of
+from art_denoise.evaluation.origins import code_of, modules_of, source_of, split_file, unknown
 from art_denoise.evaluation.texts import in_latex, with_unique_attack_texts, with_unique_texts
 
 __all__ = [

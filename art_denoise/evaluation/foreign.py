@@ -21,8 +21,7 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from art_denoise._autograd import StraightThrough
 from art_denoise.defences.adapters import Adapter, AsPyTorch
 from art_denoise.evaluation import experiment
-from art_denoise.evaluation.notation import arguments_of, split_file, unknown
-from art_denoise.evaluation.origins import check_arguments, source_of
+from art_denoise.evaluation.origins import arguments_of, check_arguments, source_of, split_file, unknown
 
 
 class PassedThrough(Adapter, PreprocessorPyTorch):

@@ -12,19 +12,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from art_denoise.evaluation.experiment import Attack, Component
-
-#: "path/to/file.py:function", with or without parameters.
-_FILE = re.compile(r"(?P<name>(?P<path>.+?\.py):(?P<function>[A-Za-z_]\w*))(?::(?P<params>.*))?", re.DOTALL)
+from art_denoise.evaluation.origins import FILE, is_mapping
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-
-#: More names than so many are not listed: if some are like the one that was meant, then so few.
-_MANY, _FEW = 24, 5
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "inf": math.inf}
 
@@ -40,18 +34,12 @@ def split_chain(text: str, is_stage: Callable[[str], bool]) -> list[str]:
     for i, piece in enumerate(pieces):
         begun = f"{begun}+{piece}" if begun else piece
         file_follows = any(
-            _FILE.fullmatch(f"{begun}+{'+'.join(pieces[i + 1 : j])}") for j in range(i + 2, len(pieces) + 1)
+            FILE.fullmatch(f"{begun}+{'+'.join(pieces[i + 1 : j])}") for j in range(i + 2, len(pieces) + 1)
         )
-        if not file_follows or _FILE.fullmatch(begun) or is_stage(begun.partition(":")[0]):
+        if not file_follows or FILE.fullmatch(begun) or is_stage(begun.partition(":")[0]):
             stages.append(begun)
             begun = ""
     return stages
-
-
-def split_file(name: str) -> tuple[str, str] | None:
-    """Return path and function of "path/to/file.py:function"; None if it is something else."""
-    found = _FILE.fullmatch(name)
-    return (found["path"], found["function"]) if found else None
 
 
 def read_component(text: str) -> tuple[str, dict[str, str]]:
@@ -60,7 +48,7 @@ def read_component(text: str) -> tuple[str, dict[str, str]]:
     :raises ValueError: If a parameter has no name or no value, or is there twice.
     """
     text = text.strip()
-    file = _FILE.fullmatch(text)
+    file = FILE.fullmatch(text)
     if file:
         name, given = file["name"], file["params"]
     elif text.startswith("art:"):
@@ -158,36 +146,8 @@ def write_params(component: Component) -> list[str]:
     for name, value in component.params:
         if name in shares and isinstance(value, (int, float)):
             written.append(f"{name}={write_share(value)}")
-        elif _is_mapping(value):
+        elif is_mapping(value):
             written += [f"{name}.{key}={write_value(entry)}" for key, entry in value]
         else:
             written.append(f"{name}={write_value(value)}")
     return written
-
-
-def arguments_of(component: Component) -> dict[str, Any]:
-    """Return the parameters of a component as arguments for what builds it, with mappings as mappings."""
-    return {name: dict(value) if _is_mapping(value) else value for name, value in component.params}
-
-
-def _is_mapping(value: Any) -> bool:
-    """Whether a value is a mapping, as :func:`params` has it: a tuple of pairs that begin with a text."""
-    if not isinstance(value, tuple) or not value:
-        return False
-    return all(isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str) for entry in value)
-
-
-def unknown(what: str, name: str, names: Collection[str], whole: str, *, of: str = "") -> ValueError:
-    """Return the error for a name that does not exist: it names those that do, the nearest first.
-
-    :param what: What kind of name it is.
-    :param whole: All that was written.
-    :param of: What it should be the name of a part of.
-    """
-    bare = {n.removeprefix("art:").lower(): n for n in reversed(list(names))}
-    near = [bare[n] for n in get_close_matches(name.removeprefix("art:").lower(), list(bare), 3)]
-    there = [*near, *(n for n in names if n not in near)]
-    if len(there) > _MANY:
-        there = [*there[: _FEW if near else _MANY], "others"]
-    listed = ", ".join(there) or "none at all"
-    return ValueError(f"{whole!r}: {f'{of} has' if of else 'there is'} no {what} {name!r}, but {listed}")

@@ -10,13 +10,20 @@ import hashlib
 import importlib
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from art_denoise.evaluation.experiment import Attack, Component
-from art_denoise.evaluation.notation import split_file, unknown
+
+#: "path/to/file.py:function", with or without parameters.
+FILE = re.compile(r"(?P<name>(?P<path>.+?\.py):(?P<function>[A-Za-z_]\w*))(?::(?P<params>.*))?", re.DOTALL)
+
+#: More names than so many are not listed: if some are like the one that was meant, then so few.
+_MANY, _FEW = 24, 5
 
 #: Module and name of what builds this package's preprocessors.
 OWN_PREPROCESSORS = {
@@ -76,6 +83,24 @@ def code_of(component: Component) -> str:
     return f"{hashlib.sha256(source_of(file[0])).hexdigest()[:16]} {art}" if file else art
 
 
+def split_file(name: str) -> tuple[str, str] | None:
+    """Return path and function of "path/to/file.py:function"; None if it is something else."""
+    found = FILE.fullmatch(name)
+    return (found["path"], found["function"]) if found else None
+
+
+def arguments_of(component: Component) -> dict[str, Any]:
+    """Return the parameters of a component as arguments for what builds it, with mappings as mappings."""
+    return {name: dict(value) if is_mapping(value) else value for name, value in component.params}
+
+
+def is_mapping(value: Any) -> bool:
+    """Whether a value is a mapping, as :func:`params` has it: a tuple of pairs that begin with a text."""
+    if not isinstance(value, tuple) or not value:
+        return False
+    return all(isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str) for entry in value)
+
+
 def check_arguments(
     name: str, make: Callable[..., Any], given: Mapping[str, Any], set_here: Sequence[str] = ()
 ) -> None:
@@ -133,3 +158,19 @@ def _home(component: Component) -> tuple[str, str]:
     if name.startswith("art:") or split_file(name):
         return _FOREIGN
     raise ValueError(f"there is no preprocessor {name!r}")
+
+
+def unknown(what: str, name: str, names: Collection[str], whole: str, *, of: str = "") -> ValueError:
+    """Return the error for a name that does not exist: it names those that do, the nearest first.
+
+    :param what: What kind of name it is.
+    :param whole: All that was written.
+    :param of: What it should be the name of a part of.
+    """
+    bare = {n.removeprefix("art:").lower(): n for n in reversed(list(names))}
+    near = [bare[n] for n in get_close_matches(name.removeprefix("art:").lower(), list(bare), 3)]
+    there = [*near, *(n for n in names if n not in near)]
+    if len(there) > _MANY:
+        there = [*there[: _FEW if near else _MANY], "others"]
+    listed = ", ".join(there) or "none at all"
+    return ValueError(f"{whole!r}: {f'{of} has' if of else 'there is'} no {what} {name!r}, but {listed}")
