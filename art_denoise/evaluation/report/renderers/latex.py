@@ -41,7 +41,7 @@ def _table(table: Table, label: str) -> list[str]:
     lines = [
         r"\begin{table}[htbp]",
         r"\centering\small",
-        rf"\caption{{{' '.join([latex_text(table.title) + '.', *said])}}}",
+        rf"\caption{{{latex_text(table.title)}}}",
         rf"\label{{tab:{label}}}",
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
@@ -53,7 +53,9 @@ def _table(table: Table, label: str) -> list[str]:
             title = rf"\emph{{{latex_text(section.title)}}}"
             lines.append(_line([rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{{title}}}"]))
         lines += [_line([_name(row.name), *(_value(table, v) for v in row.values)]) for row in section.rows]
-    return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    # Below it, not in the caption, which LaTeX has to set on one line before it breaks it.
+    below = [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {' '.join(said)}}}"] if said else []
+    return [*lines, r"\bottomrule", r"\end{tabular}", *below, r"\end{table}"]
 
 
 def _line(cells: list[str]) -> str:

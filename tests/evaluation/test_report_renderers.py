@@ -1,0 +1,388 @@
+"""Any table in any format: it says what it says, whatever its names are made of."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from results_by_hand import results
+
+from art_denoise.evaluation.report import render, renderers
+from art_denoise.evaluation.report._text import latex_text, one_line, width
+from art_denoise.evaluation.report.renderers import csv as csv_renderer
+from art_denoise.evaluation.report.renderers import html, latex, markdown, text
+from art_denoise.evaluation.report.renderers import json as json_renderer
+from art_denoise.evaluation.report.table import (
+    Accuracy,
+    Column,
+    Difference,
+    Document,
+    Missing,
+    Name,
+    Number,
+    Picture,
+    Rate,
+    Row,
+    Same,
+    Section,
+    Shown,
+    Table,
+    Text,
+)
+from art_denoise.evaluation.statistics import PairedDifference, PairedDifferences, Share, Shares
+
+NASTY = (
+    r"\input{evil}",
+    "a$b^c~d",
+    "D_jpeg",
+    "x|y",
+    "a\nb",
+    "<script>alert(1)</script>",
+    "=1+1",
+    "@SUM(A1)",
+    "-2",
+    "+x",
+    "\t=1",
+    "[link](http://x)",
+    "*a* _b_ `c` ~~d~~ # e",
+    "&amp; & 100 % {z} \\\\ --- ''",
+    "Müller, \"quoted\"; 'single'",
+    "网络 δ ≤ ∞",
+    "\x1b[31mred\x07",
+    "__init__",
+    "",
+)
+
+SHARE = Share(133, 200)
+
+
+def table(names=NASTY, **changes) -> Table:
+    values = [
+        (Text(Name(name)), Accuracy(SHARE, 69.4), Same(), Missing(f"because of {name}"))
+        if i % 2
+        else (Text(Name(name)), Rate(SHARE, None, "oblivious", True), Rate(SHARE), Missing("not computed yet"))
+        for i, name in enumerate(names)
+    ]
+    rows = tuple(Row(Name(name), found, (("attack", name),)) for name, found in zip(names, values, strict=True))
+    given = {
+        "kind": "transfer",
+        "title": f"Of {names[0]}",
+        "note": f"A note of {names[1]}.",
+        "legend": Shown("rate in %", "95 % interval", f"of {names[3]}"),
+        "head": Name(names[2]),
+        "columns": (Column(Name("the attacker"), of_row=True), *(Column(Name(name)) for name in names[:3])),
+        "sections": (Section(names[3], rows[:8]), Section("", rows[8:])),
+        "mark": "white-box",
+    }
+    return Table(**{**given, **changes})
+
+
+def plain_table() -> Table:
+    """Return a table of every kind of value."""
+    values = (
+        Text(Name("exact")),
+        Accuracy(SHARE, 69.4),
+        Accuracy(Shares((Share(10, 40), Share(20, 40)), 2)),
+        Difference(PairedDifference(3, 50, 200)),
+        Difference(PairedDifferences((PairedDifference(3, 5, 200), PairedDifference(4, 4, 200)), 3)),
+        Rate(SHARE, 12.5, "transfer", False),
+        Number(2.75, 2),
+        Same(),
+        Missing("no reason"),
+    )
+    columns = tuple(Column(Name(f"c{i}"), of_row=i == 0) for i in range(len(values)))
+    row = Row(Name("D_ROF(v0)", r"D_{\mathrm{ROF}}(v_0)"), values)
+    return Table("accuracy", "Everything", "", Shown(""), Name(""), columns, (Section("", (row,)),))
+
+
+def test_all_formats_are_found():
+    assert renderers.names() == ["csv", "html", "json", "latex", "markdown", "text"]
+    with pytest.raises(ValueError, match="must be one of csv, html, json, latex, markdown, text, got 'pdf'"):
+        renderers.renderer("pdf")
+
+
+def test_a_format_more_is_a_file(tmp_path, monkeypatch):
+    (tmp_path / "names_only.py").write_text(
+        "FILE = '{stem}.names'\ndef render(tables, document=None):\n    return ' '.join(t.kind for t in tables)\n"
+    )
+    monkeypatch.setattr(renderers, "__path__", [*renderers.__path__, str(tmp_path)])
+    assert "names_only" in renderers.names()
+    assert render(results(), "names_only") == "accuracy comparisons transfer sweep perturbations"
+
+
+@pytest.mark.parametrize("name", ["csv", "html", "json", "latex", "markdown", "text"])
+def test_nothing_is_a_report_too(name):
+    renderers.renderer(name).render([])
+    renderers.renderer(name).render([table(), plain_table()], Document(title="T"))
+
+
+# Text
+
+
+def test_text():
+    lines = text.render([plain_table()]).splitlines()
+    assert lines[0] == "Everything"
+    row = next(line for line in lines if line.startswith("D_ROF"))
+    for part in (
+        "exact",
+        "66.5 [59.7–72.7] (69.4)",
+        "37.5 [from 25.0 to 50.0]",
+        "−23.5 [p < 0.001]",
+        "−0.5 [from −1.0 to 0.0, 2 of 3 seeds, p 1.000]",
+        "66.5 [59.7–72.7] (12.5)",
+        "2.75",
+        "″",
+        "–",
+    ):
+        assert part in row
+    assert lines[-1] == "–: no reason."
+
+
+def test_text_is_in_columns_whatever_is_in_it():
+    rendered = text.render([table()])
+    assert "\x1b" not in rendered
+    assert "\t" not in rendered
+    lines = rendered.splitlines()
+    starts = {width(line[: line.index("66.5")]) for line in lines if line.count("66.5") == 1}
+    assert len(starts) == 1
+    assert all(width(line) < 200 for line in lines)
+    assert "a b" in rendered
+    assert "*: white-box." in rendered
+    assert rendered.count("66.5*") == 10
+    # As many reasons as there are, by number.
+    assert "–2: because of a$b^c~d." in rendered
+
+
+def test_long_names_are_folded():
+    long = "D_then_another_defence_with_a_name(" * 6
+    rendered = text.render([table((*NASTY[:4], long))])
+    assert max(map(len, rendered.splitlines())) < 210
+    assert long[:48] in rendered
+
+
+def test_values_stand_with_their_points_below_each_other():
+    rows = tuple(Row(Name(str(n)), (Accuracy(Share(n, 1000)),)) for n in (5, 500, 1000))
+    found = Table("accuracy", "T", "", Shown(""), Name(""), (Column(Name("c")),), (Section("", rows),))
+    lines = text.render([found]).splitlines()[-3:]
+    assert len({line.index("[") for line in lines}) == 1
+    assert [line.split()[1] for line in lines] == ["0.5", "50.0", "100.0"]
+
+
+# Markdown
+
+
+def test_markdown_has_a_place_for_each_value():
+    rendered = markdown.render([table()])
+    rows = [line for line in rendered.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
+    assert len(rows) == 2 + 1 + len(NASTY)
+    assert r"| x\|y |" in rendered
+    assert "| a b |" in rendered
+    assert r"\<script>" in rendered
+    assert r"\[link\](http://x)" in rendered
+    assert r"a\$b^c\~d" in rendered
+    assert r"\__init_\_" in rendered
+    assert "| D_jpeg |" in rendered
+    assert "**66.5** 59.7–72.7" in rendered
+    assert r"\&amp; & 100 %" in rendered
+
+
+def test_markdown_in_bold_is_what_is_marked_or_else_the_values():
+    assert "| **66.5** 59.7–72.7 (69.4) |" in markdown.render([plain_table()])
+    assert "| 66.5 59.7–72.7 (69.4) |" in markdown.render([table()])
+
+
+# LaTeX
+
+
+def test_latex_escapes_what_has_no_latex_form():
+    rendered = latex.render([table(), plain_table()])
+    assert rendered.isascii()
+    assert r"\input{" not in rendered
+    assert r"\textbackslash{}input\{evil\}" in rendered
+    assert r"a\$b\textasciicircum{}c\textasciitilde{}d" in rendered
+    assert r"D\_jpeg" in rendered
+    assert r"x\textbar{}y" in rendered
+    assert "a b &" in rendered
+    assert "[U+7F51]" in rendered
+    assert r"M\"{u}ller" in rendered
+    assert r"$D_{\mathrm{ROF}}(v_0)$" in rendered
+    assert r"\textbf{66.5}" in rendered
+    plain = re.sub(r"\\[{}]", "", rendered)
+    assert plain.count("{") == plain.count("}")
+    for line in rendered.splitlines():
+        if line.endswith(r"\\") and "multicolumn" not in line:
+            assert len(re.findall(r"(?<!\\)&", line)) in (4, 9)
+
+
+def test_latex_text_keeps_characters_apart():
+    assert latex_text("a--b---c") == "a-{}-b-{}-{}-c"
+    assert latex_text("top-1") == "top-1"
+    assert latex_text("0–1") == "0--1"
+    assert latex_text("``x''") == "`{}`x'{}'"
+    assert latex_text("") == ""
+    assert latex_text("λΛε") == r"$\lambda$$\Lambda$$\varepsilon$"
+    assert latex_text("\udc80") == "[U+DC80]"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(tmp_path):
+    everything = "".join(chr(i) for i in range(32, 0x250)) + "".join(chr(i) for i in range(0x370, 0x400))
+    names = (*NASTY, everything, "".join(chr(i) for i in range(0x2000, 0x2300)), "[x]", "*", "[")
+    (tmp_path / "table.tex").write_text(latex.render([table(names), plain_table()]) + render(results(), "latex"))
+    (tmp_path / "all.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table.tex}\\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "evil" not in [line.strip("() ") for line in done.stdout.splitlines()]
+
+
+# HTML
+
+
+class _Reader(HTMLParser):
+    """Collects the texts of cells, and the names of tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags, self.cells, self._open = [], [], 0
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+            self._open += 1
+
+    def handle_endtag(self, tag):
+        self._open -= tag in ("td", "th")
+
+    def handle_data(self, data):
+        if self._open:
+            self.cells[-1] += data
+
+
+def test_html_says_every_name_as_it_is():
+    reader = _Reader()
+    reader.feed(html.render([table()], Document(title=NASTY[5], facts=NASTY, reading=NASTY)))
+    assert "script" not in reader.tags
+    cells = [cell.strip() for cell in reader.cells]
+    for name in NASTY:
+        assert cells.count(name.strip()) >= 2, name
+    assert "66.5 [59.7–72.7] (69.4)" in cells
+
+
+def test_html_says_why_values_are_missing():
+    rendered = html.render([table()])
+    assert 'title="not computed yet">–<sup>1</sup>' in rendered
+    assert "<sup>2</sup>: because of a$b^c~d." in rendered
+    assert 'class="marked"' in rendered
+
+
+def test_html_has_figures_where_they_belong_and_the_choices():
+    pictures = (Picture("figures/a.png", "A map", "transfer"), Picture("figures/b.png", "Examples"))
+    config = {"options": {"data": "<b>"}}
+    rendered = html.render([table(), plain_table()], Document("T", pictures=pictures, config=config))
+    assert rendered.index("figures/a.png") < rendered.index("<h2>Everything</h2>") < rendered.index("figures/b.png")
+    assert "&#34;data&#34;: &#34;&lt;b&gt;&#34;" in rendered
+
+
+# CSV
+
+
+def test_csv_gives_back_what_was_written():
+    read = list(csv.DictReader(io.StringIO(csv_renderer.render([table()]))))
+    rows = {line["row"] for line in read}
+    for name in NASTY:
+        defused = f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\n") and name else name
+        assert defused in rows
+    assert not any(str(field)[:1] in ("=", "+", "@", "-") for line in read for field in line.values())
+    assert {line["fooling_rate"] for line in read} == {"66.5", ""}
+    marked = [line for line in read if line["row"] == NASTY[0]]
+    assert [line["column"] for line in marked] == list(NASTY[:3])
+    assert [line["white_box"] for line in marked] == ["1", "0", ""]
+    assert marked[2]["missing"] == "not computed yet"
+
+
+def test_csv_negative_numbers_stay_numbers():
+    read = list(csv.DictReader(io.StringIO(csv_renderer.render([plain_table()]))))
+    points = [float(line["points"]) for line in read if line["points"]]
+    assert points == [-23.5, -0.5]
+    # The last but one is the same everywhere.
+    assert {line["column"] for line in read} == {"any"}
+
+
+def test_csv_of_single_values_is_a_line_a_row():
+    columns = (Column(Name("the attacker"), of_row=True), Column(Name("passes")), Column(Name("L∞, of 255")))
+    rows = (
+        Row(Name("δ"), (Text(Name("exact")), Number(2.75), Number(10.0))),
+        Row(Name("δ_2"), (Text(Name("exact")), Missing("why"), Number(-1.5))),
+    )
+    found = Table("perturbations", "T", "", Shown(""), Name(""), columns, (Section("", rows),))
+    read = list(csv.DictReader(io.StringIO(csv_renderer.render([found]))))
+    assert read == [
+        {
+            "table": "T",
+            "section": "",
+            "row": "δ",
+            "attacker": "exact",
+            "passes": "2.75",
+            "L∞, of 255": "10.0",
+            "missing": "",
+        },
+        {
+            "table": "T",
+            "section": "",
+            "row": "δ_2",
+            "attacker": "exact",
+            "passes": "",
+            "L∞, of 255": "-1.5",
+            "missing": "why",
+        },
+    ]
+
+
+# JSON
+
+
+def test_json():
+    document = Document("T", ("a fact",), ("a sentence",), (Picture("f.png", "F"),), [{"row": "v0"}], {"a": 1})
+    found = json.loads(json_renderer.render([plain_table(), table()], document))
+    assert found["schema"] == 1
+    assert found["kind"] == "art_denoise report"
+    assert found["cells"] == [{"row": "v0"}]
+    assert found["config"] == {"a": 1}
+    (section,) = found["tables"][0]["sections"]
+    values = section["rows"][0]["values"]
+    assert [v["is"] for v in values] == [
+        *("text", "accuracy", "accuracy", "difference", "difference", "rate", "number", "same", "missing")
+    ]
+    assert values[1] == {
+        **{"is": "accuracy", "count": 133, "n": 200, "accuracy": 66.5, "low": 59.702, "high": 72.676},
+        "published": 69.4,
+    }
+    assert values[2]["seeds"] == 2
+    assert values[3]["points"] == -23.5
+    assert section["rows"][0]["latex"] == r"D_{\mathrm{ROF}}(v_0)"
+    names = [row["name"] for s in found["tables"][1]["sections"] for row in s["rows"]]
+    assert names == list(NASTY)
+
+
+def test_the_json_of_a_report_has_every_cell():
+    found = results()
+    document = json.loads(render(found, "json"))
+    assert document["cells"] == json.loads(json.dumps(found.records()))
+    assert [t["kind"] for t in document["tables"]] == ["accuracy", "comparisons", "transfer", "sweep", "perturbations"]
+
+
+def test_one_line():
+    assert one_line(" a\n\tb\x00c\u2028d\u200be ") == "a b c d e"
+    assert width("网a") == 3
+    assert width("e\u0301") == 1

@@ -1,0 +1,424 @@
+"""From results to tables: every figure in its place, over one seed and several, and what is missing says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from results_by_hand import (
+    ATTACKED,
+    AWARE,
+    BPDA,
+    CLEAN,
+    JPEG,
+    OTHER,
+    ROF,
+    SIGNS,
+    SOURCES,
+    TARGET,
+    UAP,
+    N,
+    counts,
+    experiment,
+    labels_with,
+    results,
+)
+
+from art_denoise.evaluation.experiment import (
+    Attack,
+    Cell,
+    Comparison,
+    Condition,
+    Defence,
+    Knowledge,
+    Preprocessor,
+    Section,
+    Source,
+    Sweep,
+    Threat,
+    Transfer,
+    params,
+)
+from art_denoise.evaluation.report import all_tables, tables
+from art_denoise.evaluation.report.table import Accuracy, Difference, Missing, Name, Number, Rate, Same, Table, Text
+from art_denoise.evaluation.statistics import PairedDifference, Share
+
+
+def table_of(found, kind: str, number: int = 0) -> Table:
+    return all_tables(found)[kind][number]
+
+
+def row_of(table: Table, text: str, attacker: str | None = None):
+    (row,) = [r for r in table.rows if r.name.text == text and attacker in (None, r.values[0].shown().main)]
+    return row
+
+
+def test_every_accuracy_stands_in_its_place():
+    asked = experiment()
+    right = counts(asked)
+    table = table_of(results(asked), "accuracy")
+    assert [c.name.text for c in table.columns] == ["the attacker", "IncV1", "VGG16"]
+    assert [s.title for s in table.sections] == ["As it is", "More"]
+    for condition, row in zip(asked.conditions, table.rows, strict=True):
+        assert row.name.text == condition.text
+        for source, value in zip(SOURCES, row.values[1:], strict=True):
+            if condition in (CLEAN, Condition(None, JPEG), Condition(SIGNS)):
+                cell = Cell(condition, TARGET.key)
+                if source is SOURCES[1]:
+                    assert value == Same()
+                    continue
+            else:
+                cell = Cell(condition, TARGET.key, source.key)
+            assert isinstance(value, Accuracy)
+            assert value.share == Share(right[cell], N)
+    assert table.rows[0].values[1].published == 69.4
+    assert [v.published for v in table.rows[1].values[1:]] == [None, 28.7]
+
+
+def test_what_the_attacker_knows_stands_in_every_row():
+    table = table_of(results(), "accuracy")
+    assert [row.values[0].shown().main for row in table.rows] == [
+        "nobody",
+        *["oblivious / transfer"] * 3,
+        "exact",
+        "bpda",
+        "nobody",
+        "no network",
+    ]
+    assert "oblivious in the column IncV1, transfer in the others" in table.note
+    for kind, found in all_tables(results()).items():
+        for table in found:
+            said = [table.note, *(c.name.text for c in table.columns), *(v.shown().main for v in table.values)]
+            assert any("transfer" in text for text in said), kind
+
+
+def test_names_have_a_latex_form_of_what_has_none():
+    names = tables.row_names([Condition(UAP, JPEG), Condition(SIGNS), Condition(UAP, ROF)])
+    assert [name.latex for name in names.values()] == [
+        r"\mbox{D\_jpeg}(v_0 + \delta)",
+        r"v_0 + \mbox{random signs}",
+        r"D_{\mathrm{ROF}}(v_0 + \delta)",
+    ]
+
+
+def test_rows_that_would_be_called_the_same_are_told_apart():
+    small = replace(UAP, eps=4 / 255)
+    longer = replace(UAP, attack=replace(UAP.attack, params=params(max_iter=9)))
+    other_jpeg = Defence((Preprocessor("art:JpegCompression", params(quality=50), "D_jpeg"),))
+    rows = (
+        *(Condition(t) for t in (UAP, small, longer)),
+        Condition(None, JPEG),
+        Condition(None, other_jpeg),
+        Condition(BPDA, ROF),
+        Condition(AWARE, ROF),
+        Condition(UAP, ROF),
+    )
+    assert [name.text for name in tables.row_names(rows).values()] == [
+        "v0 + δ, ε 10/255, deepfool-uap:max_iter=3",
+        "v0 + δ, ε 4/255, deepfool-uap:max_iter=3",
+        "v0 + δ, ε 10/255, deepfool-uap:max_iter=9",
+        "D_jpeg(v0), art:JpegCompression:quality=75",
+        "D_jpeg(v0), art:JpegCompression:quality=50",
+        # These have another attacker.
+        "D_ROF(v0 + δ knowing D_ROF)",
+        "D_ROF(v0 + δ knowing D_ROF)",
+        "D_ROF(v0 + δ)",
+    ]
+    assert tables.row_names(rows)[rows[1]].latex == (
+        r"v_0 + \delta\mbox{, $\varepsilon$ 4/255, deepfool-uap:max\_iter=3}"
+    )
+
+
+def test_columns_that_would_be_called_the_same_are_told_apart():
+    asked = experiment(sources=(Source("a.py:net", "mine"), Source("b.py:net", "mine"), SOURCES[0]), networks=())
+    table = table_of(results(asked), "accuracy")
+    assert [c.name.text for c in table.columns[1:]] == ["mine (a.py:net)", "mine (b.py:net)", "IncV1"]
+
+
+def test_no_columns_at_all():
+    asked = experiment(
+        sources=(),
+        sections=(Section("", (CLEAN, Condition(None, JPEG))),),
+        transfers=(),
+        sweeps=(),
+        networks=(),
+        comparisons=(Comparison(Condition(None, JPEG), CLEAN, "the cost"),),
+    )
+    found = all_tables(results(asked, made=()))
+    assert list(found) == ["accuracy", "comparisons"]
+    assert [len(row.values) for row in found["accuracy"][0].rows] == [2, 2]
+    assert found["comparisons"][0].rows[0].values[1].points == pytest.approx(100 / N)
+
+
+def test_missing_cells_say_why():
+    asked = experiment()
+    right = counts(asked)
+    cells = list(right)
+    first, second = Cell(ATTACKED, TARGET.key, TARGET.key), Cell(ATTACKED, TARGET.key, OTHER.key)
+    labels = {cell: labels_with(right[cell]) for cell in cells if cell not in (first, second)}
+    table = table_of(results(asked, labels, missing={first: "the disk is full"}), "accuracy")
+    assert row_of(table, "v0 + δ").values[1:] == (Missing("the disk is full"), Missing("not computed yet"))
+    assert table.reasons == ("the disk is full", "not computed yet")
+    assert [table.reason(v) for v in row_of(table, "v0 + δ").values[1:]] == ["1", "2"]
+
+
+def test_cells_that_cannot_be_say_why():
+    given = Source("theirs.npy", "theirs", stands_for=UAP.attack)
+    transferred = replace(UAP, knowledge=Knowledge.TRANSFER)
+    square = Threat(Attack("square", text="Square", kind="per-image"), Knowledge.BLACK_BOX)
+    sgd = Threat(Attack("sgd-uap", text="δ_SGD"))
+    asked = experiment(
+        sources=(*SOURCES, given),
+        sections=(Section("", (ATTACKED, Condition(sgd), Condition(transferred, JPEG), Condition(square, JPEG))),),
+        comparisons=(
+            Comparison(Condition(sgd), ATTACKED, "another"),
+            Comparison(Condition(square, JPEG), Condition(sgd), "queries"),
+        ),
+    )
+    table = table_of(results(asked), "accuracy")
+    whys = [[v.why if isinstance(v, Missing) else "" for v in row.values[1:]] for row in table.rows]
+    crafted = "it would have to be crafted on a network, and this is a file"
+    assert whys == [
+        ["", "", ""],
+        ["", "", crafted],
+        ["this is the target itself, and the attacker has another network", "", ""],
+        ["", "who queries the target has no need of another network", crafted],
+    ]
+    pairs = table_of(results(asked), "comparisons")
+    assert isinstance(row_of(pairs, "another").values[3], Missing)
+    assert isinstance(row_of(pairs, "queries").values[1], Difference)
+    assert [type(v) for v in row_of(pairs, "queries").values[2:]] == [Missing, Missing]
+    assert row_of(table, "D_jpeg(Square querying D_jpeg)".replace("(", "(v0 + ")).values[0] == Text(Name("black-box"))
+
+
+def test_paired_comparisons():
+    asked = experiment()
+    labels = {cell: labels_with(100) for cell in asked.cells()}
+    # 40 are right before and wrong after, and 10 the other way round, in one column.
+    labels[Cell(CLEAN, TARGET.key)] = labels_with(120, first=0)
+    labels[Cell(ATTACKED, TARGET.key, OTHER.key)] = labels_with(90, first=40)
+    labels[Cell(Condition(None, JPEG), TARGET.key)] = labels_with(117)
+    table = table_of(results(asked, labels), "comparisons")
+    attack = row_of(table, "the attack")
+    assert attack.values[2] == Difference(PairedDifference(10, 40, N))
+    assert attack.values[2].points == -15
+    assert attack.values[2].p == pytest.approx(2 * sum(_choose(50, k) for k in range(11)) / 2**50)
+    assert attack.values[1] == Difference(PairedDifference(0, 20, N))
+    # The same in all columns: once.
+    cost = row_of(table, "D_jpeg on clean images")
+    assert cost.values[1:] == (Difference(PairedDifference(0, 3, N)), Same())
+    assert cost.values[0] == Text(Name("nobody"))
+    assert row_of(table, "the attacker knows D_ROF").values[0] == Text(Name("exact rather than oblivious / transfer"))
+    assert attack.more == (("first", "v0 + δ"), ("second", "v0"))
+
+
+def _choose(n: int, k: int) -> int:
+    value = 1
+    for i in range(k):
+        value = value * (n - i) // (i + 1)
+    return value
+
+
+def test_comparisons_without_cells_are_left_out():
+    asked = experiment()
+    labels = {c: labels_with(k) for c, k in counts(asked).items() if c.condition != Condition(UAP, JPEG)}
+    table = table_of(results(asked, labels), "comparisons")
+    assert "D_jpeg against δ" not in [row.name.text for row in table.rows]
+    assert len(table.rows) == 3
+
+
+def test_comparisons_of_the_same_name_say_of_what():
+    pairs = (Comparison(ATTACKED, CLEAN, "cost"), Comparison(Condition(None, JPEG), CLEAN, "cost"))
+    table = table_of(results(experiment(comparisons=pairs)), "comparisons")
+    assert [row.name.text for row in table.rows] == ["cost (v0 + δ, v0)", "cost (D_jpeg(v0), v0)"]
+
+
+def test_fooling_rates_from_network_to_network():
+    asked = experiment()
+    found = results(asked)
+    table = table_of(found, "transfer")
+    assert [c.name.text for c in table.columns] == ["IncV1", "VGG16"]
+    assert [row.name.text for row in table.rows] == ["IncV1", "VGG16", "random signs"]
+    for source, row in zip((TARGET.key, OTHER.key, None), table.rows, strict=True):
+        for target, value in zip((TARGET.key, OTHER.key), row.values, strict=True):
+            attacked = found.labels[Cell(Condition(UAP if source else SIGNS), target, source)]
+            assert value.share == Share(int(np.sum(attacked != found.labels[Cell(CLEAN, target)])), N)
+            assert value.marked == (source == target)
+            assert value.attacker == (
+                "no network" if source is None else "oblivious" if source == target else "transfer"
+            )
+    # Moosavi-Dezfooli et al. (2017), Table 2, at the size that they have.
+    assert [v.published for row in table.rows for v in row.values] == [78.9, 39.2, 56.5, 78.3, None, None]
+    assert table.mark.startswith("white-box")
+
+
+@pytest.mark.parametrize(
+    "threat",
+    [replace(UAP, eps=4 / 255), replace(UAP, attack=replace(UAP.attack, name="sgd-uap")), replace(UAP, norm="2")],
+)
+def test_published_rates_are_of_the_same_attack_and_size(threat):
+    asked = experiment(transfers=(Transfer(threat, SIGNS, "δ"),))
+    table = table_of(results(asked), "transfer")
+    assert {v.published for v in table.values} == {None}
+    assert table.legend.published == ""
+
+
+def test_transfers_of_the_same_name_are_told_apart():
+    asked = experiment(transfers=(Transfer(UAP, None, "δ"), Transfer(replace(UAP, eps=4 / 255), None, "δ")))
+    titles = [table.title for table in all_tables(results(asked))["transfer"]]
+    assert ["ε 10/255" in titles[0], "ε 4/255" in titles[1]] == [True, True]
+
+
+def test_sweeps():
+    asked = experiment()
+    right = counts(asked)
+    table = table_of(results(asked), "sweep")
+    assert [c.name.text for c in table.columns] == [
+        "v0",
+        "v0 + δ, IncV1 (oblivious)",
+        "v0 + δ, VGG16 (transfer)",
+        "v0 + random signs (no network)",
+    ]
+    assert [row.name.text for row in table.rows] == ["0", "50"]
+    expected = [
+        Cell(Condition(threat, JPEG), TARGET.key, source)
+        for threat, source in ((None, None), (UAP, TARGET.key), (UAP, OTHER.key), (SIGNS, None))
+    ]
+    assert [v.share.count for v in table.rows[1].values] == [right[cell] for cell in expected]
+    assert table.head.text == "quality"
+
+
+def test_a_sweep_that_is_not_computed_yet_is_left_out():
+    asked = experiment()
+    asked = replace(asked, sweeps=(*asked.sweeps, Sweep("D_ROF", "weight", ((10, ROF),), (None,))))
+    labels = {c: labels_with(k) for c, k in counts(asked).items() if c.condition != Condition(None, ROF)}
+    assert [t.title for t in all_tables(results(asked, labels))["sweep"]] == [
+        "Top-1 accuracy by the strength of D_jpeg"
+    ]
+
+
+def test_perturbations():
+    table = table_of(results(), "perturbations")
+    assert [row.name.text for row in table.rows] == ["δ", "δ", "δ"]
+    assert [row.name.latex for row in table.rows] == [r"\delta"] * 3
+    shown = [[v.shown().main for v in row.values] for row in table.rows]
+    assert shown == [
+        ["oblivious", "IncV1", "–", "62.5", "80", "2.75", "10.0"],
+        ["transfer", "VGG16", "–", "62.5", "80", "2.75", "10.0"],
+        ["exact", "VGG16", "D_ROF", "62.5", "80", "2.75", "10.0"],
+    ]
+    found = results()
+    bare = replace(found.made[0], record={})
+    absent = replace(found.made[1], record={"absent": "it stayed zero"})
+    table = table_of(replace(found, made=(bare, absent)), "perturbations")
+    assert table.rows[0].values[-1] == Missing("not recorded")
+    assert table.rows[1].values[-1] == Missing("it stayed zero")
+
+
+def test_perturbations_from_files():
+    asked = experiment(sources=(Source("theirs.npy", "theirs", stands_for=UAP.attack),))
+    found = results(asked)
+    made = replace(found.made[0], source="theirs.npy", record={"linf": 0.1})
+    (row,) = table_of(replace(found, made=(made,)), "perturbations").rows
+    assert row.values[1] == Text(Name("theirs, a file"))
+    assert row.values[-1] == Number(25.5, 1)
+    assert row.values[-2] == Missing("not crafted here")
+
+
+# Several seeds
+
+
+def seeded(right: dict[tuple[str | None, int], int], clean: int = 150):
+    """Return results over the seeds 0, 1, 2 with so many right labels by column and seed."""
+    asked = experiment(seeds=(0, 1, 2), transfers=(), sweeps=(), networks=())
+    labels = {cell: labels_with(clean) for cell in asked.cells() if cell.condition != ATTACKED}
+    for (source, seed), count in right.items():
+        labels[Cell(ATTACKED, TARGET.key, source, seed)] = labels_with(count)
+    return results(asked, labels)
+
+
+ALL = {(TARGET.key, 0): 60, (TARGET.key, 1): 70, (TARGET.key, 2): 50}
+
+
+def test_mean_and_spread_over_seeds():
+    table = table_of(seeded(ALL), "accuracy")
+    value = row_of(table, "v0 + δ").values[1]
+    # (60 + 70 + 50) / 3 of 200 are 30 %; the lowest is 25 %, the highest 35 %.
+    assert value.share.value == pytest.approx(0.3)
+    assert value.shown().main == "30.0"
+    assert value.shown().detail == "from 25.0 to 35.0"
+    assert value.fields() == {
+        "attacker": "oblivious",
+        "seeds": 3,
+        "n": N,
+        "accuracy": 30.0,
+        "lowest": 25.0,
+        "highest": 35.0,
+        "published": None,
+    }
+    # Nobody attacks: there is one, with its interval.
+    clean = row_of(table, "v0").values[1]
+    assert clean.share == Share(150, N)
+    assert "mean over the seeds 0, 1, 2" in table.note
+    assert "not an interval" in table.note
+    assert isinstance(row_of(table, "v0 + δ").values[2], Missing)
+
+
+def test_seeds_that_are_not_there_yet_are_told_of():
+    found = seeded({(TARGET.key, 0): 60, (TARGET.key, 2): 50})
+    value = row_of(table_of(found, "accuracy"), "v0 + δ").values[1]
+    assert value.shown().main == "27.5"
+    assert value.shown().detail == "from 25.0 to 30.0, 2 of 3 seeds"
+    only = seeded({(TARGET.key, 0): 60})
+    assert row_of(table_of(only, "accuracy"), "v0 + δ").values[1].shown().detail == "from 30.0 to 30.0, 1 of 3 seeds"
+
+
+def test_differences_over_seeds_are_not_pooled():
+    # Of 150 that are right without the attack, with each seed so many are with it: 140, 145 and 150 of them.
+    found = seeded({(TARGET.key, 0): 140, (TARGET.key, 1): 145, (TARGET.key, 2): 144})
+    table = table_of(found, "comparisons")
+    value = row_of(table, "the attack").values[1]
+    assert value.points == pytest.approx(-100 * (10 + 5 + 6) / 3 / N)
+    # The largest: 5 of 5 one way round; pooled, it would be 2 / 2**21.
+    assert value.p == pytest.approx(2 / 2**5)
+    assert value.shown().detail == "from −5.0 to −2.5, p 0.062"
+    assert value.fields()["seeds"] == 3
+    assert "largest of the seeds' p-values" in table.note
+
+
+def test_seeds_that_point_in_both_directions_show_nothing():
+    found = seeded({(TARGET.key, 0): 100, (TARGET.key, 1): 199, (TARGET.key, 2): 100})
+    assert row_of(table_of(found, "comparisons"), "the attack").values[1].p == 1
+
+
+def test_fooling_rates_over_seeds():
+    asked = experiment(seeds=(3, 4))
+    found = results(asked)
+    table = table_of(found, "transfer")
+    clean = found.labels[Cell(CLEAN, OTHER.key, None, 3)]
+    rates = [np.mean(found.labels[Cell(ATTACKED, OTHER.key, TARGET.key, seed)] != clean) for seed in (3, 4)]
+    value = table.rows[0].values[1]
+    assert isinstance(value, Rate)
+    assert value.share.value == pytest.approx(np.mean(rates))
+    assert value.share.spread == pytest.approx((min(rates), max(rates)))
+    perturbations = table_of(found, "perturbations")
+    assert [row.values[3].shown().main for row in perturbations.rows] == ["3", "4", "3", "4", "3"]
+
+
+# A table more
+
+
+def test_a_table_more_is_a_function_and_a_line(monkeypatch):
+    def sizes(found):
+        (first,) = tables.accuracies(found)
+        return (replace(first, kind="sizes", title="Sizes"),)
+
+    monkeypatch.setitem(tables.TABLES, "sizes", sizes)
+    assert [table.title for table in all_tables(results())["sizes"]] == ["Sizes"]
+
+
+def test_rows_have_a_value_for_each_column():
+    table = table_of(results(), "accuracy")
+    with pytest.raises(ValueError, match=r"row 'v0' of table .* has 3 values for 2 columns"):
+        replace(table, columns=table.columns[:2])
