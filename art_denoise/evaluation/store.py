@@ -82,6 +82,14 @@ class Store:
             self._set_aside(file, str(error))
             return None
 
+    def why_absent(self, task: Kept) -> str | None:
+        """Return why a task's artefact is absent, or None if it is there or not known. Its arrays are not read."""
+        try:
+            with safe_open(self.file(task), framework="np") as opened:
+                return Artefact(json.loads((opened.metadata() or {})["record"])).why_absent
+        except (FileNotFoundError, SafetensorError, KeyError, ValueError):
+            return None
+
     def write(self, task: Kept, artefact: Artefact) -> None:
         """Keep a task's artefact; its checkpoint is no longer needed."""
         write_artefact(self.file(task), task.key, artefact)

@@ -244,20 +244,20 @@ def _do(task: Task, stores: Stores, workplace: Workplace, told: _Told) -> Failur
     """Do a task and keep what it makes."""
     workplace.told, workplace.expects = told.told, told.expects
     try:
-        made = _absent(task, workplace) or task.run(workplace)
+        made = _absent(task, stores) or task.run(workplace)
         stores.of(task).write(task, made)
     except Exception as error:  # whatever foreign code raises
         return Failure(task, f"{_explained(error)}", "".join(traceback.format_exception(error)))
     return None
 
 
-def _absent(task: Task, workplace: Workplace) -> Artefact | None:
+def _absent(task: Task, stores: Stores) -> Artefact | None:
     """Return that a task's artefact is absent if what it needs is."""
     if not task.tolerates_absent:
         for other in _needed(task):
-            artefact = workplace.artefact(other) if other.folder == "perturbations" else None
-            if artefact is not None and artefact.why_absent is not None:
-                return artefact
+            why = stores.of(other).why_absent(other)
+            if why is not None:
+                return Artefact.absent(why)
     return None
 
 
@@ -356,9 +356,9 @@ def _work(connection: Connection, stores: Stores, make_workplace: Callable[[], W
 
     # Ctrl-C is for the process that shares out the tasks.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
-
     if threads is not None:
+        import torch  # not where nothing needs it
+
         torch.set_num_threads(threads)
     workplace = make_workplace()
     while True:

@@ -1,0 +1,149 @@
+"""Tasks are done in order, in one process or several, to the same bits; what fails takes only its own with it."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from art_denoise.evaluation.artefact import Artefact
+from art_denoise.evaluation.engines import local
+from art_denoise.evaluation.graph import Task, Work
+from art_denoise.evaluation.store import Store
+
+
+@dataclass(frozen=True)
+class Sum(Task):
+    """Adds its number to the sum of what it needs."""
+
+    folder: ClassVar[str] = "sums"
+    number: int = 0
+    of: tuple[Sum, ...] = ()
+    what: str = field(default="", compare=False)
+    tolerant: bool = False
+
+    def modules(self):
+        return ()
+
+    @property
+    def tolerates_absent(self):
+        return self.tolerant
+
+    @property
+    def title(self):
+        return f"add {self.number}"
+
+    @property
+    def work(self):
+        return Work("Add", forward=10.0)
+
+    def run(self, on):
+        on.expects(10)
+        on.told(5)
+        if self.what == "raise":
+            raise ZeroDivisionError("by nothing")
+        if self.what == "absent":
+            return Artefact.absent("there is nothing to add")
+        if self.what == "die":
+            os._exit(9)
+        there = [a for a in (on.artefact(task) for task in self.of) if a.why_absent is None]
+        total = self.number + sum(float(a.arrays["sum"][0]) for a in there)
+        return Artefact({"process": os.getpid()}, {"sum": np.array([total])})
+
+
+class Workplace:
+    def __init__(self, stores):
+        self.stores = stores
+
+    def artefact(self, task):
+        return self.stores.of(task).read(task)
+
+
+class Stores:
+    def __init__(self, folder: Path):
+        self.store = Store(folder)
+
+    def of(self, task):
+        return self.store
+
+
+def run(folder, wanted, **kwargs):
+    stores = Stores(folder)
+    outcome = local.run(wanted, stores, partial(Workplace, stores), progress=False, **kwargs)
+    return outcome, stores.store
+
+
+def tree() -> Sum:
+    leaves = tuple(Sum(n) for n in range(1, 6))
+    return Sum(100, (Sum(10, leaves[:3]), Sum(20, leaves[2:])))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_tasks_are_done_once_each(tmp_path, jobs):
+    outcome, store = run(tmp_path, [tree(), Sum(1)], jobs=jobs)
+    assert outcome.done == 8
+    assert float(store.read(tree()).arrays["sum"][0]) == 100 + 10 + 6 + 20 + 12
+    again, _ = run(tmp_path, [tree()], jobs=jobs)
+    assert again.done == 0
+
+
+def test_the_work_is_done_in_other_processes(tmp_path):
+    _, store = run(tmp_path, [tree()], jobs=2)
+    assert store.read(tree()).record["process"] != os.getpid()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failure_takes_only_what_needs_it(tmp_path, jobs):
+    bad = Sum(1, what="raise")
+    lost, kept = Sum(2, (bad,)), Sum(3, (Sum(4),))
+    outcome, store = run(tmp_path, [lost, kept], jobs=jobs)
+    assert store.read(kept) is not None
+    assert store.read(lost) is None
+    (failure,) = outcome.failures.values()
+    assert failure.task == bad
+    assert "ZeroDivisionError: by nothing" in failure.error
+    assert f"{Path(__file__).name}, line" in failure.error
+    assert outcome.why(lost) == failure.error
+    assert outcome.why(kept) is None
+    assert "Traceback" in failure.trace
+
+
+def test_what_is_absent_is_handed_on_unless_it_is_tolerated(tmp_path):
+    absent = Sum(1, what="absent")
+    needs, tolerates = Sum(2, (absent,)), Sum(3, (absent, Sum(4)), tolerant=True)
+    outcome, store = run(tmp_path, [needs, tolerates])
+    assert not outcome.failures
+    assert store.read(needs).why_absent == "there is nothing to add"
+    assert float(store.read(tolerates).arrays["sum"][0]) == 7
+
+
+def test_a_process_that_dies_is_told_of(tmp_path):
+    with pytest.raises(local.WorkerDiedError, match=r"“add 1” ended with status 9.*fewer `jobs`"):
+        run(tmp_path, [Sum(1, what="die"), Sum(2, (Sum(1, what="die"),))], jobs=2)
+
+
+def test_damaged_results_are_made_again(tmp_path):
+    _, store = run(tmp_path, [tree()])
+    before = store.read(tree()).arrays["sum"]
+    for file in random.Random(0).sample(sorted(tmp_path.glob("sums/*.safetensors")), 3):
+        file.write_bytes(file.read_bytes()[:-3])
+    store.file(tree()).unlink()
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        run(tmp_path, [tree()])
+    assert store.read(tree()).arrays["sum"] == before
+
+
+def test_more_urgent_work_comes_first():
+    # The one that most waits for: two steps, not one.
+    deep = Sum(3, (Sum(2, (Sum(1),)),))
+    tasks = {t.key: t for t in (Sum(9), Sum(1), Sum(2, (Sum(1),)), deep)}
+    schedule = local._Schedule(tasks, local.Outcome())
+    assert schedule.next() == Sum(1)
+    assert schedule.next() == Sum(9)
+    assert schedule.next() is None
