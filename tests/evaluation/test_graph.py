@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-import pytest
-
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.experiment import Knowledge, Preprocessor, params
 from art_denoise.evaluation.graph import Resource, Task, Work, closure, to_do
@@ -59,27 +57,27 @@ class Through:
 ROF = Preprocessor("rof", params(weight=0.1), "D_ROF")
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        Made(number=1),
-        Other(),
-        Made(of=(1,)),
-        Made(of=Made()),
-        Made(of=(Made(),)),
-        Made(of=Through()),
-        Made(of=Through(Made())),
-        Made(of=Through(Made(number=1))),
-        Made(of=Knowledge.BPDA),
-        Made(of=Knowledge.EXACT),
-        Made(of=ROF),
-        Made(of=ROF.with_params(weight=0.2)),
-        Made(of=ROF.with_params(eps=0.1)),
-    ],
-)
-def test_keys_differ_with_every_part(other, seen={}):  # noqa: B006 - gathers the keys of all of these
-    assert other.key != Made().key
-    assert seen.setdefault(other.key, other) is other
+DIFFERENT = [
+    Made(),
+    Made(number=1),
+    Other(),
+    Made(of=(1,)),
+    Made(of=Made()),
+    Made(of=(Made(),)),
+    Made(of=Through()),
+    Made(of=Through(Made())),
+    Made(of=Through(Made(number=1))),
+    Made(of=Knowledge.BPDA),
+    Made(of=Knowledge.EXACT),
+    Made(of=ROF),
+    Made(of=ROF.with_params(weight=0.2)),
+    Made(of=ROF.with_params(eps=0.1)),
+]
+
+
+def test_keys_differ_with_every_part():
+    keys = [task.key for task in DIFFERENT]
+    assert len(set(keys)) == len(keys)
 
 
 def test_texts_are_no_part_of_a_key():

@@ -107,7 +107,8 @@ def test_a_checkpoint_goes_when_the_result_is_there(store):
 
 
 def test_two_processes_in_one_folder(tmp_path):
-    code = "import sys; from pathlib import Path; from art_denoise.evaluation.store import Lock\nwith Lock(Path(sys.argv[1])): print('in')"
+    code = "import sys; from pathlib import Path; from art_denoise.evaluation.store import Lock"
+    code += "\nwith Lock(Path(sys.argv[1])): print('in')"
     with Lock(tmp_path):
         with pytest.raises(BusyError, match="another process is at work"), Lock(tmp_path):
             pass
