@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, Knowledge, Threat
+from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, Knowledge, NoiseKind, Threat
 from art_denoise.evaluation.images import Images
-from art_denoise.evaluation.options import Options
+from art_denoise.evaluation.options import Fitting
 from art_denoise.evaluation.results import Made
 from art_denoise.evaluation.tasks.attack import attack_all
 from art_denoise.evaluation.tasks.chain import Through
@@ -34,7 +34,7 @@ class Assembly:
     :param networks: The networks by name.
     :param images: The images by purpose.
     :param given: Digits of the perturbations from files, by name of their column.
-    :param options: How v_def is fitted, and the seed; filled.
+    :param fitting: How v_def is fitted.
     :param half: Whether labels are predicted in half precision where a check allows it.
     """
 
@@ -42,7 +42,7 @@ class Assembly:
     networks: Mapping[str, Network]
     images: Mapping[str, Images]
     given: Mapping[str, str]
-    options: Options
+    fitting: Fitting
     half: bool = False
     _known: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -94,24 +94,26 @@ class Assembly:
         if not threat.knowledge.knows_defence:
             return Through()
         defence = cell.condition.defence
-        gradient = "identity" if threat.knowledge is Knowledge.BPDA else "exact"
-        return Through(defence.preprocessors, gradient, self.noise(defence, cell))
+        noise = self.noise(defence, cell)
+        if threat.knowledge is Knowledge.BPDA:
+            return Through(defence.preprocessors, "identity", noise)
+        return Through(defence.preprocessors, "exact", noise)
 
     def noise(self, defence: Defence, cell: Cell) -> NoiseTask | None:
         """Return the task that makes the defensive noise of a cell."""
         if defence.noise is None:
             return None
-        of_cell = (cell.condition.threat, cell.source, cell.seed) if defence.noise.kind == "knowing" else ()
-        return self._once(("noise", defence, cell.target, *of_cell), lambda: self._noise(defence, cell))
+        kind = defence.noise.kind
+        of_cell = (cell.condition.threat, cell.source, cell.seed) if kind == "knowing" else ()
+        return self._once(("noise", defence, cell.target, *of_cell), lambda: self._noise(defence, kind, cell))
 
-    def _noise(self, defence: Defence, cell: Cell) -> NoiseTask:
-        network, options = self.networks[cell.target], self.options
-        text = defence.text
-        fitted = tuple(self._fit(network, defence, sigma, options.noise_eps[0], text) for sigma in options.noise_sigmas)
-        chosen = ChooseNoise(fitted, options.noise_eps, self.images["tune"], text)
-        if defence.noise.kind == "random":
-            return RandomDirection(chosen, options.seed, self._number(defence))
-        if defence.noise.kind == "knowing":
+    def _noise(self, defence: Defence, kind: NoiseKind, cell: Cell) -> NoiseTask:
+        network, fitting, text = self.networks[cell.target], self.fitting, defence.text
+        fitted = tuple(self._fit(network, defence, sigma, fitting.eps[0], text) for sigma in fitting.sigmas)
+        chosen = ChooseNoise(fitted, fitting.eps, self.images["tune"], text)
+        if kind == "random":
+            return RandomDirection(chosen, fitting.seed, self._number(defence))
+        if kind == "knowing":
             added = self.added(replace(cell, condition=Condition(cell.condition.threat)))
             if not isinstance(added, (Craft, Given)):
                 raise ValueError("v_def can know of universal perturbations only")
@@ -121,17 +123,17 @@ class Assembly:
         return chosen
 
     def _fit(self, network: Network, defence: Defence, sigma: float, eps: float, text: str) -> FitNoise:
-        options = self.options
+        fitting = self.fitting
         return FitNoise(
             network,
             self.images["noise-fit"],
             defence.preprocessors,
             sigma,
             eps,
-            accept=options.noise_accept,
-            through=options.noise_through,
-            draws=options.noise_draws,
-            seed=options.seed,
+            accept=fitting.accept,
+            through=fitting.through,
+            draws=fitting.draws,
+            seed=fitting.seed,
             text=f"{text}, σ {255 * sigma:.4g}/255",
         )
 

@@ -11,7 +11,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from art_denoise.evaluation.experiment import Component
+from art_denoise.evaluation.experiment import Component, Preprocessor
 from art_denoise.evaluation.origins import code_of, modules_of
 from art_denoise.evaluation.source import code_digest
 
@@ -38,7 +38,7 @@ class Work:
     network: str | None = None
     forward: float = 0.0
     backward: float = 0.0
-    through: tuple[Component, ...] = ()
+    through: tuple[Preprocessor, ...] = ()
 
 
 @dataclass(frozen=True)

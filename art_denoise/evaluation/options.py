@@ -11,42 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from art_denoise._checks import check_choice, check_integer, check_number
+from art_denoise.choices import AcceptedDraw, FittedThrough
 from art_denoise.data.photographs import SHARES
 from art_denoise.models.schedule import Schedule
 
 #: Which rows a table has: all, or those of the paper only.
 Rows = Literal["all", "paper"]
-
-#: Which draws make v_def: those that turn a wrong prediction into a right one, or those that lower the loss.
-Accept = Literal["flip", "loss"]
-
-#: Whether draws are judged through the preprocessors, or by the network alone.
-JudgedThrough = Literal["defences", "classifier"]
-
-#: Headings that fields stand under where they are options of the command line.
-WHAT, SIZES, ATTACKS, DEFENCES, MACHINE, RUN = (
-    "What is evaluated",
-    "How many images",
-    "Attacks",
-    "Defences",
-    "Where it runs",
-    "The run",
-)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How a field is an option of the command line.
-
-    :param under: Heading that it stands under.
-    :param name: What it is called there; None: as the field.
-    :param of_255: Whether a number there is of 255, while it is a share of the value range here.
-    """
-
-    under: str
-    name: str | None = None
-    of_255: bool = False
-
 
 _SCHEDULES = {"inception_v1": Schedule(), "vgg16": Schedule(), "vgg19": Schedule(epochs=6)}
 
@@ -113,10 +83,10 @@ class Options:
     :param sources: Columns: models to craft perturbations on, and files of perturbations,
         FILE.npy:order=bgr,layout=HWC,units=255. None: the target and, if that is one of the paper's networks, the two
         others.
-    :param defences: Defences in place of the paper's two: rof:weight=5, nlm:h=0.02, a chain noise+rof, ART's own
-        art:JpegCompression:quality=75, or path/to/file.py:function, which returns ART preprocessors.
-    :param attacks: Attacks in place of the two universal ones: deepfool-uap, sgd-uap, pgd:knowledge=bpda,max_iter=20,
-        square, art:NAME, ...
+    :param defences: Defences: rof:weight=5, nlm:h=0.02, a chain noise+rof, ART's own art:JpegCompression:quality=75, or
+        path/to/file.py:function, which returns ART preprocessors. None: the paper's two.
+    :param attacks: Attacks: deepfool-uap, sgd-uap, pgd:knowledge=bpda,max_iter=20, square, art:NAME, ... None: in
+        Table 1 the two universal ones.
     :param input_size: Height and width of the images; None: of the target's weights.
     :param num_classes: Number of logits of the target; None: of its weights, or as it is.
     :param preflight: Check the models before anything else, and stop if one does not do what it should.
@@ -124,23 +94,24 @@ class Options:
     :param sweep: Also score over strengths of the denoisers, as in the paper's appendix.
     :param eps: L∞ bound of the perturbations and of the random signs.
     :param craft_images: Images that each universal perturbation is crafted on.
-    :param tune_images: Images that σ and ε of v_def are chosen on; 0 leaves v_def out.
+    :param tune_images: Images that σ and ε of v_def, the defensive noise, are chosen on; 0 leaves v_def out.
     :param noise_images: Images that v_def is fitted on; 0 leaves v_def out.
     :param test_images: Images that are scored.
-    :param craft_passes: Most passes over them of DeepFoolUAP.
+    :param craft_passes: Most passes of DeepFoolUAP over the images that it is crafted on.
     :param craft_batch_size: Images that make one update of DeepFoolUAP; 1 is the paper's algorithm.
-    :param craft_steps: Most DeepFool steps for an image.
-    :param craft_overshoot: DeepFool's overshoot.
+    :param craft_steps: Most steps of DeepFool for an image.
+    :param craft_overshoot: Overshoot of DeepFool: how far beyond the boundary it steps.
     :param craft_until: Fooling rate at which DeepFoolUAP ends.
-    :param sgd_passes: Passes over them of SGDUAP, the stronger attack.
+    :param sgd_passes: Passes of SGDUAP, the stronger attack, over the images that it is crafted on.
     :param sgd_batch_size: Images that make one step of SGDUAP.
     :param rof_weight: Weight of the ROF defence.
     :param nlm_h: Filter strength h of the NL-means defence.
-    :param noise_sigmas: Standard deviations of the draws to choose from on the tuning split.
-    :param noise_eps: Root mean squares of v_def to choose from on the tuning split.
-    :param noise_draws: Draws per misclassified image.
-    :param noise_accept: Draws that make v_def: wrong → right, or any lower loss.
-    :param noise_through: Fit v_def through the denoiser, or without.
+    :param noise_sigmas: Standard deviations of the draws that v_def is made of, to choose from on the tuning split.
+    :param noise_eps: Root mean squares of v_def, to choose from on the tuning split.
+    :param noise_draws: Draws for each misclassified image.
+    :param noise_accept: Draws that make v_def: flip, those that turn a wrong prediction into a right one; or loss,
+        those that lower the loss.
+    :param noise_through: What v_def is fitted through: the denoiser that it precedes, or the classifier alone.
     :param noise_knowing: Also fit v_def on images that each attack has perturbed, in rows of their own.
     :param quick: On the photographs: every step on few images; the figures mean nothing.
     """
@@ -179,17 +150,17 @@ class Options:
     noise_sigmas: Annotated[tuple[float, ...] | None, Shown(DEFENCES, of_255=True)] = None
     noise_eps: Annotated[tuple[float, ...] | None, Shown(DEFENCES, of_255=True)] = None
     noise_draws: Annotated[int | None, Shown(DEFENCES)] = None
-    noise_accept: Annotated[Accept | None, Shown(DEFENCES)] = None
-    noise_through: Annotated[JudgedThrough, Shown(DEFENCES)] = "defences"
+    noise_accept: Annotated[AcceptedDraw | None, Shown(DEFENCES)] = None
+    noise_through: Annotated[FittedThrough, Shown(DEFENCES)] = "defences"
     noise_knowing: Annotated[bool | None, Shown(DEFENCES)] = None
     quick: Annotated[bool, Shown(RUN)] = False
 
     def __post_init__(self) -> None:
         # What is used hours later is checked now.
         check_choice("rows", self.rows, get_args(Rows))
-        check_choice("noise_through", self.noise_through, get_args(JudgedThrough))
+        check_choice("noise_through", self.noise_through, get_args(FittedThrough))
         if self.noise_accept is not None:
-            check_choice("noise_accept", self.noise_accept, get_args(Accept))
+            check_choice("noise_accept", self.noise_accept, get_args(AcceptedDraw))
         check_number("eps", self.eps, low=0, high=1, low_open=True)
         check_number("rof_weight", self.rof_weight, low=0, low_open=True)
         check_number("nlm_h", self.nlm_h, low=0, low_open=True)
@@ -245,6 +216,34 @@ class Options:
             defaults["schedules"] = {**defaults["schedules"], **self.schedules}
         open_ones = {f.name for f in fields(self) if getattr(self, f.name) is None} | {"schedules"}
         return replace(self, **{name: value for name, value in defaults.items() if name in open_ones})
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How v_def is fitted.
+
+    :param sigmas: Standard deviations of the draws to choose from.
+    :param eps: Root mean squares to choose from.
+    :param draws: Draws for each image.
+    :param accept: Which draws count.
+    :param through: Whether draws are judged through the preprocessors.
+    :param seed: Seed of the draws.
+    """
+
+    sigmas: tuple[float, ...]
+    eps: tuple[float, ...]
+    draws: int
+    accept: AcceptedDraw
+    through: FittedThrough
+    seed: int
+
+    @classmethod
+    def of(cls, options: Options) -> Fitting:
+        """Return what options say of it; what they leave open is by default."""
+        o = options.filled()
+        if o.noise_sigmas is None or o.noise_eps is None or o.noise_draws is None or o.noise_accept is None:
+            raise ValueError("`noise_sigmas`, `noise_eps`, `noise_draws` and `noise_accept` have no default here")
+        return cls(o.noise_sigmas, o.noise_eps, o.noise_draws, o.noise_accept, o.noise_through, o.seed)
 
 
 @dataclass(frozen=True)

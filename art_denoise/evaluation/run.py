@@ -22,6 +22,7 @@ import torch
 
 import art_denoise
 from art_denoise._files import write_text
+from art_denoise.choices import DeviceType
 from art_denoise.data.sets import ImageSet
 from art_denoise.data.splits import fingerprint
 from art_denoise.evaluation.assembly import Assembly
@@ -37,7 +38,7 @@ from art_denoise.evaluation.experiment import (
 from art_denoise.evaluation.graph import Task
 from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.notation import read_component
-from art_denoise.evaluation.options import Machine, Options
+from art_denoise.evaluation.options import Fitting, Machine, Options
 from art_denoise.evaluation.preflight import IMAGES, IMAGES_OF_SOURCES
 from art_denoise.evaluation.results import Examples, Results
 from art_denoise.evaluation.results import Images as TestImages
@@ -139,7 +140,7 @@ class Prepared:
     options: Options
     machine: Machine
     study: Study
-    device_type: str
+    device_type: DeviceType
     setting: Setting
     experiment: Experiment
 
@@ -247,7 +248,7 @@ class Prepared:
             self.networks(images),
             images,
             {key: fingerprint(given.array) for key, given in self.setting.given.items()},
-            self.options,
+            Fitting.of(self.options),
             self.machine.mixed_precision,
         )
 
@@ -433,7 +434,7 @@ def _test_images(prepared: Prepared, images: ImageSet) -> TestImages:
     )
 
 
-def versions(device_type: str) -> dict[str, Any]:
+def versions(device_type: DeviceType) -> dict[str, Any]:
     """Return the versions of everything that a figure may depend on, and what of the machine does."""
     names = ("adversarial-robustness-toolbox", "torch", "torchvision", "numpy", "scikit-image", "pillow")
     return {

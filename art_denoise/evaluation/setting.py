@@ -14,6 +14,7 @@ import torch
 
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.attacks.perturbation_files import load_perturbation
+from art_denoise.choices import DeviceType
 from art_denoise.data.decoding import Framing
 from art_denoise.data.imagenet import find_images
 from art_denoise.data.photographs import CROP_SIZE, PHOTOGRAPHS, Photographs
@@ -246,7 +247,7 @@ def _given_column(source: str, path: str, target: Model, stands_for: Attack) -> 
     return Column(Source(slug(name), name, stands_for), given=perturbation)
 
 
-def choose_device(device: str) -> str:
+def choose_device(device: str) -> DeviceType:
     """Make a device the one that everything runs on, and return ART's word for it, "gpu" or "cpu".
 
     :param device: "auto", "cpu", "cuda" or "cuda:i".

@@ -186,5 +186,5 @@ def _content_digest(record: str, arrays: Mapping[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8) if array.size else b"")
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

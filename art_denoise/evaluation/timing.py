@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
 
+from art_denoise.choices import DeviceType
 from art_denoise.data.sets import Split
 from art_denoise.evaluation.batching import seconds_of
 from art_denoise.evaluation.building import build_chain
-from art_denoise.evaluation.experiment import Component
+from art_denoise.evaluation.experiment import Preprocessor
 from art_denoise.evaluation.graph import Work
 from art_denoise.models.find import Model
 
@@ -31,7 +32,7 @@ class Timing:
     :param device_type: "gpu" or "cpu".
     """
 
-    def __init__(self, models: Mapping[str, Model], split: Split, device_type: str) -> None:
+    def __init__(self, models: Mapping[str, Model], split: Split, device_type: DeviceType) -> None:
         self._models, self._device_type = models, device_type
         # Pictures, if there are any, else noise: the time does not depend on it, but that of denoisers may a little.
         self._few = split.first(_TIMED)
@@ -39,7 +40,7 @@ class Timing:
             noise = np.random.default_rng(0).integers(0, 256, self._few.images.shape, dtype=np.uint8)
             self._few = replace(self._few, images=noise)
         self._networks: dict[str, tuple[float, float]] = {}
-        self._chains: dict[tuple[Component, ...], tuple[float, float]] = {}
+        self._chains: dict[tuple[Preprocessor, ...], tuple[float, float]] = {}
 
     def seconds(self, work: Work) -> float:
         """Return about how long work takes."""
@@ -58,7 +59,7 @@ class Timing:
             self._networks[name] = forward, _seconds_of_gradient(classifier, self._few)
         return self._networks[name]
 
-    def _of_chain(self, through: tuple[Component, ...]) -> tuple[float, float]:
+    def _of_chain(self, through: tuple[Preprocessor, ...]) -> tuple[float, float]:
         if through not in self._chains:
             chain = build_chain(through, device_type=self._device_type, input_shape=self._few.images.shape[1:])
             x = torch.from_numpy(np.divide(self._few.images, 255, dtype=np.float32))

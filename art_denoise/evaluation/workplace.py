@@ -23,6 +23,7 @@ from art_denoise.evaluation.store import Store, read_artefact, write_artefact
 from art_denoise.models import Model
 
 if TYPE_CHECKING:
+    from art_denoise.choices import DeviceType
     from art_denoise.evaluation.tasks.network import Network
 
 
@@ -64,7 +65,7 @@ class Workplace:
         target: str,
         stores: Stores,
         *,
-        device_type: str,
+        device_type: DeviceType,
         batch_size: int | None = None,
     ) -> None:
         self._images, self._models, self._given, self._target = images, models, given, target

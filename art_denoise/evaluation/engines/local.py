@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
@@ -209,7 +210,7 @@ def _alone(schedule: _Schedule, stores: Stores, workplace: Workplace, bar: _Bar)
             raise RuntimeError("tasks wait for each other")
         network = task.work.network
         bar.start(task)
-        told = _Told(lambda share, task=task: bar.tell(task, share))
+        told = _Told(partial(bar.tell, task))
         failure = _do(task, stores, workplace, told)
         _settle(schedule, task, failure, bar)
 

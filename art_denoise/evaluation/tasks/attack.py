@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.added import PART
@@ -14,6 +14,7 @@ from art_denoise.evaluation.scoring import unit_batch
 from art_denoise.evaluation.tasks.chain import Through, noise_modules
 
 if TYPE_CHECKING:
+    from art_denoise.choices import NormName
     from art_denoise.evaluation.experiment import Attack
     from art_denoise.evaluation.images import Images
     from art_denoise.evaluation.tasks.network import Network
@@ -42,7 +43,7 @@ class AttackImages(Task):
 
     attack: Attack
     eps: float
-    norm: Literal["inf", "2"]
+    norm: NormName
     network: Network
     images: Images
     number: int
@@ -89,7 +90,7 @@ class AttackImages(Task):
 def attack_all(
     attack: Attack,
     eps: float,
-    norm: Literal["inf", "2"],
+    norm: NormName,
     network: Network,
     images: Images,
     through: Through,

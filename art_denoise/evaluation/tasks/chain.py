@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from art.defences.preprocessor import Preprocessor as ArtPreprocessor
 
@@ -13,6 +13,7 @@ from art_denoise.evaluation.added import perturbation_of
 from art_denoise.evaluation.building import build_chain
 
 if TYPE_CHECKING:
+    from art_denoise.choices import Gradient
     from art_denoise.evaluation.experiment import Preprocessor
     from art_denoise.evaluation.tasks.noise import NoiseTask
     from art_denoise.evaluation.workplace import Workplace
@@ -31,7 +32,7 @@ class Through:
     """
 
     preprocessors: tuple[Preprocessor, ...] = ()
-    gradient: Literal["exact", "identity"] = "exact"
+    gradient: Gradient = "exact"
     noise: NoiseTask | None = None
 
     def chain(self, on: Workplace) -> list[ArtPreprocessor]:
@@ -43,7 +44,7 @@ def chain(
     on: Workplace,
     preprocessors: Sequence[Preprocessor],
     noise: NoiseTask | None = None,
-    gradient: Literal["exact", "identity"] = "exact",
+    gradient: Gradient = "exact",
 ) -> list[ArtPreprocessor]:
     """Return a defence as ART preprocessors: v_def, if any, before others.
 

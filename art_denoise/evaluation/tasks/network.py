@@ -13,6 +13,7 @@ from art_denoise.evaluation.graph import Resource, Task, Work
 from art_denoise.models.photographs import train_on_photographs
 
 if TYPE_CHECKING:
+    from art_denoise.choices import DeviceType
     from art_denoise.evaluation.images import Images
     from art_denoise.evaluation.workplace import Workplace
     from art_denoise.models.schedule import Schedule
@@ -35,7 +36,7 @@ class Environment:
     threads: int
 
     @classmethod
-    def here(cls, device_type: str) -> Environment:
+    def here(cls, device_type: DeviceType) -> Environment:
         """Return what it is here.
 
         :param device_type: "gpu" (falls back to the CPU) or "cpu".

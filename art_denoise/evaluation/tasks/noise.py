@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy.special import log_softmax
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from art.estimators.classification import PyTorchClassifier
 
+    from art_denoise.choices import AcceptedDraw, FittedThrough
     from art_denoise.data.sets import Split
     from art_denoise.evaluation.experiment import Preprocessor
     from art_denoise.evaluation.images import Images
@@ -63,8 +64,8 @@ class FitNoise(NoiseTask):
     preprocessors: tuple[Preprocessor, ...]
     sigma: float | None
     eps: float | None
-    accept: Literal["flip", "loss"]
-    through: Literal["defences", "classifier"]
+    accept: AcceptedDraw
+    through: FittedThrough
     draws: int
     seed: int
     added: Craft | Given | None = None
@@ -85,6 +86,8 @@ class FitNoise(NoiseTask):
         if self.like is not None:
             like = on.artefact(self.like).record["provenance"]
             sigma, eps = like["sigma"], like["eps"]
+        if sigma is None or eps is None:
+            raise ValueError("`sigma` and `eps` must be given, or `like`, which has them")
         split, target = on.split(self.images), on.classifier(self.network)
         added = None if self.added is None else on.perturbation(self.added)
         defence = DefensiveNoiseDefence(device_type=on.device_type)

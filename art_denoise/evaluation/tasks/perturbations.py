@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.attacks.universal_noise import random_signs
@@ -15,6 +15,7 @@ from art_denoise.evaluation.graph import Task, Work
 from art_denoise.evaluation.tasks.chain import Through, noise_modules
 
 if TYPE_CHECKING:
+    from art_denoise.choices import NormName
     from art_denoise.evaluation.experiment import Attack
     from art_denoise.evaluation.images import Images
     from art_denoise.evaluation.tasks.network import Network
@@ -42,7 +43,7 @@ class Craft(Task):
 
     attack: Attack
     eps: float
-    norm: Literal["inf", "2"]
+    norm: NormName
     network: Network
     images: Images
     through: Through
