@@ -18,6 +18,31 @@ from art_denoise.models.schedule import Schedule
 #: Which rows a table has: all, or those of the paper only.
 Rows = Literal["all", "paper"]
 
+#: Headings that fields stand under where they are options of the command line.
+WHAT, SIZES, ATTACKS, DEFENCES, MACHINE, RUN = (
+    "What is evaluated",
+    "How many images",
+    "Attacks",
+    "Defences",
+    "Where it runs",
+    "The run",
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How a field is an option of the command line.
+
+    :param under: Heading that it stands under.
+    :param name: What it is called there; None: as the field.
+    :param of_255: Whether a number there is of 255, while it is a share of the value range here.
+    """
+
+    under: str
+    name: str | None = None
+    of_255: bool = False
+
+
 _SCHEDULES = {"inception_v1": Schedule(), "vgg16": Schedule(), "vgg19": Schedule(epochs=6)}
 
 #: What fields that are None stand for: everywhere, ...
