@@ -178,6 +178,10 @@ def _tell(bar: tqdm, number: int, rates: list[float], now: str) -> None:
     bar.set_postfix_str(", ".join(text for text in (f"pass {number}", measured, now) if text), refresh=False)
 
 
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, or of another crafting."""
+
+
 class Checkpoint:
     """A file that holds the state of a crafting, and what the crafting depends on.
 
@@ -191,19 +195,20 @@ class Checkpoint:
     def read(self) -> State | None:
         """Return the state kept, or None if there is none.
 
-        :raises ValueError: If the file is of another crafting, or damaged; it is left as it is.
+        :raises CheckpointError: If the file is of another crafting, or damaged; it is left as it is.
         """
         if not self.path.is_file():
             return None
         try:
             with safe_open(self.path, framework="np") as file:
                 metadata = file.metadata() or {}
-                there = json.loads(metadata["depends"])
-                state = State(
-                    *(file.get_tensor(name) for name in ("noise", "best", "labels")), **json.loads(metadata["state"])
-                )
+                arrays = {name: file.get_tensor(name) for name in ("noise", "best", "labels")}
+            if metadata["digest"] != _digest(arrays, metadata["state"]):
+                raise ValueError("its content is not what was written")
+            there = json.loads(metadata["depends"])
+            state = State(**arrays, **json.loads(metadata["state"]))
         except (SafetensorError, KeyError, ValueError) as error:
-            raise ValueError(
+            raise CheckpointError(
                 f"`checkpoint` = {os.fspath(self.path)!r} is no checkpoint, or is damaged ({error}): "
                 "choose another file, or delete this one to start anew"
             ) from error
@@ -213,7 +218,7 @@ class Checkpoint:
             if there.get(name) != self.depends.get(name)
         ]
         if differing:
-            raise ValueError(
+            raise CheckpointError(
                 f"`checkpoint` = {os.fspath(self.path)!r} is of another crafting ({'; '.join(differing)}): "
                 "choose another file, or delete this one to start anew"
             )
@@ -222,10 +227,18 @@ class Checkpoint:
     def write(self, state: State) -> None:
         """Keep a state."""
         arrays = {name: np.ascontiguousarray(getattr(state, name)) for name in ("noise", "best", "labels")}
-        rest = {name: value for name, value in vars(state).items() if name not in arrays}
-        metadata = {"depends": json.dumps(self.depends), "state": json.dumps(rest)}
+        rest = json.dumps({name: value for name, value in vars(state).items() if name not in arrays})
+        metadata = {"depends": json.dumps(self.depends), "state": rest, "digest": _digest(arrays, rest)}
         with replacing(self.path) as beside:
             save_file(arrays, beside, metadata=metadata)
+
+
+def _digest(arrays: dict[str, np.ndarray], rest: str) -> str:
+    """Return digits that change with any bit of a state."""
+    digest = hashlib.sha256(rest.encode())
+    for name in sorted(arrays):
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def digest_of(classifier: PyTorchClassifier) -> str:

@@ -6,6 +6,7 @@ attack is done by the ART classifier itself, through its `preprocessing_defences
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import platformdirs
 import torch
 
@@ -26,7 +28,8 @@ from art_denoise.choices import DeviceType
 from art_denoise.data.sets import ImageSet
 from art_denoise.data.splits import fingerprint
 from art_denoise.evaluation.assembly import Assembly
-from art_denoise.evaluation.components import check_components, parse_attack, parse_defence
+from art_denoise.evaluation.building import build_chain, has_gradient
+from art_denoise.evaluation.components import check_components, parse_attack, parse_defence, write_attack
 from art_denoise.evaluation.engines import local
 from art_denoise.evaluation.experiment import (
     Defence,
@@ -66,7 +69,7 @@ def table1(options: Options, setting: Setting) -> Experiment:
         setting.networks,
         attacks=chosen_attacks(options),
         defences=defences,
-        knows=[knowledge_of(defence) for defence in defences],
+        knows=[knowledge_of(defence, setting.target.input_size) for defence in defences],
         noise=counts.get("tune", 0) > 0 and counts.get("noise-fit", 0) > 0,
         knowing=bool(options.noise_knowing),
         paper_only=options.rows == "paper",
@@ -116,11 +119,16 @@ def chosen_defences(options: Options) -> list[Defence]:
     ]
 
 
-def knowledge_of(defence: Defence) -> Knowledge:
-    """Return what an attacker who knows a defence can differentiate: it exactly, or, if it has no gradient, by BPDA."""
-    from art_denoise.evaluation.building import build_chain, has_gradient
+def knowledge_of(defence: Defence, input_size: int) -> Knowledge:
+    """Return what an attacker who knows a defence can differentiate: it exactly, or, if it has no gradient, by BPDA.
 
-    return Knowledge.EXACT if has_gradient(build_chain(defence.preprocessors, device_type="cpu")) else Knowledge.BPDA
+    :param defence: The defence. It is built, and tried if any of it is somebody else's.
+    :param input_size: Height and width of the images.
+    :raises ValueError: If it cannot be built, or fails for such images.
+    """
+    shape = (3, input_size, input_size)
+    chain = build_chain(defence.preprocessors, device_type="cpu", input_shape=shape)
+    return Knowledge.EXACT if has_gradient(chain, shape) else Knowledge.BPDA
 
 
 @dataclass(frozen=True)
@@ -167,6 +175,7 @@ class Prepared:
         check_components(defences, attacks)
         setting = find_setting(options, machine, attacks[0].attack, download=download)
         experiment = study(options, setting)
+        _check_gradients(experiment, setting.target.input_size)
         return cls(Path(folder), options, machine, study, device_type, setting, experiment)
 
     @cached_property
@@ -271,6 +280,21 @@ class Prepared:
         return checks
 
 
+def _check_gradients(experiment: Experiment, input_size: int) -> None:
+    """Raise if an attacker would need a gradient that a defence does not have."""
+    for row in experiment.conditions:
+        exact = row.threat is not None and row.threat.knowledge is Knowledge.EXACT
+        if exact and row.defence.preprocessors and knowledge_of(row.defence, input_size) is not Knowledge.EXACT:
+            raise ValueError(
+                f"`knowledge` of {_written(row.threat)} is exact, and {row.defence.text} has no gradient of its own: "
+                "use bpda, which takes the identity for it, or an attack that only asks, which is black-box"
+            )
+
+
+def _written(threat: Threat | None) -> str:
+    return "no attack" if threat is None else write_attack(threat)
+
+
 def run(
     folder: str | os.PathLike[str],
     options: Options,
@@ -309,7 +333,8 @@ def run(
             threads=torch.get_num_threads(),
             progress=progress,
         )
-        failed = do(list(checks.values())).failures
+        # In this process: what a network does not do right is told before others are started.
+        failed = do(list(checks.values()), jobs=1).failures
         if failed:
             raise ValueError(next(iter(failed.values())).error)
         wanted: list[Task] = [*scores.values(), *([examples] if examples is not None else [])]
@@ -332,14 +357,23 @@ def _open(prepared: Prepared, change: bool, stack: ExitStack) -> None:
             f"{folder} holds a run with other choices ({'; '.join(differences)}): choose another folder, or allow the "
             "`change`, which computes anew what depends on it"
         )
-    stack.enter_context(Lock(folder))
+    try:
+        stack.enter_context(Lock(folder))
+    except OSError as error:
+        # A finished run in an archive can be shown; what has to be written there says itself that it cannot.
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or not _holds_results(folder):
+            raise
+        return
     prepared.stores.run.clean()
-    text = json.dumps(prepared.config, indent=2) + "\n"
-    if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        write_text(file, text)
+    _write_if_other(file, json.dumps(prepared.config, indent=2) + "\n")
     listing = prepared.setting.source.listing()
     if listing:
-        write_text(folder / "splits.json", json.dumps(listing))
+        _write_if_other(folder / "splits.json", json.dumps(listing))
+
+
+def _write_if_other(file: Path, text: str) -> None:
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        write_text(file, text)
 
 
 def _holds_results(folder: Path) -> bool:
@@ -394,8 +428,13 @@ def _collected(
     made = []
     for value, task in assembly.made():
         artefact = stores.of(task).read(task)
-        if artefact is not None:
-            made.append(replace(value, record=artefact.record))
+        if artefact is None:
+            continue
+        record = dict(artefact.record)
+        if artefact.why_absent is None:
+            array = artefact.arrays["perturbation"]
+            record["linf"] = float(np.abs(array).max())
+        made.append(replace(value, record=record))
     # Rows that cannot be, as no draw made a noise, are no rows of the table.
     gone = [
         row

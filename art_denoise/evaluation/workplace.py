@@ -148,7 +148,7 @@ class Workplace:
         return self._sizes[network.name]
 
     def checkpoint(self, task: Task) -> Path:
-        """Return the file in which a task may keep how far it has come; one that cannot be read is gone."""
+        """Return the file in which a task may keep how far it has come."""
         return self.stores.of(task).checkpoint(task)
 
     def so_far(self, task: Task) -> Artefact | None:

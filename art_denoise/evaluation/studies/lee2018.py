@@ -203,7 +203,7 @@ def _sweeps(defences: Sequence[Defence], threats: tuple[Threat | None, ...]) -> 
         sweeps.append(Sweep(preprocessor.text, axis, points, threats))
     if not sweeps:
         raise ValueError(
-            f"`sweep` is over the strengths of {' and '.join(_STRENGTHS)}, and none of the defences is one of them alone:"
-            " leave it out"
+            f"`sweep` is over the strengths of {' and '.join(_STRENGTHS)}, and none of the defences is one of them: "
+            "leave it out"
         )
     return sweeps

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from art_denoise.attacks._crafting import CheckpointError
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.attacks.universal_noise import random_signs
 from art_denoise.defences.chain import with_defences
@@ -82,7 +83,13 @@ class Craft(Task):
             )
             crafting.told = on.told
             on.expects(self.images.count * crafting.max_iter)
-            made = crafting.craft(on.split(self.images).images)
+            images = on.split(self.images).images
+            try:
+                made = crafting.craft(images)
+            except CheckpointError:
+                # Crafted anew, like what was not kept.
+                on.checkpoint(self).unlink()
+                made = crafting.craft(images)
         return artefact_of(made.with_record(source=self.network.name))
 
 
