@@ -9,8 +9,10 @@ from art.estimators.classification import PyTorchClassifier
 from conftest import tiny_classifier
 
 from art_denoise import SGDUAP, Perturbation, ROFDefence
-from art_denoise.evaluation.fooling import PUBLISHED, craft_on_each, fooling, orientations, transfer_matrix
+from art_denoise.evaluation.fooling import craft_on_each, fooling, orientations, transfer_matrix
+from art_denoise.evaluation.report import renderers
 from art_denoise.evaluation.report.figures import save_transfer
+from art_denoise.evaluation.studies.published import PUBLISHED
 
 SHAPE = (3, 8, 8)
 
@@ -102,15 +104,33 @@ def test_transfer_matrix(x, matrix):
     assert [key for key, record in records.items() if record["white_box"]] == [("inception_v1",) * 2, ("mine",) * 2]
     assert records["inception_v1", "vgg16"]["published"] == 39.2
     assert records["mine", "vgg16"]["published"] is None
-    text = found.markdown()
-    rate = records["mine", "mine"]["fooling_rate"]
-    assert f"**{rate:.1f}** " in text
-    assert "(39.2)" in text
-    assert len(text.splitlines()) == 4
+
+
+def test_the_matrix_is_a_table(matrix):
+    found = matrix[2]
+    table = found.table("My models", {"mine": "Mine"})
+    assert [row.name.text for row in table.rows] == ["inception_v1", "Mine"]
+    assert [column.name.text for column in table.columns] == ["inception_v1", "Mine", "vgg16"]
+    assert [[v.share for v in row.values] for row in table.rows] == [
+        [found.shares[s][t] for t in found.targets] for s in found.sources
+    ]
+    assert [v.marked for v in table.values] == [True, False, False, False, True, False]
+    assert [v.published for v in table.values] == [78.9, None, 39.2, None, None, None]
+    assert table.legend.published == "Moosavi-Dezfooli et al. (2017) on ImageNet"
+    for name in renderers.names():
+        assert "Mine" in renderers.renderer(name).render([table])
+
+
+def test_the_matrix_as_markdown(matrix):
+    text = matrix[2].markdown()
+    records = {(r["source"], r["target"]): r for r in matrix[2].records()}
+    assert f"| **{records['mine', 'mine']['fooling_rate']:.1f}** " in text
+    assert "(39.2) |" in text
+    assert sum(line.startswith("|") for line in text.splitlines()) == 4
 
 
 def test_heat_map(matrix, tmp_path):
-    save_transfer(matrix[2], tmp_path / "new" / "map.png", names={"mine": "Mine"})
+    save_transfer(matrix[2].table(names={"mine": "Mine"}), tmp_path / "new" / "map.png")
     assert (tmp_path / "new" / "map.png").read_bytes().startswith(b"\x89PNG")
 
 

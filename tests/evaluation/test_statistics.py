@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from art_denoise.evaluation.statistics import Share, accuracy, paired_difference
+from art_denoise.evaluation.statistics import (
+    PairedDifference,
+    PairedDifferences,
+    Share,
+    Shares,
+    accuracy,
+    changed,
+    paired_difference,
+)
 
 
 def test_wilson_interval():
@@ -13,6 +22,42 @@ def test_wilson_interval():
     for count, n, low, high in [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611)]:
         assert Share(count, n).interval == pytest.approx((low, high), abs=1e-4)
     assert Share(81, 263).value == pytest.approx(81 / 263)
+
+
+def test_intervals_are_those_of_scipy():
+    rng = np.random.default_rng(1)
+    for n in (1, 2, 7, 532, 10_000):
+        for count in {0, n, *rng.integers(0, n + 1, 5).tolist()}:
+            bounds = binomtest(count, n).proportion_ci(0.95, method="wilson")
+            # Rounding alone.
+            assert Share(count, n).interval == pytest.approx((bounds.low, bounds.high), rel=1e-12, abs=1e-14)
+
+
+def test_mcnemar_is_that_of_scipy():
+    rng = np.random.default_rng(2)
+    for first, second in [(0, 1), (5, 5), (6, 5), (0, 40), (1000, 1100), *rng.integers(1, 60, (20, 2)).tolist()]:
+        expected = binomtest(first, first + second).pvalue
+        assert PairedDifference(first, second, 5000).p_value == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_of_many_images():
+    # By the normal approximation with continuity correction, (|b - c| - 1) / sqrt(b + c): 2 (1 - Φ(2.2316...)).
+    assert PairedDifference(25_250, 24_750, 100_000).p_value == pytest.approx(0.0256, abs=1e-4)
+
+
+def test_several_seeds():
+    shares = Shares((Share(10, 40), Share(20, 40), Share(30, 40)), asked=4)
+    assert shares.value == 0.5
+    assert shares.spread == (0.25, 0.75)
+    # 2 / 2**6 and 2 / 2**5: the largest, so that they differ with every seed if it is small.
+    differences = PairedDifferences((PairedDifference(6, 0, 100), PairedDifference(5, 0, 100)), asked=2)
+    assert differences.value == pytest.approx(0.055)
+    assert differences.spread == (0.05, 0.06)
+    assert differences.p_value == 2 / 2**5
+    both_ways = PairedDifferences((PairedDifference(60, 0, 100), PairedDifference(0, 60, 100)), asked=2)
+    assert both_ways.p_value == 1
+    with_none = PairedDifferences((PairedDifference(60, 0, 100), PairedDifference(3, 3, 100)), asked=2)
+    assert with_none.p_value == 1
 
 
 def test_mcnemar():
@@ -31,6 +76,11 @@ def test_mcnemar():
 
 def test_accuracy():
     assert accuracy(np.array([1, 2, 3]), np.array([1, 0, 3])) == Share(2, 3)
+
+
+def test_fooling_rate():
+    """A label that changes from wrong to wrong is fooled too."""
+    assert changed(np.array([1, 2, 3, 5]), np.array([1, 0, 3, 4])) == Share(2, 4)
 
 
 @pytest.mark.parametrize(("predicted", "labels"), [([1, 2], [1]), ([], []), ([[1]], [[1]])])

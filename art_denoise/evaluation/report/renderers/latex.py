@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -41,7 +42,7 @@ def _table(table: Table, label: str) -> list[str]:
     lines = [
         r"\begin{table}[htbp]",
         r"\centering\small",
-        rf"\caption{{{latex_text(table.title)}}}",
+        rf"\caption{{{latex_text(_caption(table.title))}}}",
         rf"\label{{tab:{label}}}",
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
@@ -56,6 +57,12 @@ def _table(table: Table, label: str) -> list[str]:
     # Below it, not in the caption, which LaTeX has to set on one line before it breaks it.
     below = [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {' '.join(said)}}}"] if said else []
     return [*lines, r"\bottomrule", r"\end{tabular}", *below, r"\end{table}"]
+
+
+def _caption(title: str) -> str:
+    """Return a title without a number of its own: LaTeX numbers tables."""
+    rest = re.sub(r"^Table \d+: ", "", title)
+    return rest[:1].upper() + rest[1:]
 
 
 def _line(cells: list[str]) -> str:
