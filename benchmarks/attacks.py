@@ -30,12 +30,12 @@ from tqdm.auto import tqdm
 
 from art_denoise import SGDUAP, DeepFoolUAP, ROFDefence, SharedForwardDeepFool, load_photographs
 from art_denoise.attacks import Perturbation
-from art_denoise.models import RECIPES, wrap
 from art_denoise.data.photographs import load_photograph
 from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.fooling import fooling
-from art_denoise.models.photographs import photograph_model, trained_weights
 from art_denoise.evaluation.options import Options
+from art_denoise.evaluation.run import Prepared
+from art_denoise.models import RECIPES, wrap
 from benchmarks.filters import installed
 
 PACKAGES = ("torch", "torchvision", "numpy", "adversarial-robustness-toolbox")
@@ -243,9 +243,8 @@ def main(
 ) -> None:
     """Measure the attacks against ART's, and write the tables to ATTACKS.md."""
     splits = load_photographs()
-    schedule = Options().schedules["inception_v1"]
-    trained_weights("inception_v1", splits["train"], schedule, progress="Train Inception V1")
-    trained = photograph_model("inception_v1", splits["train"], schedule).classifier()
+    # Nothing is kept in the run folder but what belongs to a run; the weights are in the cache.
+    trained = Prepared.of(Path("runs") / "table1", Options()).classifier("inception_v1")
     if memory_only:
         typer.echo(peak_memory(trained, mapped))
         return

@@ -29,11 +29,13 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from art_denoise import NLMeansDefence, Perturbation, ROFDefence
-from art_denoise.models import find_model
 from art_denoise.data.folders import imagenet_wnids
 from art_denoise.data.photographs import PHOTOGRAPHS, load_photograph
 from art_denoise.data.sets import Split
-from art_denoise.evaluation.scoring import best_batch_size, predicted_labels
+from art_denoise.evaluation.added import ForAll
+from art_denoise.evaluation.batching import best_batch_size
+from art_denoise.evaluation.scoring import predicted_labels
+from art_denoise.models import find_model
 from benchmarks.filters import installed
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "adversarial-robustness-toolbox")
@@ -101,7 +103,7 @@ def shares(rounds: int, count: int) -> tuple[list[str], float]:
         for _ in tqdm(range(rounds), model.text):
             for name, chain in defences.items():
                 timer.seconds, start = 0.0, time.perf_counter()
-                for _ in predicted_labels(classifier, split, size, added=noise, defences=chain):
+                for _ in predicted_labels(classifier, split, size, added=ForAll(Perturbation(noise)), defences=chain):
                     pass
                 total = time.perf_counter() - start
                 taken[name].append((total / len(split), timer.seconds / total))
@@ -191,7 +193,7 @@ def seconds_to_progress(command: list[str], run: Path, rounds: int) -> float:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ENVIRONMENT)
         assert process.stderr is not None
         text = b""
-        while not re.search(rb"Score:.* [1-9]\d*/\d+", text):
+        while not re.search(rb"Run: +(?!0\.0)\d+\.\d%", text):
             text += os.read(process.stderr.fileno(), 4096)
         taken.append(time.perf_counter() - start)
         process.kill()

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 import torch
+from art.estimators.classification import PyTorchClassifier
 
 import art_denoise
 from art_denoise._files import write_text
@@ -260,6 +261,19 @@ class Prepared:
             Fitting.of(self.options),
             self.machine.mixed_precision,
         )
+
+    def classifier(self, name: str) -> PyTorchClassifier:
+        """Return one of the networks, trained now if it is to be and is not yet.
+
+        :param name: Its name.
+        """
+        progress = self.machine.progress
+        images = self.load(progress)
+        network, workplace = self.networks(self.images(images))[name], self.workplace(images)
+        outcome = local.run(network.inputs, self.stores, lambda: workplace, progress=progress)
+        for failure in outcome.failures.values():
+            raise RuntimeError(f"{failure.task.title}: {failure.error}")
+        return workplace.classifier(network)
 
     def checks(self, assembly: Assembly) -> dict[str, CheckNetwork]:
         """Return the pre-flight checks by title of the network; networks trained on the images need none."""

@@ -105,7 +105,7 @@ class _Bar:
             total=sum(map(weight, tasks.values())),
             desc="Run",
             disable=not shown,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            bar_format="{desc}: {percentage:5.1f}%|{bar}| {elapsed}<{remaining}{postfix}",
         )
         self._told: dict[str, float] = {}
         self._running: dict[str, str] = {}
