@@ -264,7 +264,8 @@ class _Softmax(Postprocessor):
 
 def _check_images(x: np.ndarray, y: np.ndarray, classifier: PyTorchClassifier) -> None:
     if x.dtype != np.float32 or x.shape[1:] != tuple(classifier.input_shape):
-        raise ValueError(f"`x` must be float32 (N, *{tuple(classifier.input_shape)}), got {x.dtype} {x.shape}")
+        expected = ", ".join(map(str, classifier.input_shape))
+        raise ValueError(f"`x` must be float32 (N, {expected}), got {x.dtype} {x.shape}")
     if x.size and not (x.min() >= 0 and x.max() <= 1):
         raise ValueError(f"`x` must be images in [0, 1], got values from {x.min()} to {x.max()}")
     if y.shape != (len(x),) or y.dtype.kind not in "iu":
