@@ -396,7 +396,9 @@ class Experiment:
         threat = condition.threat
         if threat is None or not threat.crafted:
             return (None,)
-        there = [s for s in self.sources if s.stands_for is None or s.stands_for == threat.attack]
+        # A file takes the place of an attack on the network alone: nobody says which defence it was crafted through.
+        stood_for = None if threat.knowledge.knows_defence else threat.attack
+        there = [s for s in self.sources if s.stands_for is None or s.stands_for == stood_for]
         if threat.knowledge is Knowledge.TRANSFER:
             there = [s for s in there if s.key != self.target.key]
         elif threat.knowledge is Knowledge.BLACK_BOX:
