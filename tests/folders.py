@@ -1,4 +1,4 @@
-"""Folders of generated JPEGs in the shape of ImageNet's."""
+"""Folders of generated pictures in the shape of ImageNet's, and a small project of somebody's own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,43 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+#: A network that tells colours apart, with a rough part that perturbations find their way through; quick to build and
+#: to run, the same weights every time.
+NETWORK = """
+import torch
+
+class Net(torch.nn.Module):
+    categories = ["blue things", "green things", "grey things", "red things"]
+
+    def __init__(self, seed):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.features = torch.nn.Conv2d(3, 8, 5, stride=2)
+        self.mix = torch.nn.Linear(8, 4)
+        self.register_buffer("colours", torch.tensor([[.2, .2, .6], [.2, .6, .2], [.4, .4, .4], [.6, .2, .2]]))
+        with torch.no_grad():
+            for parameter, scale in zip(self.parameters(), (.05, 0, 1, 0)):
+                parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+
+    def forward(self, x):
+        near = -20 * torch.cdist(x.mean((2, 3)), self.colours)
+        return near + self.mix(torch.tanh(self.features(x)).mean((2, 3)))
+
+def net():
+    return Net(3)
+
+def other():
+    return Net(4)
+"""
+
+#: Folders of `write_colours`, in the order of the network's labels, and their colours.
+COLOURS = {
+    "blue_things": (51, 51, 153),
+    "green_things": (51, 153, 51),
+    "grey_things": (102, 102, 102),
+    "red_things": (153, 51, 51),
+}
 
 
 def write_folder(root: Path, classes: Sequence[str], count: int, *, size: int = 40, seed: int = 0) -> Path:
@@ -24,3 +61,22 @@ def write_folder(root: Path, classes: Sequence[str], count: int, *, size: int = 
             picture = Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC)
             picture.save(root / name / f"{name}_{i}.JPEG")
     return root
+
+
+def write_colours(root: Path, count: int) -> Path:
+    """Write a folder of four classes of noisy coloured pictures, which the network of `NETWORK` tells apart."""
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            rough = np.clip(np.array(colour) + rng.normal(0, 45, (7, 6, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(rough).resize((20 + i, 25), Image.Resampling.BICUBIC).save(root / name / f"{i}.png")
+    return root
+
+
+def write_project(folder: Path, count: int = 14) -> Path:
+    """Write a folder of images and the file of a network, `mine.py`; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mine.py").write_text(NETWORK)
+    write_colours(folder / "images", count)
+    return folder
