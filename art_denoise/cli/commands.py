@@ -1,0 +1,251 @@
+"""The commands: each finds what was chosen, has it done, and prints what came out. PyTorch is imported at need."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import re
+import sys
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from art_denoise.cli.chosen import FILE, Choice, all_options, as_file, as_options, choose
+from art_denoise.cli.errors import explained, nearest
+from art_denoise.cli.fields import Option
+from art_denoise.evaluation.studies.grid import ATTACKS
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.results import Results
+    from art_denoise.evaluation.run import Study
+
+#: Fields that are no options of a command, as they would change nothing there.
+WITHOUT: dict[str, tuple[str, ...]] = {
+    "table1": (),
+    "evaluate": ("rows", "sweep", "noise_knowing"),
+    "craft": ("rows", "sweep", "noise_knowing", "sources", "attacks", "seeds"),
+}
+
+
+def options_for(command: str) -> tuple[Option, ...]:
+    """Return the options of a command."""
+    options = all_options(frozenset(WITHOUT[command]))
+    if command != "evaluate":
+        return options
+    return tuple(replace(o, default=" ".join(ATTACKS)) if o.field == "attacks" else o for o in options)
+
+
+def table1(given: dict[str, Any]) -> int:
+    """Print Table 1 of Lee, Park & Lee (2018): universal perturbations against denoising.
+
+    Without options: on photographs that come with the installation, with three small networks trained on them, in
+    minutes on a CPU.
+    """
+    choice, folder = chosen_table1(given)
+    return _run("table1", choice, folder, _studies().table1)
+
+
+def chosen_table1(given: dict[str, Any]) -> tuple[Choice, Path]:
+    """Return what was chosen for Table 1, and its run folder."""
+    choice = choose(given, "table1", WITHOUT["table1"])
+    return choice, _folder(choice, "table1")
+
+
+def evaluate(given: dict[str, Any]) -> int:
+    """Set any defences against any attacks: what does each defence win back, and what does it cost?
+
+    Without options: the paper's two denoisers against PGD, which attacks each image by itself, by attackers who know
+    nothing of the defence, who take its gradient as the identity, and who have its exact gradient. `art-denoise list`
+    names the defences and attacks.
+    """
+    choice, folder = chosen_evaluate(given)
+    return _run("evaluate", choice, folder, _studies().evaluation)
+
+
+def chosen_evaluate(given: dict[str, Any]) -> tuple[Choice, Path]:
+    """Return what was chosen for an evaluation, and its run folder."""
+    choice = choose(given, "evaluate", WITHOUT["evaluate"])
+    if choice.options.attacks is None:
+        choice = replace(choice, options=replace(choice.options, attacks=ATTACKS))
+    return choice, _folder(choice, "evaluation")
+
+
+def craft(given: dict[str, Any], attack: str | None = None) -> int:
+    """Craft one universal perturbation of a network, and save it as a file.
+
+    The file can be read by load_perturbation, and is a --source of other runs. Beside it is a folder of the same name
+    without its ending, with how it came about and what it does to the test images; interrupted, the same command goes
+    on from there. An attacker who knows a defence crafts through it: sgd-uap:knowledge=exact --defence rof.
+
+    """
+    choice, file = chosen_craft(given, attack)
+    folder = file.with_suffix("")
+    if choice.run.plan:
+        return _plan(choice, folder, _studies().crafting)
+    results = _results("craft", choice, folder, _studies().crafting, file)
+    made = [m for m in results.made if m.what == "perturbation" and "absent" not in m.record]
+    printed = _printed(results, folder)
+    if made:
+        from art_denoise.attacks import load_perturbation
+
+        load_perturbation(folder / "perturbations" / f"{made[0].key}.safetensors").save(file)
+        show(f"Perturbation: {file}")
+    return printed
+
+
+def chosen_craft(given: dict[str, Any], attack: str | None = None) -> tuple[Choice, Path]:
+    """Return what was chosen for a perturbation, and the file that it becomes.
+
+    :raises ValueError: If it is none that can be crafted alone.
+    """
+    from art_denoise.evaluation.components import parse_attack
+
+    # A file of options may name the attack.
+    choice = choose(given, "craft", set(WITHOUT["craft"]) - {"attacks"})
+    attacks = (attack,) if attack is not None else choice.options.attacks or ()
+    if len(attacks) != 1:
+        raise ValueError("craft must be told one attack, as in: art-denoise craft sgd-uap")
+    threat = parse_attack(attacks[0])
+    if threat.attack.kind != "universal":
+        raise ValueError(
+            f"{threat.attack.name} is not crafted once for all images: give deepfool-uap or sgd-uap, or leave it to "
+            "art-denoise evaluate"
+        )
+    if threat.knowledge.knows_defence and len(choice.options.defences or ()) != 1:
+        raise ValueError(
+            f"who crafts with knowledge={threat.knowledge.value} knows one defence: name it, as in --defence rof"
+        )
+    options = replace(choice.options, attacks=attacks, sources=(choice.options.model,))
+    name = "-".join(re.sub(r"[^\w.=-]+", "-", part).strip("-.") for part in (attacks[0], Path(options.model).name))
+    file = choice.run.out or Path("runs", "craft", f"{name}.safetensors")
+    if file.suffix != ".safetensors":
+        raise ValueError(f"`out` must be a file whose name ends in .safetensors, got {str(file)!r}")
+    return replace(choice, options=options), file
+
+
+def formats() -> list[str]:
+    """Return the names of the formats of tables: a file each, which is not imported for its name."""
+    folder = Path(__file__).parents[1] / "evaluation" / "report" / "renderers"
+    return sorted(module.name for module in pkgutil.iter_modules([str(folder)]))
+
+
+def report(folder: Path, form: str) -> int:
+    """Print the tables of a run that was made, and write its report again.
+
+    Needs neither the images nor the models of the run. A folder that cannot be written is left as it is.
+    """
+    if form not in formats():
+        raise ValueError(f"there is no format {form}{nearest(form, formats())}")
+    from art_denoise.evaluation.report import render, write_report
+    from art_denoise.evaluation.results import Results
+
+    results = Results.load(folder)
+    try:
+        write_report(results, folder)
+        said = f"Report: {folder / 'report' / 'index.html'}"
+    except OSError as error:
+        said = f"Report: printed only, as it cannot be written ({explained(error)})."
+    text = render(results, form)
+    show(text, end="" if text.endswith("\n") and form != "text" else "\n")
+    # What is read by programs has nothing behind it.
+    (show if form == "text" else say)(said)
+    return 0
+
+
+def list_names() -> int:
+    """Name the defences and the attacks, and say what each is."""
+    from art_denoise.evaluation.components import attack_names, defence_names
+
+    parts = {"defence": defence_names(), "attack": attack_names()}
+    width = max(len(name) for names in parts.values() for name in names)
+    for option, names in parts.items():
+        show(f"What --{option} takes:")
+        for name, about in names.items():
+            show(f"  {name:{width}}  {about}")
+        show("")
+    show("Parameters stand behind the name, as in rof:weight=5 and pgd:eps=8,max_iter=20,knowledge=exact.")
+    show("Defences that follow each other are joined, as in noise+rof.")
+    return 0
+
+
+class UnreadError(Exception):
+    """Nobody reads what is printed, as behind `| head`."""
+
+
+def show(text: str, *, end: str = "\n") -> None:
+    """Print a result."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        raise UnreadError from None
+
+
+def say(message: str) -> None:
+    """Print what is not a result to the standard error."""
+    with suppress(BrokenPipeError):
+        print(as_options(message), file=sys.stderr, flush=True)
+
+
+def _studies() -> Any:
+    from art_denoise.cli import studies
+
+    return studies
+
+
+def _folder(choice: Choice, command: str) -> Path:
+    """Return the run folder: the one that was asked for, or one in runs, by the command and the data."""
+    options = choice.options
+    if choice.run.out is not None:
+        return choice.run.out
+    name = "quick" if options.quick else "" if options.on_photographs else Path(options.data).resolve().name
+    if command == "table1":
+        return Path("runs", name or command)
+    return Path("runs", f"{command}-{name}" if name else command)
+
+
+def _run(command: str, choice: Choice, folder: Path, study: Study) -> int:
+    if choice.run.plan:
+        return _plan(choice, folder, study)
+    return _printed(_results(command, choice, folder, study, folder), folder)
+
+
+def _plan(choice: Choice, folder: Path, study: Study) -> int:
+    from art_denoise.evaluation.plan import plan
+
+    show(as_options(plan(folder, choice.options, choice.machine, study)), end="")
+    return 0
+
+
+def _results(command: str, choice: Choice, folder: Path, study: Study, out: Path) -> Results:
+    """Have a run done, and keep what was chosen in its folder, also if it is interrupted."""
+    from art_denoise.evaluation.run import run
+
+    try:
+        return run(folder, choice.options, choice.machine, study, change=choice.run.change)
+    finally:
+        with suppress(OSError):
+            _keep(command, choice, folder, out)
+
+
+def _printed(results: Results, folder: Path) -> int:
+    from art_denoise.evaluation.report import write_report
+
+    show(write_report(results, folder))
+    show(f"Report: {folder / 'report' / 'index.html'}")
+    for failure in results.failures:
+        say(f"Error: {failure}")
+    return 1 if results.failures else 0
+
+
+def _keep(command: str, choice: Choice, folder: Path, out: Path) -> None:
+    """Write what was chosen into a run folder, if it is the one that holds the results of these choices."""
+    from art_denoise._files import write_text
+
+    config = folder / "config.json"
+    if not config.is_file():
+        return
+    options = json.loads(json.dumps(asdict(choice.options.filled())))
+    if json.loads(config.read_text(encoding="utf-8")).get("options") == options:
+        file = folder / FILE
+        write_text(file, as_file(choice, command, out, file, set(WITHOUT[command]) - {"attacks"}))

@@ -1,0 +1,99 @@
+"""Any defences against any attacks, as an experiment; and one perturbation by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from art_denoise.evaluation.experiment import (
+    Comparison,
+    Condition,
+    Defence,
+    Experiment,
+    Knowledge,
+    Network,
+    Section,
+    Source,
+    Threat,
+)
+
+#: Attacks where none are asked for, as they are written: image by image, by who knows nothing of the defence, who takes
+#: its gradient as the identity, and who has its exact gradient.
+ATTACKS = ("pgd:max_iter=10", "pgd:max_iter=10,knowledge=bpda", "pgd:max_iter=10,knowledge=exact")
+
+
+def evaluation(
+    target: Network,
+    sources: Sequence[Source],
+    networks: Sequence[Network],
+    *,
+    defences: Sequence[Defence],
+    attacks: Sequence[Threat],
+    seeds: Sequence[int] = (0,),
+) -> Experiment:
+    """Return every defence against every attack, each also compared with no defence on the same images.
+
+    :param target: The network whose accuracy is reported.
+    :param sources: The columns.
+    :param networks: All networks.
+    :param defences: The defences.
+    :param attacks: The attacks; one that is there with several sorts of knowledge has one section for all of them.
+    :param seeds: Seeds of the perturbations.
+    """
+    families: dict[Condition, list[Threat]] = {}
+    for threat in dict.fromkeys(attacks):
+        families.setdefault(undefended(threat), []).append(threat)
+    clean = Condition()
+    sections = [Section("No attack", (clean, *(Condition(None, d) for d in defences)))]
+    pairs = [Comparison(Condition(None, d), clean, f"{d.text} on clean images") for d in defences]
+    for alone, threats in families.items():
+        rows = [alone, *(Condition(threat, d) for threat in threats for d in defences)]
+        sections.append(Section(f"With {_name(threats[0])}", tuple(rows)))
+        pairs.append(Comparison(alone, clean, f"{_name(threats[0])} without a defence"))
+        pairs += [Comparison(row, alone, f"{row.defence.text} against {_name(threats[0])}") for row in rows[1:]]
+    whole = Experiment(
+        title="Evaluation",
+        target=target,
+        sources=tuple(sources),
+        sections=tuple(sections),
+        comparisons=tuple(pairs),
+        networks=tuple(networks),
+        seeds=tuple(seeds),
+    )
+    # Rows without any cell: what would have to be crafted, where there are files only.
+    return whole.without([row for row in whole.conditions if not whole.columns(row)])
+
+
+def perturbation(target: Network, threat: Threat, defences: Sequence[Defence] = (), *, seed: int = 0) -> Experiment:
+    """Return what shows one universal perturbation of a network at work.
+
+    :param target: The network that it is crafted on.
+    :param threat: Who crafts it; who knows a defence, knows the only one of `defences`.
+    :param defences: The defences that it is tried against.
+    :param seed: Its seed.
+    """
+    rows = [Condition(threat, d) for d in defences]
+    if not threat.knowledge.knows_defence:
+        rows.insert(0, Condition(threat))
+    clean = [Condition(), *(Condition(None, d) for d in defences)]
+    name = _name(threat)
+    pairs = [Comparison(row, Condition(None, row.defence), f"{name} against {row.defence.text}") for row in rows]
+    return Experiment(
+        title="Perturbation",
+        target=target,
+        sources=(Source(target.key, target.text),),
+        sections=(Section("No attack", tuple(clean)), Section(f"With {name}", tuple(rows))),
+        comparisons=tuple(pairs),
+        networks=(target,),
+        seeds=(seed,),
+    )
+
+
+def undefended(threat: Threat) -> Condition:
+    """Return the row of an attack on the network alone: where there is no defence, there is none to know."""
+    knows = threat.knowledge in (Knowledge.BPDA, Knowledge.EXACT)
+    return Condition(replace(threat, knowledge=Knowledge.OBLIVIOUS) if knows else threat)
+
+
+def _name(threat: Threat) -> str:
+    return threat.attack.text or threat.attack.name
