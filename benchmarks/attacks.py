@@ -34,7 +34,7 @@ from art_denoise.data.photographs import load_photograph
 from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.fooling import fooling
 from art_denoise.evaluation.options import Options
-from art_denoise.evaluation.run import Prepared
+from art_denoise.evaluation.prepared import Prepared
 from art_denoise.models import RECIPES, wrap
 from benchmarks.filters import installed
 

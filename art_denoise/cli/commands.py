@@ -17,8 +17,8 @@ from art_denoise.cli.fields import Option
 from art_denoise.evaluation.studies.grid import ATTACKS
 
 if TYPE_CHECKING:
+    from art_denoise.evaluation.from_options import Study
     from art_denoise.evaluation.results import Results
-    from art_denoise.evaluation.run import Study
 
 #: Fields that are no options of a command, as they would change nothing there.
 WITHOUT: dict[str, tuple[str, ...]] = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from art_denoise.evaluation.experiment import Experiment
+from art_denoise.evaluation.from_options import chosen_attacks, chosen_defences, table1
 from art_denoise.evaluation.options import Options
-from art_denoise.evaluation.run import chosen_attacks, chosen_defences, table1
 from art_denoise.evaluation.setting import Setting
 from art_denoise.evaluation.studies import grid
 

@@ -12,7 +12,7 @@ All values are equal if everything is equal that can change a result; what they 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import product
 from typing import Any, Literal, TypeVar
@@ -426,14 +426,15 @@ class Experiment:
         return tuple(found)
 
     def without(self, conditions: Sequence[Condition]) -> Experiment:
-        """Return the experiment without some rows, and without what compares them."""
-        gone = set(conditions)
-        sections = [replace(s, conditions=tuple(c for c in s.conditions if c not in gone)) for s in self.sections]
-        return replace(
-            self,
-            sections=tuple(s for s in sections if s.conditions),
-            comparisons=tuple(c for c in self.comparisons if c.first not in gone and c.second not in gone),
-        )
+        """Return the experiment without some rows, each of the others once, and only with comparisons of these."""
+        seen, sections = set(conditions), []
+        for section in self.sections:
+            rows = tuple(dict.fromkeys(c for c in section.conditions if c not in seen))
+            seen.update(rows)
+            sections.append(replace(section, conditions=rows))
+        there = seen - set(conditions)
+        pairs = dict.fromkeys(c for c in self.comparisons if c.first != c.second and {c.first, c.second} <= there)
+        return replace(self, sections=tuple(s for s in sections if s.conditions), comparisons=tuple(pairs))
 
     def published_for(self, cell: Cell) -> float | None:
         """Return the figure of others for a cell, in percent: of the same attack, however long it was crafted."""
@@ -459,56 +460,3 @@ def written(component: Component) -> str:
     """Return a component as it is written: "rof:weight=0.0196"."""
     given = ",".join(f"{name}={value}" for name, value in component.params)
     return f"{component.name}:{given}" if given else component.name
-
-
-_VALUES = {
-    kind.__name__: kind
-    for kind in (
-        Preprocessor,
-        Noise,
-        Defence,
-        Attack,
-        Threat,
-        Condition,
-        Network,
-        Source,
-        Cell,
-        Section,
-        Comparison,
-        Transfer,
-        Sweep,
-        Published,
-        Experiment,
-    )
-}
-
-
-def to_json(value: Any) -> Any:
-    """Return an experiment, or any value in it, as JSON has it; :func:`from_json` gives it back."""
-    if isinstance(value, Enum):
-        return {"is": type(value).__name__, "value": value.value}
-    if type(value).__name__ in _VALUES:
-        return {"is": type(value).__name__, **{f.name: to_json(getattr(value, f.name)) for f in fields(value)}}
-    if isinstance(value, (tuple, list)):
-        return [to_json(v) for v in value]
-    return value
-
-
-def from_json(value: Any) -> Any:
-    """Return the value that :func:`to_json` was given.
-
-    :raises ValueError: If it is of another kind.
-    """
-    if isinstance(value, list):
-        return tuple(from_json(v) for v in value)
-    if not isinstance(value, dict):
-        return value
-    kind = value.get("is")
-    if kind == "Knowledge":
-        return Knowledge(value["value"])
-    if kind not in _VALUES:
-        raise ValueError(f"{kind!r} is no value of an experiment")
-    try:
-        return _VALUES[kind](**{name: from_json(v) for name, v in value.items() if name != "is"})
-    except TypeError as error:
-        raise ValueError(f"a {kind} of an experiment is of another form: {error}") from None

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from art_denoise.evaluation.from_options import Study, table1
 from art_denoise.evaluation.graph import Resource, Task, closure, to_do
 from art_denoise.evaluation.options import Machine, Options
-from art_denoise.evaluation.run import Prepared, Study, changes, table1
+from art_denoise.evaluation.prepared import Prepared, changes
 from art_denoise.evaluation.tasks.attack import AttackImages
 from art_denoise.evaluation.tasks.score import Score
 from art_denoise.evaluation.timing import Timing

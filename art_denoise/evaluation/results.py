@@ -16,9 +16,11 @@ from typing import Any, Literal
 import numpy as np
 
 from art_denoise._files import write_text
-from art_denoise.evaluation.experiment import Cell, Defence, Experiment, Threat, from_json, to_json
+from art_denoise.evaluation.artefact import Artefact
+from art_denoise.evaluation.experiment import Cell, Defence, Experiment, Threat
+from art_denoise.evaluation.experiment_json import from_json, to_json
 from art_denoise.evaluation.records import per_image, records, write_pieces
-from art_denoise.evaluation.store import Artefact, read_artefact
+from art_denoise.evaluation.store import read_artefact
 
 #: Changes with the form of `results.json`.
 SCHEMA = 1
@@ -125,6 +127,7 @@ class Results:
     :param checks: What the pre-flight checks found, by title of the network.
     :param config: Every choice, version and fingerprint of the run, JSON-like.
     :param examples: Pictures; None if there are none.
+    :param failures: What failed on the way, and why, one line each.
     """
 
     experiment: Experiment
@@ -135,6 +138,7 @@ class Results:
     checks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     examples: Examples | None = None
+    failures: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Results:
@@ -200,6 +204,7 @@ class Results:
             checks=content["checks"],
             config=content["config"],
             examples=_load_examples(folder, content["examples"]),
+            failures=tuple(content["failures"]),
         )
 
     def save(
@@ -232,6 +237,7 @@ class Results:
             "checks": dict(self.checks),
             "config": dict(self.config),
             "examples": examples_key,
+            "failures": list(self.failures),
         }
         document = {"schema": SCHEMA, "sha256": _digest(content), "content": content}
         text = json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"

@@ -34,10 +34,9 @@ from art_denoise.evaluation.experiment import (
     Noise,
     Preprocessor,
     Threat,
-    from_json,
     params,
-    to_json,
 )
+from art_denoise.evaluation.experiment_json import from_json, to_json
 from art_denoise.evaluation.notation import split_chain
 from art_denoise.evaluation.origins import load
 

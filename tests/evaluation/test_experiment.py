@@ -27,11 +27,10 @@ from art_denoise.evaluation.experiment import (
     Sweep,
     Threat,
     Transfer,
-    from_json,
     params,
-    to_json,
     written,
 )
+from art_denoise.evaluation.experiment_json import from_json, to_json
 from art_denoise.evaluation.studies import lee2018
 
 UAP = Threat(Attack("uap", params(max_iter=3), "δ", r"\delta"))

@@ -1,0 +1,104 @@
+"""Attacks, defences and Table 1 as options ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from art_denoise.evaluation.building import build_chain, has_gradient
+from art_denoise.evaluation.components import parse_attack, parse_defence, write_attack
+from art_denoise.evaluation.experiment import Defence, Experiment, Knowledge, Threat, params
+from art_denoise.evaluation.notation import read_component
+from art_denoise.evaluation.options import Options
+from art_denoise.evaluation.setting import Setting
+from art_denoise.evaluation.studies import lee2018
+
+#: Makes an experiment for a setting.
+Study = Callable[[Options, Setting], Experiment]
+
+
+def table1(options: Options, setting: Setting) -> Experiment:
+    """Return Table 1 of Lee, Park & Lee (2018) with these choices."""
+    counts = setting.source.counts
+    defences = chosen_defences(options)
+    return lee2018.table1(
+        setting.networks[0],
+        [column.source for column in setting.columns],
+        setting.networks,
+        attacks=chosen_attacks(options),
+        defences=defences,
+        knows=[knowledge_of(defence, setting.target.input_size) for defence in defences],
+        noise=counts.get("tune", 0) > 0 and counts.get("noise-fit", 0) > 0,
+        knowing=bool(options.noise_knowing),
+        paper_only=options.rows == "paper",
+        sweep=options.sweep,
+        seeds=range(options.seed, options.seed + options.seeds),
+    )
+
+
+def chosen_attacks(options: Options) -> list[Threat]:
+    """Return the attacks: those that are asked for, or the two universal ones, with their parameters."""
+    if options.attacks is not None:
+        threats = []
+        for text in options.attacks:
+            threat = parse_attack(text)
+            # Those that do not say how large they are, are as large as all.
+            if "eps" not in read_component(text)[1]:
+                threat = replace(threat, eps=options.eps)
+            threats.append(_with_parameters(threat, options))
+        return threats
+    return [_with_parameters(replace(t, eps=options.eps), options) for t in (lee2018.DEEPFOOL, lee2018.SGD)]
+
+
+def _with_parameters(threat: Threat, options: Options) -> Threat:
+    """Return a universal attack with the parameters that the options have for it, where it has none of its own."""
+    attack = threat.attack
+    if attack.name == "deepfool-uap":
+        ours = params(
+            max_iter=options.craft_passes,
+            batch_size=options.craft_batch_size,
+            delta=1 - options.craft_until,
+            attacker_params={"max_iter": options.craft_steps, "epsilon": options.craft_overshoot},
+        )
+    elif attack.name == "sgd-uap":
+        ours = params(max_iter=options.sgd_passes, batch_size=options.sgd_batch_size)
+    else:
+        return threat
+    return replace(threat, attack=replace(attack, params=params({**dict(ours), **dict(attack.params)})))
+
+
+def chosen_defences(options: Options) -> list[Defence]:
+    """Return the defences: those that are asked for, or the paper's two with their strengths."""
+    if options.defences is not None:
+        return [parse_defence(text) for text in options.defences]
+    strengths = (("weight", options.rof_weight, lee2018.ROF), ("h", options.nlm_h, lee2018.NLM))
+    return [
+        Defence((defence.preprocessors[0].with_params(**{name: strength}),)) for name, strength, defence in strengths
+    ]
+
+
+def knowledge_of(defence: Defence, input_size: int) -> Knowledge:
+    """Return what an attacker who knows a defence can differentiate: it exactly, or, if it has no gradient, by BPDA.
+
+    :param defence: The defence. It is built, and tried if any of it is somebody else's.
+    :param input_size: Height and width of the images.
+    :raises ValueError: If it cannot be built, or fails for such images.
+    """
+    shape = (3, input_size, input_size)
+    chain = build_chain(defence.preprocessors, device_type="cpu", input_shape=shape)
+    return Knowledge.EXACT if has_gradient(chain, shape) else Knowledge.BPDA
+
+
+def check_gradients(experiment: Experiment, input_size: int) -> None:
+    """Raise if an attacker would need a gradient that a defence does not have."""
+    for row in experiment.conditions:
+        exact = row.threat is not None and row.threat.knowledge is Knowledge.EXACT
+        if exact and row.defence.preprocessors and knowledge_of(row.defence, input_size) is not Knowledge.EXACT:
+            raise ValueError(
+                f"`knowledge` of {_written(row.threat)} is exact, and {row.defence.text} has no gradient of its own: "
+                "use bpda, which takes the identity for it, or an attack that only asks, which is black-box"
+            )
+
+
+def _written(threat: Threat | None) -> str:
+    return "no attack" if threat is None else write_attack(threat)
