@@ -192,6 +192,40 @@ def test_cells_that_cannot_be_say_why():
     assert row_of(table, "D_jpeg(Square querying D_jpeg)".replace("(", "(v0 + ")).values[0] == Text(Name("black-box"))
 
 
+def test_the_worst_of_all_attackers_is_image_by_image():
+    asked = experiment()
+    labels = {cell: labels_with(N) for cell in asked.cells()}
+    # Each alone leaves 150 right; 100 are right against both.
+    labels[Cell(Condition(UAP, JPEG), TARGET.key, TARGET.key)] = labels_with(150, first=0)
+    labels[Cell(Condition(UAP, JPEG), TARGET.key, OTHER.key)] = labels_with(150, first=100)
+    labels[Cell(Condition(None, JPEG), TARGET.key)] = labels_with(190)
+    labels[Cell(Condition(AWARE, ROF), TARGET.key, TARGET.key)] = labels_with(120)
+    labels[Cell(Condition(BPDA, ROF), TARGET.key, OTHER.key)] = labels_with(80)
+    # A control is no attacker.
+    labels[Cell(Condition(SIGNS), TARGET.key)] = labels_with(1)
+    table = table_of(results(asked, labels), "worst")
+    assert [c.name.text for c in table.columns] == ["nobody", "oblivious", "transfer", "bpda", "exact", "all of them"]
+    found = {
+        row.name.text: [getattr(getattr(v, "share", None), "count", None) for v in row.values] for row in table.rows
+    }
+    assert found == {
+        "v0": [N, N, N, None, None, N],
+        "D_jpeg(v0)": [190, 150, 150, None, None, 100],
+        "D_ROF(v0 + v_def)": [None, N, N, None, None, N],
+        "D_ROF(v0)": [None, None, None, 80, 120, 80],
+    }
+    # While one is missing nobody knows.
+    del labels[Cell(Condition(UAP, JPEG), TARGET.key, OTHER.key)]
+    row = row_of(table_of(results(asked, labels), "worst"), "D_jpeg(v0)")
+    assert row.values[1].share.count == 150
+    assert row.values[-1] == Missing("not computed yet")
+
+
+def test_the_worst_of_one_attack_is_no_table():
+    asked = experiment(sources=SOURCES[:1], sections=(Section("", (CLEAN, ATTACKED, Condition(UAP, JPEG))),))
+    assert "worst" not in all_tables(results(asked))
+
+
 def test_paired_comparisons():
     asked = experiment()
     labels = {cell: labels_with(100) for cell in asked.cells()}
@@ -229,9 +263,20 @@ def test_comparisons_without_cells_are_left_out():
 
 
 def test_comparisons_of_the_same_name_say_of_what():
-    pairs = (Comparison(ATTACKED, CLEAN, "cost"), Comparison(Condition(None, JPEG), CLEAN, "cost"))
+    pairs = (
+        Comparison(ATTACKED, CLEAN, "cost"),
+        Comparison(Condition(UAP, JPEG), CLEAN, "cost"),
+        # These have another attacker.
+        Comparison(Condition(AWARE, ROF), CLEAN, "cost"),
+        Comparison(Condition(BPDA, ROF), CLEAN, "cost"),
+    )
     table = table_of(results(experiment(comparisons=pairs)), "comparisons")
-    assert [row.name.text for row in table.rows] == ["cost (v0 + δ, v0)", "cost (D_jpeg(v0), v0)"]
+    assert [(row.name.text, row.values[0].shown().main) for row in table.rows] == [
+        ("cost (v0 + δ, v0)", "oblivious / transfer"),
+        ("cost (D_jpeg(v0 + δ), v0)", "oblivious / transfer"),
+        ("cost", "exact"),
+        ("cost", "bpda"),
+    ]
 
 
 def test_fooling_rates_from_network_to_network():

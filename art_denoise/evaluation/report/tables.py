@@ -9,10 +9,14 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from art_denoise.evaluation.experiment import (
     Cell,
+    Comparison,
     Component,
     Condition,
+    Defence,
     Experiment,
     Knowledge,
     Source,
@@ -79,11 +83,48 @@ def accuracies(results: Results) -> tuple[Table, ...]:
     return (_with_legend_of_what_is_there(table),) if sections else ()
 
 
+def worst(results: Results) -> tuple[Table, ...]:
+    """Return the table of the worst that attackers do to each defence, image by image."""
+    experiment = results.experiment
+    crafted: dict[Defence, list[Cell]] = {}
+    for condition in experiment.conditions:
+        if condition.threat is not None and condition.threat.crafted:
+            crafted.setdefault(condition.defence, []).extend(experiment.cells_of(condition))
+    known = {cell.knowledge for cells in crafted.values() for cell in cells}
+    there = [knowledge for knowledge in Knowledge if knowledge in known]
+    names = row_names(Condition(None, defence) for defence in crafted)
+    rows = []
+    for defence, cells in crafted.items():
+        clean = Condition(None, defence)
+        alone = _cells(experiment, clean, None) if clean in experiment.conditions else ()
+        groups: list[Sequence[Cell]] = [alone, *([c for c in cells if c.knowledge is k] for k in there), cells]
+        rows.append(Row(names[clean], tuple(_of_all(results, group) for group in groups), (("defence", defence.name),)))
+    attackers = [_NOBODY, *(knowledge.value for knowledge in there), "all of them"]
+    table = Table(
+        kind="worst",
+        title="The worst that attackers do to each defence, image by image",
+        note="An image counts if it is classified right whatever attacks it: with every attack that knows as much, "
+        "every perturbation and every seed of the experiment. Against all of them is what a defence is worth; more "
+        "attackers can only make it less.",
+        legend=Shown("accuracy in %", "95 % interval"),
+        head=Name("attacked by"),
+        columns=tuple(Column(Name(attacker)) for attacker in attackers),
+        sections=(Section("", tuple(rows)),),
+    )
+    # With one attack each the table of accuracies says it all.
+    return (table,) if any(len(cells) > 1 for cells in crafted.values()) and not _is_empty(table) else ()
+
+
 def comparisons(results: Results) -> tuple[Table, ...]:
     """Return the table of paired comparisons: which of two rows is right more often, on the same images."""
     experiment = results.experiment
     names = row_names([c for pair in experiment.comparisons for c in (pair.first, pair.second)])
-    twice = Counter(comparison.text for comparison in experiment.comparisons)
+
+    def attacker(pair: Comparison) -> str:
+        found = [knowledge_of(experiment, c) for c in (pair.first, pair.second) if c.threat is not None]
+        return " rather than ".join(dict.fromkeys(found)) or _NOBODY
+
+    twice = Counter((pair.text, attacker(pair)) for pair in experiment.comparisons)
     rows = []
     for pair in experiment.comparisons:
         first, second = names[pair.first].text, names[pair.second].text
@@ -91,12 +132,9 @@ def comparisons(results: Results) -> tuple[Table, ...]:
         values = _over_columns(experiment, same, partial(difference, results, pair.first, pair.second))
         if all(isinstance(value, Missing) for value in values):
             continue
-        text = pair.text if twice[pair.text] == 1 else f"{pair.text} ({first}, {second})"
-        attackers = [knowledge_of(experiment, c) for c in (pair.first, pair.second) if c.threat is not None]
+        text = pair.text if twice[pair.text, attacker(pair)] == 1 else f"{pair.text} ({first}, {second})"
         more = (("first", first), ("second", second))
-        rows.append(
-            Row(Name(text), (Text(Name(" rather than ".join(dict.fromkeys(attackers)) or _NOBODY)), *values), more)
-        )
+        rows.append(Row(Name(text), (Text(Name(attacker(pair))), *values), more))
     table = Table(
         kind="comparisons",
         title="The same images, compared in pairs",
@@ -185,6 +223,7 @@ def perturbations(results: Results) -> tuple[Table, ...]:
 #: The tables of a report, in order, by their kind.
 TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
     "accuracy": accuracies,
+    "worst": worst,
     "comparisons": comparisons,
     "transfer": transfers,
     "sweep": sweeps,
@@ -397,6 +436,17 @@ def _accuracy(results: Results, cells: Sequence[Cell], published: float | None =
         return Missing(reason(results, cells[0]))
     share = found[0] if len(cells) == 1 else Shares(tuple(found), len(cells))
     return Accuracy(share, published, _attacker_in(cells[0]))
+
+
+def _of_all(results: Results, cells: Sequence[Cell]) -> Value:
+    """Return the share of the images that are classified right in all of some cells."""
+    for cell in cells:
+        if cell not in results.labels:
+            return Missing(reason(results, cell))
+    if not cells:
+        return Missing("not in the experiment")
+    right = np.all([results.labels[cell] == results.images.labels for cell in cells], axis=0)
+    return Accuracy(Share(int(right.sum()), len(right)))
 
 
 def difference(results: Results, first: Condition, second: Condition, source: Source | None) -> Value:
