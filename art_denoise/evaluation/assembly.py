@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, Knowledge, NoiseKind, Threat
+from art_denoise.evaluation.graph import Network
 from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.options import Fitting
 from art_denoise.evaluation.results import Made
@@ -14,7 +15,6 @@ from art_denoise.evaluation.tasks.attack import attack_all
 from art_denoise.evaluation.tasks.chain import Through
 from art_denoise.evaluation.tasks.check import CheckHalf
 from art_denoise.evaluation.tasks.examples import ShowExamples
-from art_denoise.evaluation.tasks.network import Network
 from art_denoise.evaluation.tasks.noise import ChooseNoise, FitNoise, NoiseTask, RandomDirection
 from art_denoise.evaluation.tasks.perturbations import Craft, Given, Signs
 from art_denoise.evaluation.tasks.score import Score

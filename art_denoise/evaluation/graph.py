@@ -6,21 +6,43 @@ import abc
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from art_denoise.evaluation.experiment import Component, Preprocessor
 from art_denoise.evaluation.origins import code_of, modules_of
 from art_denoise.evaluation.source import code_digest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from art.estimators.classification import PyTorchClassifier
+
+    from art_denoise.attacks.perturbation import Perturbation
+    from art_denoise.choices import DeviceType
+    from art_denoise.data.sets import Split
     from art_denoise.evaluation.artefact import Artefact
-    from art_denoise.evaluation.workplace import Workplace
+    from art_denoise.evaluation.images import Images
+    from art_denoise.models.find import Model
 
 #: This module says what tasks are, not what they do: see :mod:`art_denoise.evaluation.source`.
 PART_OF_NO_RESULT = True
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What of the machine can change a result.
+
+    :param device: Kind of device: name of the GPU, or "cpu" with what instructions it has.
+    :param torch: Version of PyTorch.
+    :param threads: Threads on a CPU, which decide in what order sums are taken; 0 on a GPU.
+    """
+
+    device: str
+    torch: str
+    threads: int
 
 
 @dataclass(frozen=True)
@@ -83,7 +105,7 @@ class Task(abc.ABC):
         """What it takes."""
 
     @abc.abstractmethod
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         """Do the work.
 
         :param on: Where it is done: images, networks, and the artefacts of the tasks that this one needs.
@@ -100,8 +122,83 @@ class Resource(Task):
     def work(self) -> Work:
         return Work("")
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         raise TypeError(f"{type(self).__name__} is built where it is needed, not run")
+
+
+@dataclass(frozen=True)
+class Network(Resource):
+    """A network as results depend on it.
+
+    :param name: Its name among the networks of a run.
+    :param identity: Digits that change with its weights, if it is not trained here.
+    :param code: Name of the module that builds it.
+    :param weights: How it is trained, if it is.
+    :param environment: The machine.
+    """
+
+    name: str = field(compare=False)
+    identity: str
+    code: str
+    environment: Environment
+    weights: Task | None = None
+
+    def modules(self) -> tuple[str, ...]:
+        return (self.code,)
+
+    @property
+    def title(self) -> str:
+        return self.name
+
+
+class Place(Protocol):
+    """Where a task is done: what it may ask for."""
+
+    @property
+    def device_type(self) -> DeviceType:
+        """Whether a GPU is used if there is one."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of an image, (3, H, W)."""
+
+    @property
+    def told(self) -> Callable[[int], object]:
+        """Is told how many steps of the task are done since it was told last."""
+
+    @property
+    def expects(self) -> Callable[[int], object]:
+        """Is told of how many steps, before the first."""
+
+    def split(self, images: Images) -> Split:
+        """Return images."""
+
+    def model(self, network: Network) -> Model:
+        """Return a network that is not built."""
+
+    def classifier(self, network: Network, *, half: bool = False) -> PyTorchClassifier:
+        """Return a network, built; in half precision, if asked for."""
+
+    def batch_size(self, network: Network) -> int:
+        """Return how many images are scored at once."""
+
+    def given(self, source: str) -> Perturbation:
+        """Return the perturbation from a file, by name of its column."""
+
+    def artefact(self, task: Task) -> Artefact:
+        """Return what a task made that this one needs."""
+
+    def perturbation(self, task: Task) -> Perturbation:
+        """Return the perturbation that a task made."""
+
+    def checkpoint(self, task: Task) -> Path:
+        """Return the file in which a task may keep how far it has come."""
+
+    def so_far(self, task: Task) -> Artefact | None:
+        """Return how far a task had come when it was interrupted, or None."""
+
+    def keep_so_far(self, task: Task, artefact: Artefact) -> None:
+        """Keep how far a task has come."""
 
 
 def key_of(value: Task) -> str:

@@ -24,12 +24,13 @@ from art_denoise.evaluation.components import check_components
 from art_denoise.evaluation.engines import local
 from art_denoise.evaluation.experiment import Experiment
 from art_denoise.evaluation.from_options import Study, check_gradients, chosen_attacks, chosen_defences, table1
+from art_denoise.evaluation.graph import Network
 from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.options import Fitting, Machine, Options
 from art_denoise.evaluation.preflight import IMAGES, IMAGES_OF_SOURCES
 from art_denoise.evaluation.setting import Setting, choose_device, find_setting
 from art_denoise.evaluation.tasks.check import CheckNetwork
-from art_denoise.evaluation.tasks.network import Environment, Network, Train
+from art_denoise.evaluation.tasks.network import Train, environment_here
 from art_denoise.evaluation.workplace import Stores, Workplace
 
 #: What a run folder must not hold otherwise: figures depend on it. Versions are told of, and never a reason to refuse.
@@ -144,7 +145,7 @@ class Prepared:
 
     def networks(self, images: dict[str, Images]) -> dict[str, Network]:
         """Return the networks by name as tasks know them."""
-        environment = Environment.here(self.device_type)
+        environment = environment_here(self.device_type)
         networks = {}
         for name, model in self.setting.models.items():
             weights, code = None, "art_denoise.models.find"
@@ -238,6 +239,6 @@ def versions(device_type: DeviceType) -> dict[str, Any]:
     return {
         "art_denoise": art_denoise.__version__,
         "python": platform.python_version(),
-        **asdict(Environment.here(device_type)),
+        **asdict(environment_here(device_type)),
         **{name: version(name) for name in names},
     }

@@ -24,7 +24,7 @@ from art_denoise.models import Model
 
 if TYPE_CHECKING:
     from art_denoise.choices import DeviceType
-    from art_denoise.evaluation.tasks.network import Network
+    from art_denoise.evaluation.graph import Network
 
 
 class Stores:

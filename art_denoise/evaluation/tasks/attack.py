@@ -16,9 +16,8 @@ from art_denoise.evaluation.tasks.chain import Through, noise_modules
 if TYPE_CHECKING:
     from art_denoise.choices import NormName
     from art_denoise.evaluation.experiment import Attack
+    from art_denoise.evaluation.graph import Network, Place
     from art_denoise.evaluation.images import Images
-    from art_denoise.evaluation.tasks.network import Network
-    from art_denoise.evaluation.workplace import Workplace
 
 #: What a plan supposes of attacks that do not say how often they look at an image.
 _STEPS = 100
@@ -69,7 +68,7 @@ class AttackImages(Task):
         stage = f"Attack images, {self.attack.name}"
         return Work(stage, self.network.name, count, count * steps, self.through.preprocessors)
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         classifier, split = on.classifier(self.network), on.split(self.images)
         on.expects(self._part.stop - self._part.start)
         with with_defences(classifier, self.through.chain(on)):

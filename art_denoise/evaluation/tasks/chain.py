@@ -15,8 +15,7 @@ from art_denoise.evaluation.building import build_chain
 if TYPE_CHECKING:
     from art_denoise.choices import Gradient
     from art_denoise.evaluation.experiment import Preprocessor
-    from art_denoise.evaluation.tasks.noise import NoiseTask
-    from art_denoise.evaluation.workplace import Workplace
+    from art_denoise.evaluation.graph import Place, Task
 
 #: Module of what adds v_def to images. It is imported where there is v_def, so that nothing else depends on it.
 _NOISE = "art_denoise.defences.defensive_noise"
@@ -33,17 +32,17 @@ class Through:
 
     preprocessors: tuple[Preprocessor, ...] = ()
     gradient: Gradient = "exact"
-    noise: NoiseTask | None = None
+    noise: Task | None = None
 
-    def chain(self, on: Workplace) -> list[ArtPreprocessor]:
+    def chain(self, on: Place) -> list[ArtPreprocessor]:
         """Return it as ART preprocessors."""
         return chain(on, self.preprocessors, self.noise, self.gradient)
 
 
 def chain(
-    on: Workplace,
+    on: Place,
     preprocessors: Sequence[Preprocessor],
-    noise: NoiseTask | None = None,
+    noise: Task | None = None,
     gradient: Gradient = "exact",
 ) -> list[ArtPreprocessor]:
     """Return a defence as ART preprocessors: v_def, if any, before others.
@@ -62,6 +61,6 @@ def chain(
     )
 
 
-def noise_modules(noise: NoiseTask | None) -> tuple[str, ...]:
+def noise_modules(noise: Task | None) -> tuple[str, ...]:
     """Return the modules that a chain with v_def depends on besides."""
     return () if noise is None else (_NOISE,)

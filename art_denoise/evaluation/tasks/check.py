@@ -15,9 +15,8 @@ from art_denoise.evaluation.preflight import check_model
 from art_denoise.evaluation.scoring import predicted_labels
 
 if TYPE_CHECKING:
+    from art_denoise.evaluation.graph import Network, Place
     from art_denoise.evaluation.images import Images
-    from art_denoise.evaluation.tasks.network import Network
-    from art_denoise.evaluation.workplace import Workplace
 
 #: Images that are scored at once, and the size of random signs, in the check of half precision.
 _AT_ONCE, _EPS = 16, 10 / 255
@@ -49,7 +48,7 @@ class CheckNetwork(Task):
     def work(self) -> Work:
         return Work("Check the networks", self.network.name, self.images.count * (6 if self.otherwise else 1))
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         on.expects(round(self.work.forward))
         few = on.split(self.images).first(self.images.count)
         return Artefact(
@@ -85,7 +84,7 @@ class CheckHalf(Task):
     def work(self) -> Work:
         return Work("Check the networks", self.network.name, 4 * self.images.count)
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         few, differing = on.split(self.images).first(self.images.count), 0
         on.expects(4 * len(few))
         whole, half = on.classifier(self.network), on.classifier(self.network, half=True)

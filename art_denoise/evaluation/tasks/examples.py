@@ -13,8 +13,8 @@ from art_denoise.evaluation.scoring import unit_batch
 from art_denoise.evaluation.tasks.chain import chain
 
 if TYPE_CHECKING:
+    from art_denoise.evaluation.graph import Place
     from art_denoise.evaluation.tasks.score import Score
-    from art_denoise.evaluation.workplace import Workplace
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ShowExamples(Task):
     def work(self) -> Work:
         return Work("Make pictures")
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         split = on.split(self.clean.images)
         scores = (self.clean, self.attacked, *self.defended)
         predicted = [on.artefact(score).arrays["labels"] for score in scores]

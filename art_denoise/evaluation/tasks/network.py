@@ -9,43 +9,29 @@ import torch
 
 from art_denoise.data.photographs import PHOTOGRAPHS
 from art_denoise.evaluation.artefact import Artefact
-from art_denoise.evaluation.graph import Resource, Task, Work
+from art_denoise.evaluation.graph import Environment, Task, Work
 from art_denoise.models.photographs import train_on_photographs
 
 if TYPE_CHECKING:
     from art_denoise.choices import DeviceType
+    from art_denoise.evaluation.graph import Place
     from art_denoise.evaluation.images import Images
-    from art_denoise.evaluation.workplace import Workplace
     from art_denoise.models.schedule import Schedule
 
 #: How much longer a training step takes than a gradient with respect to the images, which needs none for the weights.
 _TRAINING = 1.5
 
 
-@dataclass(frozen=True)
-class Environment:
-    """What of the machine can change a result.
+def environment_here(device_type: DeviceType) -> Environment:
+    """Return what it is here.
 
-    :param device: Kind of device: name of the GPU, or "cpu" with what instructions it has.
-    :param torch: Version of PyTorch.
-    :param threads: Threads on a CPU, which decide in what order sums are taken; 0 on a GPU.
+    :param device_type: "gpu" (falls back to the CPU) or "cpu".
     """
-
-    device: str
-    torch: str
-    threads: int
-
-    @classmethod
-    def here(cls, device_type: DeviceType) -> Environment:
-        """Return what it is here.
-
-        :param device_type: "gpu" (falls back to the CPU) or "cpu".
-        """
-        if device_type == "gpu" and torch.cuda.is_available():
-            return cls(torch.cuda.get_device_name(), torch.__version__, 0)
-        # PyTorch has it since 2.1.
-        capability = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")()
-        return cls(f"cpu {capability}".strip(), torch.__version__, torch.get_num_threads())
+    if device_type == "gpu" and torch.cuda.is_available():
+        return Environment(torch.cuda.get_device_name(), torch.__version__, 0)
+    # PyTorch has it since 2.1.
+    capability = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")()
+    return Environment(f"cpu {capability}".strip(), torch.__version__, torch.get_num_threads())
 
 
 @dataclass(frozen=True)
@@ -78,7 +64,7 @@ class Train(Task):
         views = self.crops.count * self.schedule.views * self.schedule.epochs
         return Work("Train the networks", self.network, 0, _TRAINING * views)
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         device = "cuda" if on.device_type == "gpu" and torch.cuda.is_available() else "cpu"
         on.expects(self.schedule.steps(self.crops.count))
         network = train_on_photographs(
@@ -86,29 +72,3 @@ class Train(Task):
         )
         state = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
         return Artefact({"network": self.network, "classes": len(PHOTOGRAPHS)}, state)
-
-
-@dataclass(frozen=True)
-class Network(Resource):
-    """A network as results depend on it.
-
-    :param name: Its name among the networks of a run.
-    :param identity: Digits that change with its weights, if it is not trained here.
-    :param code: Name of the module that builds it.
-    :param weights: How it is trained, if it is.
-    :param environment: The machine.
-    :param half: Whether it computes in half precision, if a check allows it.
-    """
-
-    name: str = field(compare=False)
-    identity: str
-    code: str
-    environment: Environment
-    weights: Train | None = None
-
-    def modules(self) -> tuple[str, ...]:
-        return (self.code,)
-
-    @property
-    def title(self) -> str:
-        return self.name

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from art_denoise.choices import AcceptedDraw, FittedThrough
     from art_denoise.data.sets import Split
     from art_denoise.evaluation.experiment import Preprocessor
+    from art_denoise.evaluation.graph import Network, Place
     from art_denoise.evaluation.images import Images
-    from art_denoise.evaluation.tasks.network import Network
-    from art_denoise.evaluation.tasks.perturbations import Craft, Given
-    from art_denoise.evaluation.workplace import Workplace
 
 #: What a plan supposes of the share of images that a network gets wrong, for which alone noise is drawn.
 _WRONG = 0.35
@@ -68,7 +66,7 @@ class FitNoise(NoiseTask):
     through: FittedThrough
     draws: int
     seed: int
-    added: Craft | Given | None = None
+    added: Task | None = None
     like: NoiseTask | None = None
     text: str = field(default="", compare=False)
 
@@ -81,7 +79,7 @@ class FitNoise(NoiseTask):
         share = _WRONG if self.accept == "flip" else 1.0
         return Work("Fit v_def", self.network.name, self.images.count * (1 + share * self.draws), 0, self.preprocessors)
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         sigma, eps = self.sigma, self.eps
         if self.like is not None:
             like = on.artefact(self.like).record["provenance"]
@@ -139,7 +137,7 @@ class ChooseNoise(NoiseTask):
         tried = len(self.fitted) * len(self.eps)
         return Work("Choose v_def", first.network.name, tried * self.images.count, 0, first.preprocessors)
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         there = [a for a in map(on.artefact, self.fitted) if a.why_absent is None]
         if not there:
             return Artefact.absent(str(on.artefact(self.fitted[0]).why_absent))
@@ -181,7 +179,7 @@ class RandomDirection(NoiseTask):
     def work(self) -> Work:
         return Work("Draw controls")
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         like = on.perturbation(self.like).array
         rng = np.random.default_rng([self.seed, 1])
         for _ in range(self.number + 1):

@@ -18,9 +18,8 @@ from art_denoise.evaluation.tasks.chain import Through, noise_modules
 if TYPE_CHECKING:
     from art_denoise.choices import NormName
     from art_denoise.evaluation.experiment import Attack
+    from art_denoise.evaluation.graph import Network, Place
     from art_denoise.evaluation.images import Images
-    from art_denoise.evaluation.tasks.network import Network
-    from art_denoise.evaluation.workplace import Workplace
 
 #: What a plan supposes of DeepFoolUAP: how often in a pass DeepFool takes a step, for each image.
 _STEPS_PER_IMAGE = 1.2
@@ -69,7 +68,7 @@ class Craft(Task):
             return Work(stage, self.network.name, n * passes * 5 + steps, 9 * steps, through)
         return Work(stage, self.network.name, n * passes, n * passes * given.get("eot_samples", 1), through)
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         classifier = on.classifier(self.network)
         with with_defences(classifier, self.through.chain(on)):
             crafting = build_universal(
@@ -119,7 +118,7 @@ class Signs(Task):
     def work(self) -> Work:
         return Work("Draw controls")
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         return artefact_of(random_signs(self.shape, self.eps, self.seed))
 
 
@@ -147,5 +146,5 @@ class Given(Task):
     def work(self) -> Work:
         return Work("Read perturbations")
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         return artefact_of(on.given(self.source))

@@ -16,13 +16,12 @@ from art_denoise.evaluation.tasks.chain import chain, noise_modules
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.experiment import Preprocessor
+    from art_denoise.evaluation.graph import Network, Place
     from art_denoise.evaluation.images import Images
     from art_denoise.evaluation.tasks.attack import AttackImages
     from art_denoise.evaluation.tasks.check import CheckHalf
-    from art_denoise.evaluation.tasks.network import Network
     from art_denoise.evaluation.tasks.noise import NoiseTask
     from art_denoise.evaluation.tasks.perturbations import Craft, Given, Signs
-    from art_denoise.evaluation.workplace import Workplace
 
     #: What adds something to images: one task for all of them, or tasks for parts of them.
     AddedTask = Craft | Signs | Given | tuple[AttackImages, ...]
@@ -67,7 +66,7 @@ class Score(Task):
     def work(self) -> Work:
         return Work("Score", self.network.name, self.images.count, 0, self.preprocessors)
 
-    def run(self, on: Workplace) -> Artefact:
+    def run(self, on: Place) -> Artefact:
         half = self.half is not None and on.artefact(self.half).record["differing"] == 0
         count, before = self.images.count, on.so_far(self)
         labels = [] if before is None else [before.arrays["labels"]]
@@ -97,7 +96,7 @@ class Score(Task):
             raise RuntimeError(f"{self.text}: {len(predicted)} labels for {count} images")
         return Artefact({"seconds": round(spent + time.monotonic() - started, 3)}, {"labels": predicted})
 
-    def added_to(self, on: Workplace) -> Added | None:
+    def added_to(self, on: Place) -> Added | None:
         """Return what the attack adds to the images."""
         if self.added is None:
             return None
