@@ -392,7 +392,7 @@ def test_mean_and_spread_over_seeds():
     # (60 + 70 + 50) / 3 of 200 are 30 %; the lowest is 25 %, the highest 35 %.
     assert value.share.value == pytest.approx(0.3)
     assert value.shown().main == "30.0"
-    assert value.shown().detail == "from 25.0 to 35.0"
+    assert value.shown().detail == "25.0 to 35.0"
     assert value.fields() == {
         "attacker": "oblivious",
         "seeds": 3,
@@ -414,9 +414,9 @@ def test_seeds_that_are_not_there_yet_are_told_of():
     found = seeded({(TARGET.key, 0): 60, (TARGET.key, 2): 50})
     value = row_of(table_of(found, "accuracy"), "v0 + δ").values[1]
     assert value.shown().main == "27.5"
-    assert value.shown().detail == "from 25.0 to 30.0, 2 of 3 seeds"
+    assert value.shown().detail == "25.0 to 30.0, 2 of 3 seeds"
     only = seeded({(TARGET.key, 0): 60})
-    assert row_of(table_of(only, "accuracy"), "v0 + δ").values[1].shown().detail == "from 30.0 to 30.0, 1 of 3 seeds"
+    assert row_of(table_of(only, "accuracy"), "v0 + δ").values[1].shown().detail == "30.0 to 30.0, 1 of 3 seeds"
 
 
 def test_differences_over_seeds_are_not_pooled():
@@ -427,7 +427,7 @@ def test_differences_over_seeds_are_not_pooled():
     assert value.points == pytest.approx(-100 * (10 + 5 + 6) / 3 / N)
     # The largest: 5 of 5 one way round; pooled, it would be 2 / 2**21.
     assert value.p == pytest.approx(2 / 2**5)
-    assert value.shown().detail == "from −5.0 to −2.5, p 0.062"
+    assert value.shown().detail == "−5.0 to −2.5, p 0.062"
     assert value.fields()["seeds"] == 3
     assert "largest of the seeds' p-values" in table.note
 

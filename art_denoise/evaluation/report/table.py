@@ -365,7 +365,7 @@ def percent(value: float) -> float:
 
 def _spread(found: Shares | PairedDifferences, count: int, form: str) -> str:
     low, high = (_signed(form.format(100 * value)) for value in found.spread)
-    return f"from {low} to {high}" + (f", {count} of {found.asked} seeds" if count < found.asked else "")
+    return f"{low} to {high}" + (f", {count} of {found.asked} seeds" if count < found.asked else "")
 
 
 def _signed(number: str) -> str:

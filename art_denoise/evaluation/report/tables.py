@@ -596,7 +596,7 @@ def _seeds_note(experiment: Experiment, of: str) -> str:
     seeds = ", ".join(map(str, experiment.seeds))
     note = (
         f"With an attack, each {of} is the mean over the seeds {seeds} of the perturbations, on the same images, and "
-        "“from … to …” are the lowest and the highest of them, not an interval."
+        "“… to …” are the lowest and the highest of them, not an interval."
     )
     if of == "difference":
         note += " p is the largest of the seeds' p-values, and 1 if they point in both directions."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from art_denoise.evaluation.report._text import one_line
+from art_denoise.evaluation.report._text import one_line, raised
 from art_denoise.evaluation.report.table import (
     TABLES_ALONE,
     Document,
@@ -50,7 +50,7 @@ def _table(table: Table) -> str:
     if table.has_same:
         said.append("″: as at the left, the column has no part in it.")
     for number, why in enumerate(table.reasons, 1):
-        said.append(f"–{'' if len(table.reasons) == 1 else _raised(str(number))}: {escaped(why)}.")
+        said.append(f"–{'' if len(table.reasons) == 1 else raised(str(number))}: {escaped(why)}.")
     lines = [
         _line([escaped(table.head.text), *(escaped(column.name.text) for column in table.columns)]),
         _line(["---"] * (len(table.columns) + 1), " "),
@@ -69,7 +69,7 @@ def _line(cells: list[str], space: str = " ") -> str:
 
 def _value(table: Table, value: Value) -> str:
     if isinstance(value, Missing):
-        return f"–{_raised(table.reason(value))}"
+        return f"–{raised(table.reason(value))}"
     if isinstance(value, (Text, Same)):
         return escaped(value.shown().main)
     return _joined(value.shown(), bold=value.marked if table.mark else bool(value.shown().detail))
@@ -79,7 +79,3 @@ def _joined(shown: Shown, *, bold: bool) -> str:
     main = f"**{escaped(shown.main)}**" if bold else escaped(shown.main)
     published = f"({escaped(shown.published)})" if shown.published else ""
     return " ".join(filter(None, [main, escaped(shown.detail), published]))
-
-
-def _raised(number: str) -> str:
-    return number.translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from art_denoise.evaluation.report._text import one_line, width
+from art_denoise.evaluation.report._text import one_line, raised, width
 from art_denoise.evaluation.report.table import TABLES_ALONE, Document, Missing, Shown, Table, Text, Value, sentences
 
 FILE = "{stem}.txt"
@@ -35,7 +35,8 @@ def _table(table: Table) -> str:
     if table.has_same:
         said.append("″: as at the left, the column has no part in it.")
     reasons = [
-        f"–{'' if len(table.reasons) == 1 else number}: {one_line(why)}." for number, why in enumerate(table.reasons, 1)
+        f"–{'' if len(table.reasons) == 1 else raised(str(number))}: {one_line(why)}."
+        for number, why in enumerate(table.reasons, 1)
     ]
     paragraph = [_wrapped(" ".join(said))] if said else []
     return "\n".join([_wrapped(table.title), *paragraph, "", *_grid(table), *map(_wrapped, reasons)])
@@ -80,7 +81,7 @@ def _value(table: Table, value: Value, main: int) -> list[str]:
     if isinstance(value, Text):
         return _folded(value.name.text, _OF_ROWS)
     if isinstance(value, Missing):
-        return [" " * (main - 1) + f"–{table.reason(value)}"]
+        return [" " * (main - 1) + f"–{raised(table.reason(value))}"]
     shown = value.shown()
     if not _is_result(value):
         return [" " * (main - 1) + shown.main]
