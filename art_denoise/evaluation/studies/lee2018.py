@@ -89,6 +89,7 @@ def table1(
     :param sweep: Also a sweep over the strengths of defences that have one.
     :param seeds: Seeds of the perturbations.
     """
+    defences = [_with_strengths(defence) for defence in defences]
     first, others = attacks[0], [] if paper_only else list(attacks[1:])
     signs = replace(SIGNS, eps=first.eps)
     known = list(zip(defences, [*knows, *[Knowledge.EXACT] * (len(defences) - len(knows))], strict=True))
@@ -150,8 +151,15 @@ def table1(
         published_by="Lee, Park & Lee (2018), on ImageNet",
         seeds=tuple(seeds),
     )
-    # Rows without any cell: what would have to be crafted, where there are files only.
+    # Without rows that have no cell: what would have to be crafted, where there are files only.
     return whole.without([row for row in whole.conditions if not whole.columns(row)])
+
+
+def _with_strengths(defence: Defence) -> Defence:
+    """Return a defence that says its strengths, also where they are the paper's: the same defence is the same value."""
+    papers = {p.name: dict(p.params) for d in (ROF, NLM) for p in d.preprocessors}
+    said = tuple(p.with_params(**papers.get(p.name, {}) | dict(p.params)) for p in defence.preprocessors)
+    return replace(defence, preprocessors=said)
 
 
 def _family(threat: Threat, defences: Sequence[Defence], noise: bool) -> tuple[Condition, ...]:
