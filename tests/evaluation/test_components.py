@@ -94,6 +94,14 @@ def test_a_defence_is_read_and_written(text, defence):
     assert from_json(to_json(found)) == found
 
 
+def test_how_things_are_written():
+    for text in ("rof:weight=5.5/255", "art:X:d.e=0.25,f=(1,word)", "noise+art:X:a=true,b=none+nlm:h=1e-05"):
+        assert write_defence(parse_defence(text)) == text
+    for text in ("deepfool-uap:attacker_params.max_iter=50", "pgd:eps=8/255,norm=2,knowledge=bpda,eps_step=2/255"):
+        assert write_attack(parse_attack(text)) == text
+    assert write_defence(parse_defence("rof:weight=1/7")) == f"rof:weight={1 / 7!r}/1"
+
+
 def test_values_keep_their_types():
     given = dict(parse_defence("art:X:a=1,b=1.0,c=true,d=none").preprocessors[0].params)
     assert [type(value) for value in given.values()] == [int, float, bool, type(None)]
