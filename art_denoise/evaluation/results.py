@@ -164,7 +164,13 @@ class Results:
             raise ValueError(
                 f"{file} is damaged ({type(error).__name__}): run the same command again, which uses what is there"
             ) from error
-        return cls._of(content, Path(folder))
+        try:
+            return cls._of(content, Path(folder))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{file} was written by another version of this package, and lacks something: run the same command "
+                "again, which uses what is there"
+            ) from error
 
     @classmethod
     def _of(cls, content: Mapping[str, Any], folder: Path) -> Results:

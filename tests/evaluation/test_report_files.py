@@ -226,7 +226,7 @@ def test_the_caption_of_examples_says_whether_the_attacks_worked():
         found = results()
         found = replace(found, examples=replace(found.examples, worked=worked))
         drawing = figures.figures(found)[0].draw()
-        assert drawing.get_suptitle().startswith(title)
+        assert drawing._suptitle.get_text().startswith(title)
         axes = drawing.axes
         assert [ax.get_title() for ax in axes[:4]] == ["v0", "what is added, magnified", "v0 + δ", "D_jpeg(v0 + δ)"]
         # Predicted 0, 1 for what is 0, 1; none; 1, 2; 2, 3.

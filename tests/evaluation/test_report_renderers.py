@@ -375,6 +375,11 @@ def test_json():
     assert names == list(NASTY)
 
 
+def test_json_has_no_numbers_that_others_cannot_read():
+    found = json_renderer.render([], Document(config={"eps": [float("inf"), 1.5], "a": {"b": float("nan")}}))
+    assert json.loads(found, parse_constant=pytest.fail)["config"] == {"eps": ["inf", 1.5], "a": {"b": "nan"}}
+
+
 def test_the_json_of_a_report_has_every_cell():
     found = results()
     document = json.loads(render(found, "json"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -185,6 +186,17 @@ def test_damaged_results_are_one_sentence(folder, damage, said):
     # Saved again, they are whole, whatever was there.
     saved(results(), folder)
     assert Results.load(folder).records() == results().records()
+
+
+def test_results_of_another_version(folder):
+    file = folder / "results.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    del document["content"]["failures"]
+    content = json.dumps(document["content"], sort_keys=True)
+    document["sha256"] = hashlib.sha256(content.encode()).hexdigest()
+    file.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="was written by another version of this package"):
+        Results.load(folder)
 
 
 def test_no_results(tmp_path):

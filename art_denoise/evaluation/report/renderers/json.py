@@ -23,7 +23,8 @@ A document has
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -48,7 +49,16 @@ def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
         "pictures": [{"file": picture.file, "text": picture.text} for picture in document.pictures],
         "config": dict(document.config),
     }
-    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+    return json.dumps(_finite(whole), indent=1, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with texts in the place of numbers that JSON has not: "inf", "nan"."""
+    if isinstance(value, Mapping):
+        return {name: _finite(v) for name, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(table: Table) -> dict[str, Any]:
