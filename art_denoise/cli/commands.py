@@ -31,9 +31,8 @@ WITHOUT: dict[str, tuple[str, ...]] = {
 def options_for(command: str) -> tuple[Option, ...]:
     """Return the options of a command."""
     options = all_options(frozenset(WITHOUT[command]))
-    if command != "evaluate":
-        return options
-    return tuple(replace(o, default=" ".join(ATTACKS)) if o.field == "attacks" else o for o in options)
+    defaults = {"sources": "the target", "attacks": " ".join(ATTACKS)} if command == "evaluate" else {}
+    return tuple(replace(option, default=defaults.get(option.field, option.default)) for option in options)
 
 
 def table1(given: dict[str, Any]) -> int:
@@ -56,8 +55,8 @@ def evaluate(given: dict[str, Any]) -> int:
     """Set any defences against any attacks: what does each defence win back, and what does it cost?
 
     Without options: the paper's two denoisers against PGD, which attacks each image by itself, by attackers who know
-    nothing of the defence, who take its gradient as the identity, and who have its exact gradient. `art-denoise list`
-    names the defences and attacks.
+    nothing of the defence, who take its gradient as the identity, and who have its exact gradient, if it has one.
+    art-denoise list names the defences and attacks.
     """
     choice, folder = chosen_evaluate(given)
     return _run("evaluate", choice, folder, _studies().evaluation)
@@ -66,8 +65,14 @@ def evaluate(given: dict[str, Any]) -> int:
 def chosen_evaluate(given: dict[str, Any]) -> tuple[Choice, Path]:
     """Return what was chosen for an evaluation, and its run folder."""
     choice = choose(given, "evaluate", WITHOUT["evaluate"])
-    if choice.options.attacks is None:
-        choice = replace(choice, options=replace(choice.options, attacks=ATTACKS))
+    options = choice.options
+    if options.sources is None:
+        options = replace(options, sources=(options.model,))
+    if options.attacks is None:
+        # The paper's two have a gradient; of others that is seen when they are built, which needs PyTorch.
+        attacks = ATTACKS if options.defences is None else _studies().attacks_on(options)
+        options = replace(options, attacks=attacks)
+    choice = replace(choice, options=options)
     return choice, _folder(choice, "evaluation")
 
 

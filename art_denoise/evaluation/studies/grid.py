@@ -77,7 +77,10 @@ def perturbation(target: Network, threat: Threat, defences: Sequence[Defence] = 
         rows.insert(0, Condition(threat))
     clean = [Condition(), *(Condition(None, d) for d in defences)]
     name = _name(threat)
-    pairs = [Comparison(row, Condition(None, row.defence), f"{name} against {row.defence.text}") for row in rows]
+    pairs = [
+        Comparison(row, Condition(None, row.defence), f"{name}{f' behind {row.defence.text}' if row.defence else ''}")
+        for row in rows
+    ]
     return Experiment(
         title="Perturbation",
         target=target,
