@@ -106,8 +106,8 @@ class Options:
     :param model: Target: inception_v1, vgg16, vgg19, torchvision:NAME[:WEIGHTS], or path/to/file.py:function, which
         returns a network for images in [0, 1]. On the photographs, a network that is trained on them.
     :param sources: Columns: models to craft perturbations on, and files of perturbations,
-        FILE.npy:order=bgr,layout=HWC,units=255. None: the target and, if that is one of the paper's networks, the two
-        others.
+        FILE.npy:order=bgr,layout=HWC,units=255. None: in Table 1 the target and, if that is one of the paper's
+        networks, the two others.
     :param defences: Defences: rof:weight=5, nlm:h=0.02, a chain noise+rof, ART's own art:JpegCompression:quality=75, or
         path/to/file.py:function, which returns ART preprocessors. None: the paper's two.
     :param attacks: Attacks: deepfool-uap, sgd-uap, pgd:knowledge=bpda,max_iter=20, square, art:NAME, ... None: in
