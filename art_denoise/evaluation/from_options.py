@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from art_denoise.evaluation.building import build_chain, has_gradient
@@ -10,6 +10,7 @@ from art_denoise.evaluation.components import parse_attack, parse_defence, write
 from art_denoise.evaluation.experiment import Defence, Experiment, Knowledge, Threat, params
 from art_denoise.evaluation.notation import read_component
 from art_denoise.evaluation.options import Options
+from art_denoise.evaluation.origins import OWN_PREPROCESSORS
 from art_denoise.evaluation.setting import Setting
 from art_denoise.evaluation.studies import lee2018
 
@@ -41,17 +42,20 @@ def chosen_attacks(options: Options) -> list[Threat]:
     if options.attacks is not None:
         threats = []
         for text in options.attacks:
-            threat = parse_attack(text)
+            threat, written = parse_attack(text), read_component(text)[1]
             # Those that do not say how large they are, are as large as all.
-            if "eps" not in read_component(text)[1]:
+            if "eps" not in written:
                 threat = replace(threat, eps=options.eps)
-            threats.append(_with_parameters(threat, options))
+            threats.append(_with_parameters(threat, options, {name.partition(".")[0] for name in written}))
         return threats
     return [_with_parameters(replace(t, eps=options.eps), options) for t in (lee2018.DEEPFOOL, lee2018.SGD)]
 
 
-def _with_parameters(threat: Threat, options: Options) -> Threat:
-    """Return a universal attack with the parameters that the options have for it, where it has none of its own."""
+def _with_parameters(threat: Threat, options: Options, written: Collection[str] = ()) -> Threat:
+    """Return a universal attack with the parameters that the options have for it.
+
+    :param written: Names of those that were written with the attack, be they what is the default: they stay.
+    """
     attack = threat.attack
     if attack.name == "deepfool-uap":
         ours = params(
@@ -64,7 +68,8 @@ def _with_parameters(threat: Threat, options: Options) -> Threat:
         ours = params(max_iter=options.sgd_passes, batch_size=options.sgd_batch_size)
     else:
         return threat
-    return replace(threat, attack=replace(attack, params=params({**dict(ours), **dict(attack.params)})))
+    given = {name: value for name, value in ours if name not in written}
+    return replace(threat, attack=replace(attack, params=params({**given, **dict(attack.params)})))
 
 
 def chosen_defences(options: Options) -> list[Defence]:
@@ -84,6 +89,9 @@ def knowledge_of(defence: Defence, input_size: int) -> Knowledge:
     :param input_size: Height and width of the images.
     :raises ValueError: If it cannot be built, or fails for such images.
     """
+    if all(p.name in OWN_PREPROCESSORS and "gradient" not in dict(p.params) for p in defence.preprocessors):
+        # Known without trying, which takes as long as compiling a filter.
+        return Knowledge.EXACT
     shape = (3, input_size, input_size)
     chain = build_chain(defence.preprocessors, device_type="cpu", input_shape=shape)
     return Knowledge.EXACT if has_gradient(chain, shape) else Knowledge.BPDA

@@ -67,10 +67,12 @@ class Prepared:
         study: Study = table1,
         *,
         download: bool = True,
+        check: bool = True,
     ) -> Prepared:
         """Find what is asked for, and check that it fits, before anything takes long.
 
         :param download: Let torchvision download Imagenette if it is not there.
+        :param check: Try defences and attacks; not where that has been done, as in the processes of a run.
         :raises ValueError: If something is not there, or does not fit.
         """
         options, machine = options.filled(), machine or Machine()
@@ -78,10 +80,12 @@ class Prepared:
         if machine.threads is not None:
             torch.set_num_threads(machine.threads)
         attacks, defences = chosen_attacks(options), chosen_defences(options)
-        check_components(defences, attacks)
+        if check:
+            check_components(defences, attacks)
         setting = find_setting(options, machine, attacks[0].attack, download=download)
         experiment = study(options, setting)
-        check_gradients(experiment, setting.target.input_size)
+        if check:
+            check_gradients(experiment, setting.target.input_size)
         return cls(Path(folder), options, machine, study, device_type, setting, experiment)
 
     @cached_property

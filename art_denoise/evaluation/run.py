@@ -81,7 +81,7 @@ def run(
 
 def _workplace(folder: Path, options: Options, machine: Machine, study: Study) -> Workplace:
     """Return a workplace in a process of its own, which finds everything for itself."""
-    prepared = Prepared.of(folder, options, replace(machine, threads=None, progress=False), study)
+    prepared = Prepared.of(folder, options, replace(machine, threads=None, progress=False), study, check=False)
     return prepared.workplace(prepared.load(False))
 
 
