@@ -214,11 +214,21 @@ def test_the_worst_of_all_attackers_is_image_by_image():
         "D_ROF(v0 + v_def)": [None, N, N, None, None, N],
         "D_ROF(v0)": [None, None, None, 80, 120, 80],
     }
+    assert table.note.endswith(
+        "Nobody who attacks knows D_jpeg(v0), D_ROF(v0 + v_def): what they are worth is not known."
+    )
     # While one is missing nobody knows.
     del labels[Cell(Condition(UAP, JPEG), TARGET.key, OTHER.key)]
     row = row_of(table_of(results(asked, labels), "worst"), "D_jpeg(v0)")
     assert row.values[1].share.count == 150
     assert row.values[-1] == Missing("not computed yet")
+
+
+def test_controls_of_defences_are_no_defences():
+    rows = (CLEAN, ATTACKED, Condition(AWARE, ROF), Condition(UAP, ROF.with_noise("random")))
+    table = table_of(results(experiment(sections=(Section("", rows),))), "worst")
+    assert [row.name.text for row in table.rows] == ["v0", "D_ROF(v0)"]
+    assert "Nobody" not in table.note
 
 
 def test_the_worst_of_one_attack_is_no_table():

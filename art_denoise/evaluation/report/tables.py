@@ -88,7 +88,9 @@ def worst(results: Results) -> tuple[Table, ...]:
     experiment = results.experiment
     crafted: dict[Defence, list[Cell]] = {}
     for condition in experiment.conditions:
-        if condition.threat is not None and condition.threat.crafted:
+        noise = condition.defence.noise
+        is_control = noise is not None and noise.kind == "random"
+        if condition.threat is not None and condition.threat.crafted and not is_control:
             crafted.setdefault(condition.defence, []).extend(experiment.cells_of(condition))
     known = {cell.knowledge for cells in crafted.values() for cell in cells}
     there = [knowledge for knowledge in Knowledge if knowledge in known]
@@ -99,13 +101,20 @@ def worst(results: Results) -> tuple[Table, ...]:
         alone = _cells(experiment, clean, None) if clean in experiment.conditions else ()
         groups: list[Sequence[Cell]] = [alone, *([c for c in cells if c.knowledge is k] for k in there), cells]
         rows.append(Row(names[clean], tuple(_of_all(results, group) for group in groups), (("defence", defence.name),)))
+    untested = [
+        names[Condition(None, defence)].text
+        for defence, cells in crafted.items()
+        if defence and not any(cell.condition.threat.knowledge.knows_defence for cell in cells if cell.condition.threat)
+    ]
     attackers = [_NOBODY, *(knowledge.value for knowledge in there), "all of them"]
     table = Table(
         kind="worst",
         title="The worst that attackers do to each defence, image by image",
-        note="An image counts if it is classified right whatever attacks it: with every attack that knows as much, "
-        "every perturbation and every seed of the experiment. Against all of them is what a defence is worth; more "
-        "attackers can only make it less.",
+        note=_note(
+            "An image counts if it is classified right whatever attacks it: with every attack that knows as much, "
+            "every perturbation and every seed of the experiment. More attackers can only make it less.",
+            f"Nobody who attacks knows {', '.join(untested)}: what they are worth is not known." if untested else "",
+        ),
         legend=Shown("accuracy in %", "95 % interval"),
         head=Name("attacked by"),
         columns=tuple(Column(Name(attacker)) for attacker in attackers),
