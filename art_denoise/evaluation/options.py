@@ -202,6 +202,12 @@ class Options:
         for name in ("noise_sigmas", "noise_eps"):
             if getattr(self, name) is not None:
                 self._check_sizes(name)
+        for name in ("sources", "defences", "attacks"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, str) or not all(isinstance(text, str) for text in value)):
+                raise TypeError(f"`{name}` must be a list of texts, got {value!r}")
+        if self.attacks is not None and not self.attacks:
+            raise ValueError("`attacks` must hold at least one attack: leave it out for those of Table 1")
         self._check_data()
 
     def _check_sizes(self, name: str) -> None:
