@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -115,8 +116,7 @@ def _in_one(text: str, error: Exception) -> ValueError:
 
 
 def _small_classifier() -> PyTorchClassifier:
-    network = torch.nn.Sequential(torch.nn.Conv2d(_SHAPE[0], 2, 3), torch.nn.Flatten(), torch.nn.LazyLinear(_CLASSES))
-    network(torch.zeros(1, *_SHAPE))
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(math.prod(_SHAPE), _CLASSES))
     return PyTorchClassifier(
         network.eval(), torch.nn.CrossEntropyLoss(), _SHAPE, _CLASSES, clip_values=(0.0, 1.0), device_type="cpu"
     )

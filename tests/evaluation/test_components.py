@@ -210,6 +210,12 @@ def test_preprocessors_that_differ_are_told_apart(file):
     assert found[1].preprocessors[0].latex == r"D_{\mathrm{ROF}}[\mathrm{weight=5/255}]"
 
 
+def test_what_is_alone_needs_no_more_words():
+    given = [parse_defence("rof:weight=5"), parse_defence("nlm")]
+    assert [defence.text for defence in with_unique_texts(given)] == ["D_ROF", "D_nlm"]
+    assert with_unique_attack_texts([parse_attack("pgd:max_iter=3,eps=4")])[0].attack.text == "δ_PGD"
+
+
 def test_attacks_that_differ_are_told_apart():
     given = ["pgd", "pgd:eps=4", "pgd:max_iter=3", "pgd:knowledge=exact", "pgd:knowledge=bpda", "square", "sgd-uap"]
     found = with_unique_attack_texts([parse_attack(text) for text in given])
