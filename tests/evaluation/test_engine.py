@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -52,6 +55,13 @@ class Sum(Task):
             return Artefact.absent("there is nothing to add")
         if self.what == "die":
             os._exit(9)
+        if self.what == "sleep":
+            file = on.stores.of(self).file(self).with_suffix(".process")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            beside = file.with_suffix(".part")
+            beside.write_text(str(os.getpid()))
+            beside.rename(file)
+            time.sleep(600)
         there = [a for a in (on.artefact(task) for task in self.of) if a.why_absent is None]
         total = self.number + sum(float(a.arrays["sum"][0]) for a in there)
         return Artefact({"process": os.getpid()}, {"sum": np.array([total])})
@@ -126,6 +136,43 @@ def test_what_is_absent_is_handed_on_unless_it_is_tolerated(tmp_path):
 def test_a_process_that_dies_is_told_of(tmp_path):
     with pytest.raises(local.WorkerDiedError, match=r"“add 1” ended with status 9.*fewer `jobs`"):
         run(tmp_path, [Sum(1, what="die"), Sum(2, (Sum(1, what="die"),))], jobs=2)
+
+
+STARTED = """
+import sys
+sys.path[:0] = [{tests!r}]
+import test_engine as t
+from pathlib import Path
+if __name__ == "__main__":
+    t.run(Path(sys.argv[1]), [t.Sum(1, what="sleep"), t.Sum(2, what="sleep")], jobs=2)
+"""
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(STARTED.format(tests=str(Path(__file__).parent)))
+    process = subprocess.Popen([sys.executable, str(program), str(tmp_path / "run")])
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob("run/sums/*.process"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    others = [int(file.read_text()) for file in tmp_path.glob("run/sums/*.process")]
+    assert len(others) == 2
+    deadline = time.monotonic() + 30
+    while any(map(is_running, others)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_running, others))
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_damaged_results_are_made_again(tmp_path):

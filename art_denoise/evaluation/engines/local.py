@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -351,12 +353,19 @@ def _hear(connection: Connection, worker: _Worker, schedule: _Schedule, bar: _Ba
         _settle(schedule, task, failure, bar)
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that started it does, however that ends."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
 def _work(connection: Connection, stores: Stores, make_workplace: Callable[[], Workplace], threads: int | None) -> None:
     """Do tasks in a process of their own, until there are no more."""
-    import signal
-
-    # Ctrl-C is for the process that shares out the tasks.
+    # Ctrl-C is for the process that shares out the tasks, and without that one there is nothing to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if threads is not None:
         import torch  # not where nothing needs it
 
