@@ -576,7 +576,8 @@ def found_in(made: Made, name: str) -> Any:
     """
     if name == "fooling_rate":
         return made.record.get("fooling_rates", {}).get("crafting images")
-    return made.record.get(name, made.record.get("provenance", {}).get(name))
+    found = made.record.get(name)
+    return made.record.get("provenance", {}).get(name) if found is None else found
 
 
 # What is said of tables
