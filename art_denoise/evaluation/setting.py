@@ -198,6 +198,11 @@ def _columns(options: Options, target: Model, find: Callable[[str], Model], stan
     twice = [key for key in keys if keys.count(key) > 1]
     if twice:
         raise ValueError(f"`sources` must be of different names, {twice[0]!r} is there twice")
+    if any(c.model is not None and c.model is not target and c.model.name == target.name for c in columns):
+        raise ValueError(
+            f"`sources` must be of other names than the target, and another model is called {target.name!r}, too: "
+            "rename its file or its function"
+        )
     if not columns:
         raise ValueError("`sources` must hold at least one model or file of a perturbation")
     texts = [column.source.text for column in columns]
