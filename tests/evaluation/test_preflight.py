@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from art_denoise.models import Model, Recipe
 from art_denoise.data.sets import Split
 from art_denoise.evaluation.preflight import _MEAN, _STD, check_model
+from art_denoise.models import Model, Recipe
 
 #: Ten classes, each a colour of its own, with noise.
 CLASSES = 10
