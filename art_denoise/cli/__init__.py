@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A terminal that has no δ shows a question mark.
         with suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    warnings.formatwarning = lambda message, *_, **__: f"Warning: {message}\n"
+    as_before, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"Warning: {message}\n"
     try:
         status = _status(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
@@ -102,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _UNREAD
+    finally:
+        warnings.formatwarning = as_before
 
 
 def _status(arguments: list[str]) -> int:
@@ -114,8 +116,6 @@ def _status(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("Interrupted: the same command goes on from here.")
         return _INTERRUPTED
-    except UnreadError:
-        raise
     except (OSError, ValueError, TypeError) as error:
         say(f"Error: {explained(error)}")
     except RuntimeError as error:
