@@ -9,10 +9,10 @@ import numpy as np
 from art.estimators.classification import PyTorchClassifier
 from scipy.stats import binomtest
 
-from art_denoise.models import Model
 from art_denoise.data.sets import Split
 from art_denoise.evaluation.scoring import unit_batch
 from art_denoise.evaluation.statistics import paired_difference
+from art_denoise.models import Model
 
 #: Images that are looked at: of the target, of other models, and with each other kind of input.
 IMAGES, IMAGES_OF_SOURCES, _IMAGES_OTHERWISE = 300, 100, 100
