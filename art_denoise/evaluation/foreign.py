@@ -21,7 +21,7 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from art_denoise._autograd import StraightThrough
 from art_denoise.defences.adapters import Adapter, AsPyTorch
 from art_denoise.evaluation import experiment
-from art_denoise.evaluation.origins import arguments_of, check_arguments, source_of, split_file, unknown
+from art_denoise.evaluation.origins import arguments_of, check_arguments, place_of, source_of, split_file, unknown
 
 
 class PassedThrough(Adapter, PreprocessorPyTorch):
@@ -129,7 +129,7 @@ def _of_art(name: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> P
 def _of_file(name: str, path: str, function: str, given: Mapping[str, Any]) -> list[Preprocessor]:
     try:
         module = _module_of(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _told(name, path, error) from error
     make = getattr(module, function, None)
     if not callable(make):
@@ -142,7 +142,7 @@ def _of_file(name: str, path: str, function: str, given: Mapping[str, Any]) -> l
     check_arguments(name, make, given)
     try:
         built = make(**given)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _told(name, path, error) from error
     stages = list(built) if isinstance(built, (list, tuple)) else [built]
     if not stages or not all(isinstance(stage, Preprocessor) for stage in stages):
@@ -154,7 +154,7 @@ def _of_file(name: str, path: str, function: str, given: Mapping[str, Any]) -> l
 
 def _module_of(path: str) -> ModuleType:
     source_of(path)
-    return _run(Path(path).resolve(), path)
+    return _run(place_of(path), path)
 
 
 @cache
@@ -175,9 +175,9 @@ def _run(file: Path, path: str) -> ModuleType:
     return module
 
 
-def _told(name: str, path: str, error: Exception) -> ValueError:
+def _told(name: str, path: str, error: BaseException) -> ValueError:
     """Return the error of a user's code in one sentence, with the line of the file that it is from."""
-    file = str(Path(path).resolve())
+    file = str(place_of(path))
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     where = f", line {lines[-1]}" if lines else ""
     return ValueError(f"{name} cannot be built ({type(error).__name__} in {path}{where}: {error})")

@@ -132,13 +132,18 @@ def check_arguments(
 def source_of(path: str) -> bytes:
     """Return the source of a user's file, which a process reads once: what is run is what was digested.
 
-    :param path: Its path, relative to the current folder.
+    :param path: Its path, relative to the current folder; "~" is the user's.
     :raises ValueError: If there is no such file.
     """
     try:
-        return _read(Path(path).resolve())
+        return _read(place_of(path))
     except OSError as error:
         raise ValueError(f"there is no file {path} in {Path.cwd()} ({error.strerror})") from None
+
+
+def place_of(path: str) -> Path:
+    """Return where a user's file is."""
+    return Path(path).expanduser().resolve()
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import sys
+import traceback
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ SHAPE = (3, 9, 8)
 FILE = """
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -74,6 +77,10 @@ def larger():
     return Of(lambda x: torch.nn.functional.interpolate(x, scale_factor=2))
 
 
+def without_gradient():
+    return Of(lambda x: x / (not torch.is_grad_enabled()))
+
+
 def one_image():
     return Of(lambda x: x[:1])
 
@@ -106,6 +113,10 @@ def mixed():
     return [ROFDefence(), 3]
 
 
+def leaving():
+    sys.exit("I am a script")
+
+
 def raising():
     raise KeyError("abc")
 
@@ -126,8 +137,6 @@ def file(tmp_path):
 @pytest.fixture(autouse=True)
 def modules_as_before(monkeypatch):
     """Each test has a module `beside` of its own."""
-    import sys
-
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
     sys.modules.pop("beside", None)
@@ -191,6 +200,8 @@ def test_a_users_function_is_given_its_parameters(file, x):
 def test_a_path_is_relative_to_the_current_folder(file, monkeypatch):
     monkeypatch.chdir(file.parent)
     assert len(chain_of("mine.py:several")) == 2
+    monkeypatch.setenv("HOME", str(file.parent))
+    assert len(chain_of("~/mine.py:several")) == 2
 
 
 def test_a_users_preprocessor_can_be_pickled(file, x):
@@ -201,7 +212,17 @@ def test_a_users_preprocessor_can_be_pickled(file, x):
 
 
 @pytest.mark.parametrize(
-    "text", ["rof", "nlm", "art:JpegCompression", "{file}:squared", "{file}:rounded", "{file}:several"]
+    "text",
+    [
+        "rof",
+        "nlm",
+        "art:JpegCompression",
+        "{file}:squared",
+        "{file}:rounded",
+        "{file}:several",
+        "{file}:estimating",
+        "{file}:without_gradient",
+    ],
 )
 def test_bpda_takes_the_identity_for_any_preprocessor(file, x, text):
     """Forward it is what it is; backward the identity, for classes as well."""
@@ -211,8 +232,9 @@ def test_bpda_takes_the_identity_for_any_preprocessor(file, x, text):
     result, expected = images, torch.from_numpy(x)
     for stage in bpda:
         result = stage.forward(result)[0]
-    for stage in exact:
-        expected = stage.forward(expected)[0]
+    with torch.no_grad():
+        for stage in exact:
+            expected = stage.forward(expected)[0]
     assert torch.equal(result.detach(), expected)
     cotangent = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
     assert torch.equal(torch.autograd.grad(result, images, cotangent)[0], cotangent)
@@ -277,6 +299,7 @@ def test_a_chain_that_art_would_get_wrong_is_refused():
         ("nothing", "must return an ART preprocessor, or a list of them, and returns NoneType"),
         ("no_stages", "and returns a list of nothing"),
         ("mixed", "and returns a list of ROFDefence, int"),
+        ("leaving", r"cannot be built \(SystemExit in .*mine.py, line \d+: I am a script\)"),
         ("for_training", "ART would not apply GaussianAugmentation at prediction: make it with `apply_predict=True`"),
         ("one_image", r"must return images for images, and returns \(1, 3, 9, 8\) for \(2, 3, 9, 8\)"),
         ("not_a_number", "returns NaN or infinite values for images from 0.0 to 1.0"),
@@ -294,7 +317,7 @@ def test_a_users_error_is_the_cause_with_its_traceback(file):
         chain_of(f"{file}:raising")
     cause = caught.value.__cause__
     assert isinstance(cause, KeyError)
-    assert "raising" in [frame.name for frame in __import__("traceback").extract_tb(cause.__traceback__)]
+    assert "raising" in [frame.name for frame in traceback.extract_tb(cause.__traceback__)]
 
 
 def test_a_file_that_cannot_be_run_is_told(tmp_path):
