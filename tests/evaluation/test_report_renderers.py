@@ -221,6 +221,10 @@ def test_latex_escapes_what_has_no_latex_form():
             assert len(re.findall(r"(?<!\\)&", line)) in (4, 9)
 
 
+def test_latex_numbers_tables_itself():
+    assert r"\caption{Top-1 accuracy of Inception V1 on 200 test crops of 7 photographs}" in render(results(), "latex")
+
+
 def test_latex_text_keeps_characters_apart():
     assert latex_text("a--b---c") == "a-{}-b-{}-{}-c"
     assert latex_text("top-1") == "top-1"
@@ -315,8 +319,9 @@ def test_csv_negative_numbers_stay_numbers():
     read = list(csv.DictReader(io.StringIO(csv_renderer.render([plain_table()]))))
     points = [float(line["points"]) for line in read if line["points"]]
     assert points == [-23.5, -0.5]
-    # The last but one is the same everywhere.
+    # The last but one is the same everywhere, and no line of its own.
     assert {line["column"] for line in read} == {"any"}
+    assert len(read) == 7
 
 
 def test_csv_of_single_values_is_a_line_a_row():
