@@ -6,6 +6,7 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+
 def check_number(
     name: str, value: Any, *, low: float = -math.inf, high: float = math.inf, low_open: bool = False
 ) -> float:
@@ -29,6 +30,7 @@ def check_number(
         raise ValueError(f"`{name}` must be {' and '.join(rules)}, got {value!r}")
     return number
 
+
 def check_integer(name: str, value: Any, *, low: int) -> int:
     """Return an integer of at least `low`, or raise `TypeError` or `ValueError` naming the argument."""
     if isinstance(value, bool) or not isinstance(value, Integral):
@@ -37,17 +39,20 @@ def check_integer(name: str, value: Any, *, low: int) -> int:
         raise ValueError(f"`{name}` must be >= {low}, got {value!r}")
     return int(value)
 
+
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return a value that is one of the choices, or raise `ValueError` naming the argument and the choices."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"`{name}` must be {' or '.join(map(repr, choices))}, got {value!r}")
     return str(value)
 
+
 def check_flag(name: str, value: Any) -> bool:
     """Return a bool, or raise `TypeError` naming the argument."""
     if not isinstance(value, bool):
         raise TypeError(f"`{name}` must be True or False, got {value!r}")
     return value
+
 
 def check_filter_input(x: Any) -> None:
     """Raise unless `x` is a float tensor (N, C, H, W) with at least one channel and one pixel."""
