@@ -213,9 +213,7 @@ class Results:
             failures=tuple(content["failures"]),
         )
 
-    def save(
-        self, folder: str | os.PathLike[str], keys: Mapping[Cell, str], examples_key: str | None = None
-    ) -> None:
+    def save(self, folder: str | os.PathLike[str], keys: Mapping[Cell, str], examples_key: str | None = None) -> None:
         """Write `results.json` into a run folder.
 
         :param folder: The run folder; labels and pictures are there already.
