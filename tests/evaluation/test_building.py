@@ -325,6 +325,10 @@ def test_a_file_that_cannot_be_run_is_told(tmp_path):
     broken.write_text("import nothing_of_this_name\n\ndef f():\n    pass\n")
     with pytest.raises(ValueError, match=r"cannot be built \(ModuleNotFoundError in .*broken.py, line 1"):
         chain_of(f"{broken}:f")
+    script = tmp_path / "script.py"
+    script.write_text("import sys\n\nsys.exit(2)\n")
+    with pytest.raises(ValueError, match=r"cannot be built \(SystemExit in .*script.py, line 3: 2\)"):
+        chain_of(f"{script}:f")
     unreadable = tmp_path / "unreadable.py"
     unreadable.write_text("def f(:\n")
     with pytest.raises(ValueError, match=r"cannot be built \(SyntaxError"):
