@@ -57,7 +57,7 @@ def build_chain(
         chain += built
         names += [preprocessor.name] * len(built)
     if input_shape is not None and not all(name in OWN_PREPROCESSORS for name in names):
-        _try(chain, names, clip_values, input_shape, gradient)
+        _try(chain, names, device_type, clip_values, input_shape, gradient)
     return chain
 
 
@@ -132,13 +132,15 @@ def _checking() -> ModuleType:
 def _try(
     chain: Sequence[PreprocessorPyTorch],
     names: Sequence[str],
+    device_type: str,
     clip_values: tuple[float, float],
     input_shape: Sequence[int],
     gradient: str,
 ) -> None:
     """Raise unless the chain returns images for images."""
     ramp = np.linspace(*clip_values, 2 * math.prod(input_shape), dtype=np.float32).reshape(2, *input_shape)
-    images = torch.from_numpy(ramp)
+    # Where the classifier has its images: a user's own network may be nowhere else.
+    images = torch.from_numpy(ramp).to("cuda" if device_type == "gpu" and torch.cuda.is_available() else "cpu")
     for stage, name in zip(chain, names, strict=True):
         shape = tuple(images.shape)
         try:

@@ -81,10 +81,14 @@ def has_gradient(chain: Sequence[Preprocessor], input_shape: Sequence[int]) -> b
     if not all(_says_so(stage) for stage in chain):
         return False
     with drawn_from(0), torch.enable_grad():
-        images = torch.rand(2, *input_shape).requires_grad_()
+        images = torch.rand(2, *input_shape, device=_device_of(chain)).requires_grad_()
         result = images
-        for stage in chain:
-            result = as_pytorch(stage).forward(result)[0]
+        try:
+            for stage in chain:
+                result = as_pytorch(stage).forward(result)[0]
+        except RuntimeError:
+            # What goes through NumPy fails only if a gradient is wanted.
+            return False
         if not result.requires_grad:
             return False
         gradient = torch.autograd.grad(result, images, torch.rand_like(result), allow_unused=True)[0]
@@ -100,6 +104,12 @@ def _says_so(stage: Preprocessor) -> bool:
     if isinstance(stage, AsPyTorch):
         return stage.gradient == "estimate" and _estimates(stage.preprocessor)
     return not isinstance(stage, PassedThrough) and _estimates(stage)
+
+
+def _device_of(chain: Sequence[Preprocessor]) -> torch.device:
+    """Return a GPU if one of the preprocessors is on it: a user's own network may be nowhere else."""
+    devices = [getattr(getattr(stage, "preprocessor", stage), "device", torch.device("cpu")) for stage in chain]
+    return next((device for device in devices if device.type == "cuda"), torch.device("cpu"))
 
 
 def _estimates(stage: Preprocessor) -> bool:

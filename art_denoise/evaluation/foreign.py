@@ -41,7 +41,8 @@ class PassedThrough(Adapter, PreprocessorPyTorch):
         :raises ValueError: If the preprocessor changes the shape.
         """
         with torch.no_grad():
-            result, y = self.preprocessor.forward(x, y)
+            # Detached, as NumPy does not take what wants a gradient.
+            result, y = self.preprocessor.forward(x.detach(), y)
         if not (x.requires_grad and torch.is_grad_enabled()):
             return result, y
         if result.shape != x.shape:

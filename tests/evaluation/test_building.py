@@ -73,6 +73,10 @@ def detached():
     return Of(lambda x: x.detach() ** 2)
 
 
+def by_numpy():
+    return Of(lambda x: torch.from_numpy(x.numpy() ** 2))
+
+
 def larger():
     return Of(lambda x: torch.nn.functional.interpolate(x, scale_factor=2))
 
@@ -222,6 +226,7 @@ def test_a_users_preprocessor_can_be_pickled(file, x):
         "{file}:several",
         "{file}:estimating",
         "{file}:without_gradient",
+        "{file}:by_numpy",
     ],
 )
 def test_bpda_takes_the_identity_for_any_preprocessor(file, x, text):
@@ -256,6 +261,7 @@ def test_bpda_takes_the_identity_for_any_preprocessor(file, x, text):
         ("{file}:estimating", True),
         ("{file}:rounded", False),  # zero almost everywhere
         ("{file}:detached", False),
+        ("{file}:by_numpy", False),
         ("{file}:several", False),  # ART's estimate of a median's is the identity
         ("art:JpegCompression", False),
         ("rof+art:FeatureSqueezing:bit_depth=4", False),
