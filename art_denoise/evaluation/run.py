@@ -147,11 +147,13 @@ def _collected(
     examples_task = assembly.examples()
     shown = None if examples_task is None else stores.run.read(examples_task)
     there = shown is not None and shown.why_absent is None
+    experiment = prepared.experiment.without(gone)
+    told = set(experiment.cells())
     results = Results(
-        experiment=prepared.experiment.without(gone),
+        experiment=experiment,
         images=_test_images(prepared, images),
         labels=labels,
-        missing={cell: why for cell, why in missing.items() if cell not in absent},
+        missing={cell: why for cell, why in missing.items() if cell in told},
         made=tuple(made),
         checks={title: artefact.record for title, task in checks.items() if (artefact := stores.run.read(task))},
         config=prepared.config,
