@@ -1,65 +1,126 @@
-"""The example as a user starts it."""
+"""The program as a user starts it: from the example, which is the same as `art-denoise table1`."""
 
 from __future__ import annotations
 
-import importlib.util
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-import typer
 from folders import write_folder
-from typer.testing import CliRunner
+
+from art_denoise import load_perturbation
+from art_denoise.cli import main
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "table1.py"
+PROGRAM = ("-m", "art_denoise")
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+def start(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(EXAMPLE), *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=900,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )
 
 
 @pytest.mark.long
 def test_quick_run_prints_the_table_and_says_where_the_report_is(tmp_path):
-    first = start("--quick", cwd=tmp_path)
+    first = start(EXAMPLE, "--quick", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "D_ROF(v0 + δ + v_def)" in first.stdout
-    assert (tmp_path / "runs" / "quick" / "report" / "index.html").is_file()
-    assert "Report: runs/quick/report/index.html" in first.stdout.replace("\\", "/")
     assert "D_ROF(v0 + δ_SGD knowing D_ROF)" in first.stdout
-    assert "DeepFoolUAP: " in first.stderr  # progress
-    second = start("--quick", "--no-progress", cwd=tmp_path)
-    assert second.stdout == first.stdout
-    assert "%|" not in second.stderr  # no bar; ART 1.17 warns of pkg_resources
+    folder = tmp_path / "runs" / "quick"
+    assert (folder / "report" / "index.html").is_file()
+    assert "Report: runs/quick/report/index.html" in first.stdout.replace("\\", "/")
+    assert "Craft δ on " in first.stderr  # progress
+    made = {file: file.stat().st_mtime_ns for file in folder.glob("*/*.safetensors")}
+    assert made
 
-    refused = start("--quick", "--seed", "1", cwd=tmp_path)
+    # The same by the other name, and by what the folder keeps; nothing is computed again.
+    for again in (
+        start(*PROGRAM, "table1", "--quick", "--no-progress", cwd=tmp_path),
+        start(EXAMPLE, "--config", folder / "run.toml", "--no-progress", cwd=tmp_path),
+        start(*PROGRAM, "report", "runs/quick", cwd=tmp_path),
+    ):
+        assert again.stdout == first.stdout, again.stderr
+        assert "%|" not in again.stderr  # no bar; ART 1.17 warns of pkg_resources
+    assert {file: file.stat().st_mtime_ns for file in folder.glob("*/*.safetensors")} == made
+
+    refused = start(EXAMPLE, "--quick", "--seed", "1", cwd=tmp_path)
     assert refused.returncode == 2
     assert "Error: runs" in refused.stderr
     assert "options.seed: 0 there, 1 now" in refused.stderr
+    assert "--change" in refused.stderr
     assert "Traceback" not in refused.stderr
-
-    unknown = start("--quick", "--noise-accept", "both", cwd=tmp_path)
-    assert unknown.returncode == 2
-    assert "--noise-accept must be 'flip' or 'loss', got 'both'" in unknown.stderr
+    assert "\nseed = 0\n" in (folder / "run.toml").read_text(encoding="utf-8")
 
 
-def test_help(tmp_path):
-    result = start("--help", cwd=tmp_path)
-    assert result.returncode == 0
-    assert "--quick" in result.stdout
+@pytest.mark.long
+def test_evaluate_sets_defences_against_attacks(tmp_path):
+    arguments = ["evaluate", "--quick", "--no-progress", "--defence", "art:JpegCompression:quality=60"]
+    arguments += ["--attack", "pgd:max_iter=2", "--attack", "pgd:max_iter=2,knowledge=bpda"]
+    first = start(*PROGRAM, *arguments, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    for row in ("D_JpegCompression(v0)", "v0 + δ_PGD", "D_JpegCompression(v0 + δ_PGD)", "knowing", "bpda"):
+        assert row in first.stdout
+    assert "Report: runs/evaluation-quick/report/index.html" in first.stdout.replace("\\", "/")
+    again = start(*PROGRAM, "evaluate", "--config", "runs/evaluation-quick/run.toml", "--no-progress", cwd=tmp_path)
+    assert again.stdout == first.stdout
 
 
-@pytest.fixture(scope="module")
-def call():
-    """Call the program in this process."""
-    location = importlib.util.spec_from_file_location("example_table1", EXAMPLE)
-    module = importlib.util.module_from_spec(location)
-    location.loader.exec_module(module)
-    app = typer.Typer()
-    app.command()(module.main)
-    return lambda *arguments: CliRunner().invoke(app, [*map(str, arguments), "--no-progress"])
+@pytest.mark.long
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
+def test_craft_goes_on_after_it_was_killed_and_its_file_is_a_source(tmp_path):
+    craft = [*PROGRAM, "craft", "sgd-uap", "--quick", "--sgd-passes", 40, "--no-progress", "--out"]
+    program = subprocess.Popen(
+        [sys.executable, *map(str, craft), "killed.safetensors"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until = time.monotonic() + 600
+        # A checkpoint, which is written after every pass.
+        while not list((tmp_path / "killed").glob("perturbations/*.checkpoint")):
+            assert program.poll() is None, "it has ended"
+            assert time.monotonic() < until, "it has not begun"
+            time.sleep(0.05)
+    finally:
+        os.killpg(program.pid, signal.SIGKILL)
+        program.wait()
+    assert not (tmp_path / "killed.safetensors").exists()
+
+    for name in ("killed", "whole"):
+        result = start(*craft, f"{name}.safetensors", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.splitlines()[-1] == f"Perturbation: {name}.safetensors"
+        assert "v0 + δ_SGD" in result.stdout
+    killed, whole = (load_perturbation(tmp_path / f"{name}.safetensors") for name in ("killed", "whole"))
+    np.testing.assert_array_equal(killed.array, whole.array)
+    assert killed.source == "inception_v1"
+    assert killed.linf <= 10 / 255 + 1e-6
+    assert killed.linf > 0
+
+    arguments = ["evaluate", "--quick", "--source", "killed.safetensors", "--attack", "sgd-uap", "--defence", "rof"]
+    evaluated = start(*PROGRAM, *arguments, "--no-progress", cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "killed" in evaluated.stdout
+
+
+def test_help_of_the_example_is_that_of_the_command(tmp_path):
+    shown = start(EXAMPLE, "--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "Usage: art-denoise table1" in shown.stdout
+    assert shown.stdout == start(*PROGRAM, "table1", "--help", cwd=tmp_path).stdout
 
 
 MODEL = """
@@ -90,13 +151,17 @@ def net():
         ),
         (["--data", "images", "--model", "mine.py:net", "--out", "mine.py/x"], "mine.py/x"),
         (["--data", "images", "--model", "inception_v1"], "cannot be matched with the model's 1000 classes"),
+        (["--model", "torchvision:resnet50"], "--model on the photographs must be inception_v1, vgg16, vgg19"),
+        (["--source", "vgg16", "--source", "vgg16"], "--source must be of different names, 'vgg16' is there twice"),
         (["--device", "tpu"], "--device must be auto, cpu, cuda"),
         (["--test-images", "5"], "--test-images is for folders of images"),
-        (["--quick", "--data", "images"], "--quick is for the photographs"),
-        (["--rows", "few"], "--rows must be 'all' or 'paper'"),
+        (["--defence", "ruf"], "there is no defence 'ruf', but rof"),
+        (["--attack", "pgb"], "there is no attack 'pgb', but pgd"),
+        (["--defence", "art:Nothing"], "Nothing"),
+        (["--shares.train", "-1"], "--shares.train must be >= 1, got -1"),
     ],
 )
-def test_bad_input_is_one_sentence(call, tmp_path, monkeypatch, arguments, message):
+def test_bad_input_is_one_sentence(capsys, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MODEL)
     write_folder(tmp_path / "images", ["a", "b"], 10)
@@ -108,18 +173,18 @@ def test_bad_input_is_one_sentence(call, tmp_path, monkeypatch, arguments, messa
     more = [*small, "--input-size", "32"] if "broken" in arguments or "mine.py:net" in arguments else []
     if "broken" in arguments:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    result = call(*arguments, *more)
-    assert result.exit_code == 2, result.output
-    assert message in result.stderr
-    assert result.stderr.startswith("Error: ")
-    assert result.stderr.count("\n") == 1
+    assert main(["table1", *arguments, *more, "--no-progress"]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.startswith("Error: ")
+    assert (shown.err.count("\n"), shown.out) == (1, "")
     assert [path for path in sorted(tmp_path.iterdir()) if path.name not in ("cache", "runs", "__pycache__")] == before
 
 
-def test_plan_of_the_photographs(call, tmp_path, monkeypatch):
+def test_plan_of_the_photographs(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = call("--quick", "--plan")
-    assert result.exit_code == 0, result.output
-    assert "Plan of runs/quick; nothing has been computed or written." in result.stdout
-    assert "Target: Inception V1." in result.stdout
+    assert main(["table1", "--quick", "--plan"]) == 0
+    shown = capsys.readouterr().out
+    assert "Plan of runs/quick; nothing has been computed or written." in shown.replace("\\", "/")
+    assert "Target: Inception V1." in shown
     assert not list(tmp_path.iterdir())
