@@ -41,8 +41,7 @@ class PassedThrough(Adapter, PreprocessorPyTorch):
         :raises ValueError: If the preprocessor changes the shape.
         """
         with torch.no_grad():
-            # Detached, as NumPy does not take what wants a gradient.
-            result, y = self.preprocessor.forward(x.detach(), y)
+            result, y = self.preprocessor.forward(x, y)
         if not (x.requires_grad and torch.is_grad_enabled()):
             return result, y
         if result.shape != x.shape:
