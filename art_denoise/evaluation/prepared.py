@@ -156,7 +156,8 @@ class Prepared:
             if name in self.setting.trained:
                 code, schedules = "art_denoise.models.photographs", self.options.schedules or {}
                 weights = Train(name, images["train"], schedules[name], self.options.seed, environment, model.text)
-            networks[name] = Network(name, model.digest(), code, environment, weights)
+            # By name, too: two functions of one file may have the same weights, and random weights the same seed.
+            networks[name] = Network(name, f"{name} {model.digest()}", code, environment, weights)
         return networks
 
     def assembly(self, loaded: ImageSet) -> Assembly:
