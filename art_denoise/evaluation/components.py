@@ -17,6 +17,7 @@ from art_denoise.evaluation.experiment import (
     NOTHING,
     Attack,
     AttackKind,
+    Component,
     Defence,
     Knowledge,
     Noise,
@@ -51,6 +52,7 @@ __all__ = [
     "with_unique_attack_texts",
     "with_unique_texts",
     "write_attack",
+    "write_component",
     "write_defence",
 ]
 
@@ -186,9 +188,14 @@ def make_threat(
     return _threat(name, given, knowledge, eps, norm, name)
 
 
+def write_component(component: Component) -> str:
+    """Return an attack or a preprocessor with its parameters: "pgd:max_iter=20"."""
+    return _written(component.name, write_params(component))
+
+
 def write_defence(defence: Defence) -> str:
     """Return a defence as :func:`parse_defence` reads it."""
-    stages = [_written(p.name, write_params(p)) for p in defence.preprocessors]
+    stages = [write_component(p) for p in defence.preprocessors]
     if defence.noise is not None:
         stages.insert(0, _written("noise", [f"kind={defence.noise.kind}"] if defence.noise != Noise() else []))
     return "+".join(stages) or "none"

@@ -152,12 +152,6 @@ class Defence:
         """What the preprocessors are called in tables, the first first."""
         return ", then ".join(p.text or p.name for p in self.preprocessors) or "no defence"
 
-    @property
-    def name(self) -> str:
-        """How it is written: "noise+rof"."""
-        stages = [*(["noise"] if self.noise else []), *(written(p) for p in self.preprocessors)]
-        return "+".join(stages) or "none"
-
 
 #: No defence.
 NOTHING = Defence()
@@ -454,9 +448,3 @@ def _alike(first: Condition, second: Condition) -> bool:
     return first.threat == replace(
         second.threat, attack=replace(second.threat.attack, params=first.threat.attack.params)
     )
-
-
-def written(component: Component) -> str:
-    """Return a component as it is written: "rof:weight=0.0196"."""
-    given = ",".join(f"{name}={value}" for name, value in component.params)
-    return f"{component.name}:{given}" if given else component.name

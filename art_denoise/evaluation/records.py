@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from art_denoise._files import replacing
 from art_denoise.evaluation._csv import csv_lines
-from art_denoise.evaluation.experiment import Cell, Condition, Experiment, written
+from art_denoise.evaluation.components import write_component, write_defence
+from art_denoise.evaluation.experiment import Cell, Condition, Experiment
 from art_denoise.evaluation.statistics import accuracy
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def attack_name(experiment: Experiment, cell: Cell) -> str | None:
     if threat is None:
         return None
     given = any(source.stands_for is not None for source in experiment.sources if source.key == cell.source)
-    return "from a file" if given else written(threat.attack)
+    return "from a file" if given else write_component(threat.attack)
 
 
 def _said(experiment: Experiment, cell: Cell) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def _said(experiment: Experiment, cell: Cell) -> dict[str, Any]:
         "row": cell.condition.text,
         "attack": attack_name(experiment, cell),
         "knowledge": None if cell.knowledge is None else cell.knowledge.value,
-        "defence": defence.name,
+        "defence": write_defence(defence),
         "noise": None if defence.noise is None else defence.noise.kind,
         "eps": None if threat is None else round(255 * threat.eps, 6),
         "norm": None if threat is None else threat.norm,

@@ -61,7 +61,7 @@ def test_a_record():
         "row": "D_ROF(v0 + δ knowing D_ROF)",
         "attack": "deepfool-uap:max_iter=3",
         "knowledge": "exact",
-        "defence": "rof:weight=0.0392156862745098",
+        "defence": "rof:weight=10/255",
         "noise": None,
         "eps": 10,
         "norm": "inf",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from art_denoise.evaluation.components import write_component, write_defence
 from art_denoise.evaluation.experiment import (
     Cell,
     Comparison,
@@ -22,7 +23,6 @@ from art_denoise.evaluation.experiment import (
     Source,
     Threat,
     Transfer,
-    written,
 )
 from art_denoise.evaluation.records import attack_name, reason
 from art_denoise.evaluation.report._text import latex_text
@@ -100,7 +100,11 @@ def worst(results: Results) -> tuple[Table, ...]:
         clean = Condition(None, defence)
         alone = _cells(experiment, clean, None) if clean in experiment.conditions else ()
         groups: list[Sequence[Cell]] = [alone, *([c for c in cells if c.knowledge is k] for k in there), cells]
-        rows.append(Row(names[clean], tuple(_of_all(results, group) for group in groups), (("defence", defence.name),)))
+        rows.append(
+            Row(
+                names[clean], tuple(_of_all(results, group) for group in groups), (("defence", write_defence(defence)),)
+            )
+        )
     untested = [
         names[Condition(None, defence)].text
         for defence, cells in crafted.items()
@@ -176,7 +180,7 @@ def sweeps(results: Results) -> tuple[Table, ...]:
             Row(
                 Name(f"{strength:g}"),
                 tuple(_accuracy(results, _cells(experiment, Condition(t, defence), s)) for t, s, _ in lines),
-                (("defence", defence.name),),
+                (("defence", write_defence(defence)),),
             )
             for strength, defence in sweep.points
         )
@@ -322,8 +326,8 @@ def _particulars(condition: Condition) -> tuple[str, ...]:
     of_threat = ("", "", "")
     if threat is not None:
         norm = "∞" if threat.norm == "inf" else threat.norm
-        of_threat = (f"ε {255 * threat.eps:.4g}/255", f"L{norm}", written(threat.attack))
-    return (*of_threat, defence.name)
+        of_threat = (f"ε {255 * threat.eps:.4g}/255", f"L{norm}", write_component(threat.attack))
+    return (*of_threat, write_defence(defence))
 
 
 def _latex(condition: Condition) -> str:
@@ -426,14 +430,14 @@ def _accuracy_row(results: Results, condition: Condition, name: Name) -> Row:
         return _accuracy(results, cells, experiment.published_for(cells[0]))
 
     values = _over_columns(experiment, experiment.columns(condition) == (None,), value)
-    more = (*_of_threat(condition.threat), ("defence", condition.defence.name))
+    more = (*_of_threat(condition.threat), ("defence", write_defence(condition.defence)))
     return Row(name, (Text(Name(knowledge_of(experiment, condition))), *values), more)
 
 
 def _of_threat(threat: Threat | None) -> tuple[tuple[str, Any], ...]:
     """Return what else is to be said of an attack: how it is written, and its size, of 255."""
     return (
-        ("attack", None if threat is None else written(threat.attack)),
+        ("attack", None if threat is None else write_component(threat.attack)),
         ("eps", None if threat is None else round(255 * threat.eps, 6)),
     )
 
