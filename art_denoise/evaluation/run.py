@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,7 +110,8 @@ def _open(prepared: Prepared, change: bool, stack: ExitStack) -> None:
 
 
 def _write_if_other(file: Path, text: str) -> None:
-    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+    # Bytes: what is there may be damaged.
+    if not file.is_file() or file.read_bytes() != text.encode():
         write_text(file, text)
 
 
@@ -133,7 +135,7 @@ def _collected(
         artefact = stores.of(task).read(task)
         if artefact is None:
             continue
-        record = dict(artefact.record)
+        record = _untimed(artefact.record)
         if artefact.why_absent is None:
             array = artefact.arrays["perturbation"]
             record["linf"] = float(np.abs(array).max())
@@ -162,6 +164,13 @@ def _collected(
     )
     results.save(prepared.folder, keys, examples_task.key if examples_task is not None and there else None)
     return results
+
+
+def _untimed(value: Any) -> Any:
+    """Return a record without how long anything took: results are the same however often a run was interrupted."""
+    if isinstance(value, dict):
+        return {name: _untimed(part) for name, part in value.items() if name != "seconds"}
+    return [_untimed(part) for part in value] if isinstance(value, list) else value
 
 
 def _test_images(prepared: Prepared, images: ImageSet) -> TestImages:
