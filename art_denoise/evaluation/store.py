@@ -32,7 +32,7 @@ SCHEMA = 1
 _DAMAGED = "damaged"
 
 #: What this package leaves when it is killed while it writes; nothing else is ever deleted.
-_LEFT_OVER = re.compile(r"[0-9a-f]{16}\.(safetensors|checkpoint)\.\d+\.part")
+_LEFT_OVER = re.compile(r"([0-9a-f]{16}\.(safetensors|checkpoint)|(config|results|splits)\.json)\.\d+\.part")
 
 
 class Kept(Protocol):
@@ -79,7 +79,7 @@ class Store:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            self._set_aside(file, str(error))
+            self.set_aside(file, str(error))
             return None
 
     def why_absent(self, task: Kept) -> str | None:
@@ -97,11 +97,15 @@ class Store:
 
     def clean(self) -> None:
         """Delete what processes that were killed while they wrote have left. For who has the folder alone."""
-        for part in self.path.glob("*/*.part"):
+        for part in (*self.path.glob("*.part"), *self.path.glob("*/*.part")):
             if _LEFT_OVER.fullmatch(part.name):
                 part.unlink(missing_ok=True)
 
-    def _set_aside(self, file: Path, why: str) -> None:
+    def set_aside(self, file: Path, why: str) -> None:
+        """Put a file where nothing looks for it.
+
+        :warns RuntimeWarning: That it is damaged, and where it is now.
+        """
         place = self.path / _DAMAGED / f"{file.parent.name}-{file.name}"
         warnings.warn(
             f"{file} is damaged ({why}): it has been moved to {place} and is computed anew",

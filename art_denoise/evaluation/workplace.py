@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from art.estimators.classification import PyTorchClassifier
+from safetensors import SafetensorError, safe_open
 
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.data.sets import ImageSet, Split
@@ -148,15 +149,32 @@ class Workplace:
         return self._sizes[network.name]
 
     def checkpoint(self, task: Task) -> Path:
-        """Return the file in which a task may keep how far it has come."""
-        return self.stores.of(task).checkpoint(task)
+        """Return the file in which a task may keep how far it has come.
+
+        :warns RuntimeWarning: If one was there that cannot be read: it has been set aside, and the task begins anew.
+        """
+        store = self.stores.of(task)
+        file = store.checkpoint(task)
+        if file.is_file():
+            try:
+                with safe_open(file, framework="np"):
+                    pass
+            except (SafetensorError, OSError) as error:
+                store.set_aside(file, f"it cannot be read: {' '.join(str(error).split())[:120]}")
+        return file
 
     def so_far(self, task: Task) -> Artefact | None:
-        """Return how far a task had come when it was interrupted, or None."""
+        """Return how far a task had come when it was interrupted, or None.
+
+        :warns RuntimeWarning: As :meth:`checkpoint`.
+        """
+        file = self.checkpoint(task)
         try:
-            return read_artefact(self.checkpoint(task), task.key)
-        except (FileNotFoundError, ValueError):
-            # Computed anew, like what was not kept.
+            return read_artefact(file, task.key)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            self.stores.of(task).set_aside(file, str(error))
             return None
 
     def keep_so_far(self, task: Task, artefact: Artefact) -> None:
