@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import pkgutil
 import re
@@ -82,7 +83,6 @@ def craft(given: dict[str, Any], attack: str | None = None) -> int:
     The file can be read by load_perturbation, and is a --source of other runs. Beside it is a folder of the same name
     without its ending, with how it came about and what it does to the test images; interrupted, the same command goes
     on from there. An attacker who knows a defence crafts through it: sgd-uap:knowledge=exact --defence rof.
-
     """
     choice, file = chosen_craft(given, attack)
     folder = file.with_suffix("")
@@ -224,12 +224,15 @@ def _plan(choice: Choice, folder: Path, study: Study) -> int:
 
 def _results(command: str, choice: Choice, folder: Path, study: Study, out: Path) -> Results:
     """Have a run done, and keep what was chosen in its folder, also if it is interrupted."""
+    # What tells of the results is imported now, so that nothing can be missing after hours.
+    importlib.import_module("art_denoise.evaluation.report")
     from art_denoise.evaluation.run import run
 
     try:
         return run(folder, choice.options, choice.machine, study, change=choice.run.change)
     finally:
-        with suppress(OSError):
+        # A damaged file of choices is told of by the run.
+        with suppress(OSError, ValueError):
             _keep(command, choice, folder, out)
 
 

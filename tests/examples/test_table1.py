@@ -80,7 +80,7 @@ def test_evaluate_sets_defences_against_attacks(tmp_path):
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
 def test_craft_goes_on_after_it_was_killed_and_its_file_is_a_source(tmp_path):
-    craft = [*PROGRAM, "craft", "sgd-uap", "--quick", "--sgd-passes", 40, "--no-progress", "--out"]
+    craft = [*PROGRAM, "craft", "sgd-uap", "--quick", "--sgd-passes", 20, "--no-progress", "--out"]
     program = subprocess.Popen(
         [sys.executable, *map(str, craft), "killed.safetensors"],
         cwd=tmp_path,
