@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from art_denoise.evaluation.options import Machine, Options
+from art_denoise.evaluation.results import Results
+
 #: A network that tells colours apart, with a rough part that perturbations find their way through; quick to build and
 #: to run, the same weights every time.
 NETWORK = """
@@ -80,3 +83,44 @@ def write_project(folder: Path, count: int = 14) -> Path:
     (folder / "mine.py").write_text(NETWORK)
     write_colours(folder / "images", count)
     return folder
+
+
+def options_of(project: Path, **changes: object) -> Options:
+    """Return options for Table 1 of a project, small enough for a second or two."""
+    given = {
+        "data": str(project / "images"),
+        "model": f"{project / 'mine.py'}:net",
+        "input_size": 16,
+        "preflight": False,
+        "eps": 40 / 255,
+        "craft_images": 8,
+        "tune_images": 8,
+        "noise_images": 16,
+        "test_images": 24,
+        "craft_passes": 1,
+        "craft_steps": 6,
+        "sgd_passes": 1,
+        "sgd_batch_size": 4,
+        "noise_sigmas": (16 / 255,),
+        "noise_eps": (2 / 255,),
+        "noise_draws": 2,
+        "noise_accept": "loss",
+    }
+    return Options(**{**given, **changes})
+
+
+def machine_of(project: Path, **changes: object) -> Machine:
+    """Return a machine for it, on which images are decoded once for all runs."""
+    return Machine(**{"device": "cpu", "progress": False, "decoded_dir": project / "decoded", "jobs": 1, **changes})
+
+
+def run_project(folder: Path, options: Options, machine: Machine, **kwargs: object) -> Results:
+    """Run a project in whatever process this is."""
+    from art_denoise.evaluation.run import run
+
+    return run(folder, options, machine, **kwargs)
+
+
+def times(folder: Path) -> dict[str, int]:
+    """Return when each file below a folder was written: what is not written anew keeps its time."""
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
