@@ -66,7 +66,7 @@ def test_quick_run_prints_the_table_and_says_where_the_report_is(tmp_path):
 
 @pytest.mark.long
 def test_evaluate_sets_defences_against_attacks(tmp_path):
-    arguments = ["evaluate", "--quick", "--no-progress", "--defence", "art:JpegCompression:quality=60"]
+    arguments = ["evaluate", "--quick", "--no-progress", "--jobs", "1", "--defence", "art:JpegCompression:quality=60"]
     arguments += ["--attack", "pgd:max_iter=2", "--attack", "pgd:max_iter=2,knowledge=bpda"]
     first = start(*PROGRAM, *arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
@@ -80,7 +80,7 @@ def test_evaluate_sets_defences_against_attacks(tmp_path):
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
 def test_craft_goes_on_after_it_was_killed_and_its_file_is_a_source(tmp_path):
-    craft = [*PROGRAM, "craft", "sgd-uap", "--quick", "--sgd-passes", 20, "--no-progress", "--out"]
+    craft = [*PROGRAM, "craft", "sgd-uap", "--quick", "--sgd-passes", 20, "--no-progress", "--jobs", "1", "--out"]
     program = subprocess.Popen(
         [sys.executable, *map(str, craft), "killed.safetensors"],
         cwd=tmp_path,
@@ -111,7 +111,7 @@ def test_craft_goes_on_after_it_was_killed_and_its_file_is_a_source(tmp_path):
     assert killed.linf > 0
 
     arguments = ["evaluate", "--quick", "--source", "killed.safetensors", "--attack", "sgd-uap", "--defence", "rof"]
-    evaluated = start(*PROGRAM, *arguments, "--no-progress", cwd=tmp_path)
+    evaluated = start(*PROGRAM, *arguments, "--no-progress", "--jobs", "1", cwd=tmp_path)
     assert evaluated.returncode == 0, evaluated.stderr
     assert "killed" in evaluated.stdout
 
