@@ -64,6 +64,7 @@ def test_quick_run_prints_the_table_and_says_where_the_report_is(tmp_path):
     assert "\nseed = 0\n" in (folder / "run.toml").read_text(encoding="utf-8")
 
 
+@pytest.mark.large
 @pytest.mark.long
 def test_evaluate_sets_defences_against_attacks(tmp_path):
     arguments = ["evaluate", "--quick", "--no-progress", "--jobs", "1", "--defence", "art:JpegCompression:quality=60"]
@@ -77,6 +78,7 @@ def test_evaluate_sets_defences_against_attacks(tmp_path):
     assert again.stdout == first.stdout
 
 
+@pytest.mark.large
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
 def test_craft_goes_on_after_it_was_killed_and_its_file_is_a_source(tmp_path):
