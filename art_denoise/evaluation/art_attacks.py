@@ -195,7 +195,7 @@ def _class(row: ArtAttack, name: str) -> Callable[..., EvasionAttack]:
     there = {
         key: value
         for key, value in vars(evasion).items()
-        if inspect.isclass(value) and issubclass(value, EvasionAttack) and key not in _UNIVERSAL
+        if inspect.isclass(value) and issubclass(value, EvasionAttack)
     }
     if row.cls in _UNIVERSAL:
         raise ValueError(f"{name} makes one perturbation for all images: use deepfool-uap")

@@ -17,7 +17,7 @@ from scipy.special import log_softmax
 
 from art_denoise import AsPyTorch, ROFDefence
 from art_denoise.defences.chain import with_defences
-from art_denoise.evaluation.art_attacks import attack_images, auto_attack, build_art_attack
+from art_denoise.evaluation.art_attacks import _Softmax, attack_images, auto_attack, build_art_attack
 from art_denoise.evaluation.attack_table import ART_ATTACKS, ArtAttack
 from art_denoise.evaluation.building import build_chain
 from art_denoise.evaluation.components import make_threat, parse_attack, parse_defence
@@ -129,6 +129,12 @@ def test_who_needs_more_than_the_bound_has_failed(classifier, x, y, name):
     # Going by the prediction, they might put right what is wrong already.
     assert np.array_equal(found[-1], x[-1])
     assert not np.array_equal(found[:-1], x[:-1])
+
+
+def test_deepfool_gets_across_the_boundary(classifier, x, y):
+    """With ART's overshoot rounding leaves half of the images on the near side."""
+    found = attacked(classifier, threat_of("deepfool", eps=255), x, y)
+    assert (classifier.predict(found).argmax(1) != y).all()
 
 
 def test_an_image_by_itself_or_among_others(classifier, x, y):
@@ -280,6 +286,17 @@ def test_what_is_no_number_is_told(classifier, x, y, monkeypatch, value):
         attacked(classifier, parse_attack("fgsm"), x, y)
 
 
+def test_divisions_by_zero_within_an_attack_are_nobodys_business(classifier, x, y, monkeypatch):
+    """Square divides by the size of squares that are not there, and goes on with what is a number."""
+
+    def dividing(self, x, y=None, **kwargs):
+        candidate = x / np.zeros_like(x)
+        return np.where(np.isfinite(candidate), candidate, x)
+
+    monkeypatch.setattr(evasion.FastGradientMethod, "generate", dividing)
+    assert np.array_equal(attacked(classifier, parse_attack("fgsm"), x, y), x)
+
+
 def test_an_attack_for_other_estimators_is_told(classifier, x, y):
     with pytest.raises(
         ValueError, match="attack `art:HighConfidenceLowUncertainty` cannot run on this estimator: High"
@@ -333,6 +350,8 @@ def test_logits_are_asked_for_and_given_as_they_have_to_be(classifier, x, y):
     with pytest.raises(ValueError, match="seems to predict probabilities"):
         attacked(other, threat_of("apgd"), x, y)
     assert np.allclose(attacked(other, threat_of("simba"), x, y), attacked(classifier, threat_of("simba"), x, y))
+    assert np.array_equal(_Softmax()(other.predict(x)), other.predict(x))
+    assert np.allclose(_Softmax()(classifier.predict(x)), other.predict(x), atol=1e-6)
 
 
 @pytest.mark.parametrize(
