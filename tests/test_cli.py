@@ -598,6 +598,7 @@ def test_help_shows_defaults_as_they_are_written(capsys, command, monkeypatch):
         "[default: 0.05]",
         "[default: 8,16]",
         "[default: 3 on the photographs, else 10]",
+        "Show progress bars. [default: yes]",
     ):
         assert line in shown
     assert "None" not in shown
@@ -616,7 +617,12 @@ def test_a_terminal_without_greek_letters_shows_question_marks(encoding):
 def test_who_does_not_read_on_is_not_told_of_it():
     code = "import sys; from art_denoise.cli import main; sys.stdin.read(); sys.exit(main(['list']))"
     program = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # What stays in a buffer is written again at the end.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )
     program.stdout.close()
     program.stdin.close()
