@@ -19,15 +19,17 @@ import torch
 class Net(torch.nn.Module):
     categories = ["blue things", "green things", "grey things", "red things"]
 
-    def __init__(self, seed):
+    def __init__(self, seed, roughness=1.0):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.features = torch.nn.Conv2d(3, 8, 5, stride=2)
         self.mix = torch.nn.Linear(8, 4)
         self.register_buffer("colours", torch.tensor([[.2, .2, .6], [.2, .6, .2], [.4, .4, .4], [.6, .2, .2]]))
         with torch.no_grad():
-            for parameter, scale in zip(self.parameters(), (.05, 0, 1, 0)):
+            for parameter, scale in zip(self.parameters(), (.05, 0, roughness, 0)):
                 parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+            if roughness > 1:
+                self.features.weight.sub_(self.features.weight.mean((2, 3), keepdim=True)).mul_(10)
 
     def forward(self, x):
         near = -20 * torch.cdist(x.mean((2, 3)), self.colours)
@@ -38,6 +40,10 @@ def net():
 
 def other():
     return Net(4)
+
+def rough():
+    # By texture alone, so that labels tell apart what is done to an image.
+    return Net(5, 1000.0)
 """
 
 #: Folders of `write_colours`, in the order of the network's labels, and their colours.
