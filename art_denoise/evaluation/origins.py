@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.metadata
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -78,7 +77,7 @@ def code_of(component: Component) -> str:
     """
     if _home(component) not in (_FOREIGN, _ART_ATTACKS):
         return ""
-    art = f"adversarial-robustness-toolbox {importlib.metadata.version('adversarial-robustness-toolbox')}"
+    art = f"adversarial-robustness-toolbox {_version_of_art()}"
     file = split_file(component.name)
     return f"{hashlib.sha256(source_of(file[0])).hexdigest()[:16]} {art}" if file else art
 
@@ -139,6 +138,14 @@ def source_of(path: str) -> bytes:
         return _read(place_of(path))
     except OSError as error:
         raise ValueError(f"there is no file {path} in {Path.cwd()} ({error.strerror})") from None
+
+
+@cache
+def _version_of_art() -> str:
+    # As slow to import as all that names need besides.
+    from importlib.metadata import version
+
+    return version("adversarial-robustness-toolbox")
 
 
 def place_of(path: str) -> Path:
