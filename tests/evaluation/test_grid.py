@@ -63,7 +63,12 @@ def test_attacks_that_differ_in_more_than_knowledge_stand_apart():
     stronger = parse_attack("pgd:max_iter=20,knowledge=bpda")
     larger = parse_attack("pgd:max_iter=10,eps=16")
     assert len(evaluation(attacks=[*PGD, stronger, larger]).sections) == 1 + 3
-    assert len(evaluation(attacks=[*PGD, *PGD]).sections) == 1 + 1
+
+
+def test_what_is_asked_for_twice_is_there_once():
+    assert evaluation(attacks=[*PGD, *PGD]) == evaluation(attacks=PGD)
+    twice = grid.evaluation(TARGET, SOURCES, (TARGET, OTHER), defences=[ROF, JPEG, ROF], attacks=PGD)
+    assert twice == evaluation(attacks=PGD)
 
 
 def test_who_knows_the_defence_is_undefended_without_knowing_anything():

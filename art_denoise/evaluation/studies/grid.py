@@ -40,6 +40,7 @@ def evaluation(
     :param attacks: The attacks; one that is there with several sorts of knowledge has one section for all of them.
     :param seeds: Seeds of the perturbations.
     """
+    defences = list(dict.fromkeys(defences))
     families: dict[Condition, list[Threat]] = {}
     for threat in dict.fromkeys(attacks):
         families.setdefault(undefended(threat), []).append(threat)
