@@ -386,8 +386,15 @@ class Experiment:
         return tuple(c for section in self.sections for c in section.conditions)
 
     def columns(self, condition: Condition) -> tuple[Source | None, ...]:
-        """Return the columns in which a row has a cell of its own; only None if they have no part in it."""
-        threat = condition.threat
+        """Return the columns in which a row has a cell of its own; only None if they have no part in it.
+
+        There are none at all for what cannot be.
+        """
+        threat, noise = condition.threat, condition.defence.noise
+        universal = threat is not None and threat.attack.kind == "universal"
+        if noise is not None and noise.kind == "knowing" and not universal:
+            # There is nothing that v_def could know of.
+            return ()
         if threat is None or not threat.crafted:
             return (None,)
         # A file takes the place of an attack on the network alone: nobody says which defence it was crafted through.

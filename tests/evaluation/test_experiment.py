@@ -163,6 +163,12 @@ def test_columns(threat, keys):
         assert [None if column is None else column.key for column in columns] == keys
 
 
+def test_v_def_can_know_of_what_is_the_same_for_all_images():
+    knowing_delta = ROF.with_noise("knowing")
+    assert [experiment().columns(Condition(threat, knowing_delta)) for threat in (None, SIGNS, PGD)] == [()] * 3
+    assert len(experiment().columns(Condition(UAP, knowing_delta))) == 3
+
+
 def test_what_the_attacker_knows_in_a_cell():
     def knowledge(threat: Threat | None, source: str | None) -> Knowledge | None:
         return Cell(Condition(threat, ROF), "one", source).knowledge
