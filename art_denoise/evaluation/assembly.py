@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,10 @@ class Assembly:
     def _added(self, cell: Cell, threat: Threat) -> AddedTask:
         attack = threat.attack
         if attack.kind == "control":
-            return Signs(self.images["test"].shape, threat.eps, cell.seed)
+            shape = self.images["test"].shape
+            # As large as an attack of that norm.
+            eps = threat.eps if threat.norm == "inf" else threat.eps / math.sqrt(math.prod(shape))
+            return Signs(shape, eps, cell.seed)
         source = str(cell.source)
         if source in self.given:
             return Given(source, self.given[source])

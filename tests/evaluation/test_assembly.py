@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 
+import numpy as np
 import pytest
 from folders import NETWORK, write_colours
 
@@ -163,6 +164,13 @@ def test_who_knows_the_defence_crafts_through_it():
     first, second = (assembly.added(Cell(aware, target, "vgg16")) for target in ("inception_v1", "vgg19"))
     assert [first.through.noise.fitted[0].network.name, first.network.name] == ["inception_v1", "vgg16"]
     assert [second.through.noise.fitted[0].network.name, second.network.name] == ["vgg19", "vgg16"]
+
+
+def test_controls_are_as_large_as_the_attack_whatever_its_norm():
+    for text, size in (("sgd-uap:eps=5", 5 / 255), ("sgd-uap:norm=2,eps=400", 400 / 255 / np.sqrt(3 * 64 * 64))):
+        scores = World(Options(attacks=(text,))).assembly().scores()
+        control = next(score.added for cell, score in scores.items() if "random signs" in cell.text)
+        assert control.eps == pytest.approx(size)
 
 
 def test_images_are_attacked_part_by_part():

@@ -154,6 +154,7 @@ def test_controls_are_of_the_size_of_the_attack():
     controls = {threat.eps for threat in controls if threat is not None and not threat.crafted}
     assert controls == {5 / 255}
     assert {t.control.eps for t in experiment.transfers} == {5 / 255}
+    assert {t.control.norm for t in of(attacks=("sgd-uap:norm=2,eps=400",)).transfers} == {"2"}
 
 
 def test_the_papers_rows_only():
@@ -293,6 +294,8 @@ DEFENCES = [
     ("noise",),
     ("rof+nlm", "art:JpegCompression"),
     ("rof:weight=5", "rof:weight=20"),
+    ("none",),
+    ("rof", "noise:kind=knowing+rof", "noise:kind=random+rof"),
 ]
 ATTACKS = [
     (),

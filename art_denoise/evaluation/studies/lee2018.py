@@ -91,7 +91,7 @@ def table1(
     """
     defences = [_with_strengths(defence) for defence in defences]
     first, others = attacks[0], [] if paper_only else list(attacks[1:])
-    signs = replace(SIGNS, eps=first.eps)
+    signs = replace(SIGNS, eps=first.eps, norm=first.norm)
     known = list(zip(defences, [*knows, *[Knowledge.EXACT] * (len(defences) - len(knows))], strict=True))
     oblivious = [a for a in attacks if a.knowledge is Knowledge.OBLIVIOUS and a.crafted]
     with_noise = [d.with_noise("fitted") for d in defences if noise and d.noise is None]
@@ -101,7 +101,7 @@ def table1(
     for other in others:
         title = "With the stronger attack" if other.attack.name == SGD.attack.name else f"With {_name(other)}"
         sections.append(Section(title, _family(other, defences, noise)))
-    aware = [Condition(replace(oblivious[-1], knowledge=k), d) for d, k in known] if oblivious else []
+    aware = [_row(replace(oblivious[-1], knowledge=k), d) for d, k in known] if oblivious else []
     if not paper_only:
         sections += [
             Section("The attacker knows the defence", tuple(aware)),
@@ -121,12 +121,10 @@ def table1(
 
     pairs = [Comparison(_undefended(first), Condition(), "the attack")]
     pairs += [Comparison(Condition(None, d), Condition(), f"{d.text} on clean images") for d in defences]
-    pairs += [Comparison(Condition(first, d), _undefended(first), f"{d.text} against {_name(first)}") for d in defences]
+    pairs += [Comparison(_row(first, d), _undefended(first), f"{d.text} against {_name(first)}") for d in defences]
     for other in others:
         pairs.append(Comparison(_undefended(other), _undefended(first), f"{_name(other)} rather than {_name(first)}"))
-        pairs += [
-            Comparison(Condition(other, d), _undefended(other), f"{d.text} against {_name(other)}") for d in defences
-        ]
+        pairs += [Comparison(_row(other, d), _undefended(other), f"{d.text} against {_name(other)}") for d in defences]
     pairs += [
         Comparison(row, Condition(oblivious[-1], row.defence), f"the attacker knows {row.defence.text}")
         for row in aware
@@ -166,10 +164,15 @@ def _family(threat: Threat, defences: Sequence[Defence], noise: bool) -> tuple[C
     """Return the rows of an attack: undefended, and behind each defence without and with v_def."""
     rows = [_undefended(threat)]
     for defence in defences:
-        rows.append(Condition(threat, defence))
+        rows.append(_row(threat, defence))
         if noise and defence.noise is None:
             rows.append(Condition(threat, defence.with_noise("fitted")))
     return tuple(rows)
+
+
+def _row(threat: Threat, defence: Defence) -> Condition:
+    """Return the row of an attack on a defence, which may be none."""
+    return Condition(threat, defence) if defence else _undefended(threat)
 
 
 def _undefended(threat: Threat) -> Condition:
