@@ -590,7 +590,7 @@ def test_what_computes_nothing_imports_nothing_heavy(arguments):
 
 @pytest.mark.parametrize("command", ["table1", "evaluate", "craft"])
 def test_help_shows_defaults_as_they_are_written(capsys, command, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "1000")
     main([command, "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     for line in (
