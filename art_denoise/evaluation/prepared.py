@@ -187,7 +187,7 @@ class Prepared:
 
     def checks(self, assembly: Assembly) -> dict[str, CheckNetwork]:
         """Return the pre-flight checks by title of the network; networks trained on the images need none."""
-        checks = {}
+        checks, titles = {}, {network.key: network.title for network in self.setting.networks}
         for name, model in self.setting.models.items() if self.options.preflight else ():
             if name in self.setting.trained:
                 continue
@@ -198,8 +198,8 @@ class Prepared:
             # What is published is of ImageNet's own validation set.
             published = model.published if self.options.data == "imagenet" else None
             few = images.first(IMAGES if model is self.setting.target else IMAGES_OF_SOURCES)
-            checks[model.title] = CheckNetwork(
-                assembly.networks[name], few, published, model.recipe is None, model.title
+            checks[titles[name]] = CheckNetwork(
+                assembly.networks[name], few, published, model.recipe is None, titles[name]
             )
         return checks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -73,8 +74,12 @@ class Setting:
 
     @property
     def networks(self) -> tuple[Network, ...]:
-        """The same as values of an experiment, the target first."""
-        return tuple(Network(model.name, model.text, model.title) for model in self.models.values())
+        """The same as values of an experiment, the target first; those that are called the same, by their names."""
+        texts, titles = (Counter(getattr(m, form) for m in self.models.values()) for form in ("text", "title"))
+        return tuple(
+            Network(m.name, m.text if texts[m.text] == 1 else m.name, m.title if titles[m.title] == 1 else m.name)
+            for m in self.models.values()
+        )
 
     def fetch(self, progress: bool) -> None:
         """Download published weights that are not there."""
