@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from folders import NETWORK, machine_of, options_of, write_project
 
 from art_denoise.data.sets import Split
+from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.preflight import _MEAN, _STD, check_model
+from art_denoise.evaluation.prepared import Prepared
 from art_denoise.models import Model, Recipe
 
 #: Ten classes, each a colour of its own, with noise.
@@ -114,3 +119,30 @@ def test_a_model_that_draws_at_random(split):
     recipe = Recipe((0.0,) * 3, (1.0,) * 3)
     found = check(split, lambda x: x + 0.3 * torch.randn(len(x), 3, 1, 1), recipe=recipe)
     assert found["differing"] > 0
+
+
+def checks_of(folder, options: Options) -> dict:
+    prepared = Prepared.of(folder / "run", options, machine_of(folder))
+    return prepared.checks(prepared.assembly(prepared.setting.source.outline()))
+
+
+def test_which_networks_are_looked_at_on_which_images(tmp_path):
+    write_project(tmp_path)
+    own = f"{tmp_path / 'mine.py'}:net"
+    asked = options_of(tmp_path, preflight=True, sources=(own, f"{tmp_path / 'mine.py'}:other"))
+    checks = checks_of(tmp_path, asked)
+    assert {title: check.network.name for title, check in checks.items()} == {
+        "mine-net": "mine-net", "mine-other": "mine-other",
+    }  # fmt: skip
+    # Of few images as many as there are, and nothing is published of them.
+    assert {(check.images.purpose, check.images.count) for check in checks.values()} == {("test", 24)}
+    assert all(check.otherwise and check.published is None for check in checks.values())
+    assert checks_of(tmp_path, replace(asked, preflight=False)) == {}
+
+
+def test_networks_that_are_trained_here_are_not_looked_at(tmp_path):
+    (tmp_path / "mine.py").write_text(NETWORK.replace("Linear(8, 4)", "Linear(8, 19)").replace("near + ", ""))
+    assert checks_of(tmp_path, Options()) == {}
+    (check,) = checks_of(tmp_path, Options(model=f"{tmp_path / 'mine.py'}:net", sources=("vgg16",))).values()
+    # Enough images for it among those that the defence is tuned on.
+    assert (check.network.name, check.images.purpose, check.images.count) == ("mine-net", "tune", 152)

@@ -134,6 +134,7 @@ def test_models_of_one_name_are_told_apart(folder, tmp_path):
     sources = (f"{tmp_path / 'mine.py'}:net", f"{tmp_path / 'mine.py'}:other")
     setting = find(options_of(folder, model=sources[0], sources=sources))
     assert [column.source.text for column in setting.columns] == ["mine-net", "mine-other"]
+    assert [(network.text, network.title) for network in setting.networks] == [(n, n) for n in setting.models]
     assert len(setting.models) == 2
     with pytest.raises(ValueError, match="'mine-net' is there twice"):
         find(options_of(folder, model=sources[0], sources=(sources[0], f"{tmp_path / 'other' / 'mine.py'}:net")))
