@@ -406,6 +406,8 @@ def test_the_files_of_other_commands_choose_the_same(tmp_path, command, argument
         (["table1", "--shares.train", "x"], "--shares.train must be an integer, got 'x'"),
         (["table1", "--schedules.vgg99.epochs", "3"], "there is no --schedules.vgg99: did you mean vgg19 or vgg16?"),
         (["table1", "--schedules.vgg16.epoch", "3"], "there is no --schedules.vgg16.epoch: did you mean epochs?"),
+        (["table1", "--schedules.vgg16.epochs", "0"], "--schedules.vgg16.epochs must be finite and >= 1, got 0"),
+        (["table1", "--schedules.vgg16.learning-rate=-1"], "--schedules.vgg16.learning-rate must be finite and >= 0"),
         (["table1", "--test-images", "5"], "--test-images is for folders of images"),
         (["table1", "--quick", "--data", "images"], "--quick is for the photographs"),
         (["table1", "--config", "missing.toml"], "missing.toml: No such file or directory"),

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from cyclopts import Group, Parameter
 
+from art_denoise._checks import check_number
 from art_denoise.cli.errors import nearest
 from art_denoise.evaluation import options as told
 from art_denoise.evaluation.notation import read_value, write_share
@@ -107,7 +108,10 @@ class Option:
                 name = name.replace("-", "_")
                 if name not in kinds:
                     raise ValueError(f"there is no --{self.name}.{key}.{name}{nearest(name, kinds)}")
-                found[key][name] = _read(f"{self.field}.{key}.{name}", kinds[name], part)
+                argument = f"{self.field}.{key}.{name}"
+                found[key][name] = _read(argument, kinds[name], part)
+                # Numbers of something, and rates: what is wrong with them would be seen in the middle of a run only.
+                check_number(argument, found[key][name], low=1 if kinds[name] is int else 0)
         return found
 
     def written(self, value: Any) -> Iterable[tuple[str, str]]:
