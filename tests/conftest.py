@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Several processes with several threads each (`pytest --numprocesses`) would wait for each other in busy loops. Threads
+# read it when they are started, by the imports that follow.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest

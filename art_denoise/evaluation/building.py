@@ -5,23 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from art.defences.preprocessor import Preprocessor as ArtPreprocessor
 from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
 from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import value_range
-from art_denoise.evaluation.experiment import Attack, Preprocessor, Threat
+from art_denoise.evaluation.experiment import Attack, Preprocessor
 from art_denoise.evaluation.origins import OWN_PREPROCESSORS, arguments_of, load
 
 if TYPE_CHECKING:
     from art.estimators.classification import PyTorchClassifier
-    from art.utils import CLASSIFIER_TYPE
 
     from art_denoise.attacks.universal import UniversalAttack
 
@@ -95,38 +91,6 @@ def build_universal(
         verbose=verbose,
     )
     return made
-
-
-def checked_chain(
-    classifier: CLASSIFIER_TYPE, chain: Sequence[ArtPreprocessor], threat: Threat | None = None
-) -> list[ArtPreprocessor]:
-    """Return a chain if a classifier can have it, and the attacker can do with it what he is to do.
-
-    :param classifier: Any ART classifier; it keeps the defences that it has.
-    :param chain: The defence that it would have.
-    :param threat: Who attacks.
-    :raises ValueError: If ART would refuse the chain or get it wrong (:func:`art_denoise.check_chain`), or the attacker
-        is to use the defence's own gradient, and it has none.
-    """
-    checked: list[ArtPreprocessor] = _checking().checked_chain(classifier, chain, threat)
-    return checked
-
-
-def has_gradient(chain: Sequence[ArtPreprocessor], input_shape: Sequence[int] = (3, 32, 32)) -> bool:
-    """Return whether a true gradient gets through a chain: its own, not the identity in its place, and not zero.
-
-    What preprocessors say of themselves is asked first; then a gradient is sent through. Of a PyTorch preprocessor that
-    passes the identity off as its gradient it cannot be told.
-
-    :param input_shape: Shape of an image, (C, H, W).
-    """
-    found: bool = _checking().has_gradient(chain, input_shape)
-    return found
-
-
-def _checking() -> ModuleType:
-    """Return the module of checks. It is not imported by a statement: no result depends on how things are checked."""
-    return import_module("art_denoise.evaluation.checking")
 
 
 def _try(

@@ -63,7 +63,14 @@ def check_attack(threat: Threat, text: str) -> None:
 def checked_chain(
     classifier: CLASSIFIER_TYPE, chain: Sequence[Preprocessor], threat: Threat | None = None
 ) -> list[Preprocessor]:
-    """Do what :func:`art_denoise.evaluation.building.checked_chain` says."""
+    """Return a chain if a classifier can have it, and the attacker can do with it what he is to do.
+
+    :param classifier: Any ART classifier; it keeps the defences that it has.
+    :param chain: The defence that it would have.
+    :param threat: Who attacks.
+    :raises ValueError: If ART would refuse the chain or get it wrong (:func:`art_denoise.check_chain`), or the attacker
+        is to use the defence's own gradient, and it has none.
+    """
     with with_defences(classifier, chain):
         check_chain(classifier)
     exact = threat is not None and threat.knowledge is Knowledge.EXACT
@@ -76,8 +83,14 @@ def checked_chain(
     return list(chain)
 
 
-def has_gradient(chain: Sequence[Preprocessor], input_shape: Sequence[int]) -> bool:
-    """Do what :func:`art_denoise.evaluation.building.has_gradient` says."""
+def has_gradient(chain: Sequence[Preprocessor], input_shape: Sequence[int] = (3, 32, 32)) -> bool:
+    """Return whether a true gradient gets through a chain: its own, not the identity in its place, and not zero.
+
+    What preprocessors say of themselves is asked first; then a gradient is sent through. Of a PyTorch preprocessor that
+    passes the identity off as its gradient it cannot be told.
+
+    :param input_shape: Shape of an image, (C, H, W).
+    """
     if not all(_says_so(stage) for stage in chain):
         return False
     with drawn_from(0), torch.enable_grad():

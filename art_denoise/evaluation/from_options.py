@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from art_denoise.evaluation.building import build_chain, has_gradient
+from art_denoise.evaluation.building import build_chain
+from art_denoise.evaluation.checking import has_gradient
 from art_denoise.evaluation.components import parse_attack, parse_defence, write_attack
 from art_denoise.evaluation.experiment import Defence, Experiment, Knowledge, Threat, params
 from art_denoise.evaluation.notation import read_component

@@ -152,13 +152,12 @@ def write_artefact(file: Path, key: str, artefact: Artefact) -> None:
     metadata = {
         "schema": str(SCHEMA),
         "key": key,
-        "sha256": _content_digest(record, arrays),
         # As perturbations have it, which can be read by `load_perturbation` from here.
         "units": "value range",
         "record": record,
     }
     with replacing(file) as beside:
-        save_file(arrays, beside, metadata=metadata)
+        save_file(arrays, beside, metadata={**metadata, "sha256": _content_digest(metadata, arrays)})
 
 
 def read_artefact(file: Path, key: str | None = None) -> Artefact:
@@ -180,13 +179,15 @@ def read_artefact(file: Path, key: str | None = None) -> Artefact:
         raise ValueError(f"it is of schema {metadata.get('schema')}, not {SCHEMA}")
     if key is not None and metadata.get("key") != key:
         raise ValueError(f"it is of another key, {metadata.get('key')}")
-    if metadata.get("sha256") != _content_digest(metadata.get("record", ""), arrays):
+    said = metadata.pop("sha256", None)
+    if said != _content_digest(metadata, arrays):
         raise ValueError("its content is not what was written")
     return Artefact(json.loads(metadata["record"]), arrays)
 
 
-def _content_digest(record: str, arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(record.encode())
+def _content_digest(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the digest of everything in a file but the digest itself."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())

@@ -14,7 +14,8 @@ from conftest import tiny_classifier
 
 from art_denoise import SGDUAP, AsPyTorch, Compose, DeepFoolUAP, DefensiveNoiseDefence, NLMeansDefence, ROFDefence
 from art_denoise.defences.chain import with_defences
-from art_denoise.evaluation.building import build_chain, build_universal, checked_chain, has_gradient
+from art_denoise.evaluation.building import build_chain, build_universal
+from art_denoise.evaluation.checking import checked_chain, has_gradient
 from art_denoise.evaluation.components import make_threat, parse_attack, parse_defence
 from art_denoise.evaluation.experiment import Preprocessor, params
 

@@ -7,91 +7,12 @@ import random
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
 import pytest
+from sums import Sum, run, tree
 
-from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.engines import local
-from art_denoise.evaluation.graph import Task, Work
-from art_denoise.evaluation.store import Store
-
-
-@dataclass(frozen=True)
-class Sum(Task):
-    """Adds its number to the sum of what it needs."""
-
-    folder: ClassVar[str] = "sums"
-    number: int = 0
-    of: tuple[Sum, ...] = ()
-    what: str = field(default="", compare=False)
-    tolerant: bool = False
-
-    def modules(self):
-        return ()
-
-    @property
-    def tolerates_absent(self):
-        return self.tolerant
-
-    @property
-    def title(self):
-        return f"add {self.number}"
-
-    @property
-    def work(self):
-        return Work("Add", forward=10.0)
-
-    def run(self, on):
-        on.expects(10)
-        on.told(5)
-        if self.what == "raise":
-            raise ZeroDivisionError("by nothing")
-        if self.what == "absent":
-            return Artefact.absent("there is nothing to add")
-        if self.what == "die":
-            os._exit(9)
-        if self.what == "sleep":
-            file = on.stores.of(self).file(self).with_suffix(".process")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            beside = file.with_suffix(".part")
-            beside.write_text(str(os.getpid()))
-            beside.rename(file)
-            time.sleep(600)
-        there = [a for a in (on.artefact(task) for task in self.of) if a.why_absent is None]
-        total = self.number + sum(float(a.arrays["sum"][0]) for a in there)
-        return Artefact({"process": os.getpid()}, {"sum": np.array([total])})
-
-
-class Workplace:
-    def __init__(self, stores):
-        self.stores = stores
-
-    def artefact(self, task):
-        return self.stores.of(task).read(task)
-
-
-class Stores:
-    def __init__(self, folder: Path):
-        self.store = Store(folder)
-
-    def of(self, task):
-        return self.store
-
-
-def run(folder, wanted, **kwargs):
-    stores = Stores(folder)
-    outcome = local.run(wanted, stores, partial(Workplace, stores), progress=False, **kwargs)
-    return outcome, stores.store
-
-
-def tree() -> Sum:
-    leaves = tuple(Sum(n) for n in range(1, 6))
-    return Sum(100, (Sum(10, leaves[:3]), Sum(20, leaves[2:])))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -118,7 +39,7 @@ def test_a_failure_takes_only_what_needs_it(tmp_path, jobs):
     (failure,) = outcome.failures.values()
     assert failure.task == bad
     assert "ZeroDivisionError: by nothing" in failure.error
-    assert f"{Path(__file__).name}, line" in failure.error
+    assert "sums.py, line" in failure.error
     assert outcome.why(lost) == failure.error
     assert outcome.why(kept) is None
     assert "Traceback" in failure.trace
@@ -141,16 +62,16 @@ def test_a_process_that_dies_is_told_of(tmp_path):
 STARTED = """
 import sys
 sys.path[:0] = [{tests!r}]
-import test_engine as t
+import sums
 from pathlib import Path
 if __name__ == "__main__":
-    t.run(Path(sys.argv[1]), [t.Sum(1, what="sleep"), t.Sum(2, what="sleep")], jobs=2)
+    sums.run(Path(sys.argv[1]), [sums.Sum(1, what="sleep"), sums.Sum(2, what="sleep")], jobs=2)
 """
 
 
 def test_processes_end_with_the_one_that_started_them(tmp_path):
     program = tmp_path / "program.py"
-    program.write_text(STARTED.format(tests=str(Path(__file__).parent)))
+    program.write_text(STARTED.format(tests=str(Path(__file__).parents[1])))
     process = subprocess.Popen([sys.executable, str(program), str(tmp_path / "run")])
     try:
         deadline = time.monotonic() + 120

@@ -12,14 +12,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import pytest
 from folders import machine_of, options_of, run_project, times, write_project
 from PIL import Image
 
 from art_denoise import Perturbation
 from art_denoise.data.decoding import Framing, decode_image
-from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.results import Results
 from art_denoise.evaluation.run import run
 from art_denoise.evaluation.store import BusyError, Lock, read_artefact
@@ -450,7 +448,10 @@ def test_two_seeds(folder, whole, project):
         for made in two.made
         if made.what == "perturbation"
     ]
-    assert len({p.array.tobytes() for p in perturbations}) == 2 * sum(m.what == "perturbation" for m in results.made)
+    once = sum(made.what == "perturbation" for made in results.made)
+    assert len(perturbations) == 2 * once
+    # Of so few images two seeds may make the same of one.
+    assert len({p.array.tobytes() for p in perturbations}) > once
     assert {p.seed for p in perturbations} == {0, 1}
 
 
@@ -520,33 +521,3 @@ def test_networks_that_do_not_do_what_they_should_are_told_of_before_anything_el
     assert not list((tmp_path / "wrong").glob("perturbations/*"))
     # Mended, it is no change: nothing was computed that figures depend on.
     run(tmp_path / "wrong", replace(other, rows="paper", noise_images=0), machine_of(project))
-
-
-def test_the_photographs(tmp_path):
-    """Every step, on few crops: the networks are trained once for all runs, which give the same labels."""
-    cache = Path(platformdirs.user_cache_path("art_denoise"))
-    machine = Machine(device="cpu", progress=False, jobs=1)
-    results = run(tmp_path / "run", Options(quick=True), machine)
-    assert not results.missing
-    assert not results.failures
-    assert (results.images.title, results.images.noun, len(results.images)) == ("crops of 19 photographs", "crop", 38)
-    assert set(results.labels) == set(results.experiment.cells())
-    # The table with who knows the attack, and what else is scored from network to network.
-    assert len(results.labels) == 3 * (14 + 2) + 6 + 2 * (2 * 3 + 2)
-    assert all(labels.shape == (38,) and set(labels.tolist()) <= set(range(19)) for labels in results.labels.values())
-    perturbations = [made for made in results.made if made.what == "perturbation"]
-    assert len(perturbations) == 3 * 4
-    assert all(0 < made.record["linf"] <= 10 / 255 + 1e-6 for made in perturbations)
-    # Crafted through a denoiser it is another.
-    folder = tmp_path / "run" / "perturbations"
-    assert len({Perturbation.load(folder / f"{made.key}.safetensors").array.tobytes() for made in perturbations}) == 12
-    assert results.examples is not None
-    assert {results.experiment.published_for(cell) for cell in results.labels} >= {69.4, 12.5, 58.0}
-
-    trained = times(cache / "weights")
-    assert len(trained) >= 3
-    again = run(tmp_path / "again", Options(quick=True, rows="paper", noise_knowing=False), machine)
-    assert times(cache / "weights") == trained
-    assert len(again.labels) == 5 * 3 + 1
-    for cell, labels in again.labels.items():
-        assert labels.tolist() == results.labels[cell].tolist(), cell.text

@@ -47,11 +47,21 @@ def test_an_artefact_may_have_no_arrays(store):
     assert store.read(TASK).why_absent is None
 
 
-@pytest.mark.parametrize("at", [0.02, 0.3, 0.6, 0.9, -1])
-def test_any_flipped_bit_is_noticed_and_set_aside(store, at):
+def test_any_flipped_bit_is_noticed(store):
+    file = store.file(TASK)
+    content = file.read_bytes()
+    for at in range(len(content)):
+        flipped = bytearray(content)
+        flipped[at] ^= 1 << at % 8
+        file.write_bytes(flipped)
+        with pytest.raises(ValueError, match=r"cannot be read|of schema|of another key|not what was written"):
+            read_artefact(file, TASK.key)
+
+
+def test_what_is_damaged_is_set_aside(store):
     file = store.file(TASK)
     content = bytearray(file.read_bytes())
-    content[int(at * len(content)) if at > 0 else -1] ^= 4
+    content[-1] ^= 4
     file.write_bytes(content)
     with pytest.warns(RuntimeWarning, match="is damaged"):
         assert store.read(TASK) is None

@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
-from folders import write_folder
+from folders import times, write_folder
 
 from art_denoise import load_perturbation
 from art_denoise.cli import main
+from art_denoise.evaluation.results import Results
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "table1.py"
 PROGRAM = ("-m", "art_denoise")
@@ -32,9 +34,16 @@ def start(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder with a quick run of Table 1 in it, and what the program said."""
+    folder = tmp_path_factory.mktemp("quick")
+    return folder, start(EXAMPLE, "--quick", cwd=folder)
+
+
 @pytest.mark.long
-def test_quick_run_prints_the_table_and_says_where_the_report_is(tmp_path):
-    first = start(EXAMPLE, "--quick", cwd=tmp_path)
+def test_quick_run_prints_the_table_and_says_where_the_report_is(quick):
+    tmp_path, first = quick
     assert first.returncode == 0, first.stderr
     assert "D_ROF(v0 + δ + v_def)" in first.stdout
     assert "D_ROF(v0 + δ_SGD knowing D_ROF)" in first.stdout
@@ -42,8 +51,7 @@ def test_quick_run_prints_the_table_and_says_where_the_report_is(tmp_path):
     assert (folder / "report" / "index.html").is_file()
     assert "Report: runs/quick/report/index.html" in first.stdout.replace("\\", "/")
     assert "Craft δ on " in first.stderr  # progress
-    made = {file: file.stat().st_mtime_ns for file in folder.glob("*/*.safetensors")}
-    assert made
+    made = times(folder)
 
     # The same by the other name, and by what the folder keeps; nothing is computed again.
     for again in (
@@ -53,7 +61,10 @@ def test_quick_run_prints_the_table_and_says_where_the_report_is(tmp_path):
     ):
         assert again.stdout == first.stdout, again.stderr
         assert "%|" not in again.stderr  # no bar; ART 1.17 warns of pkg_resources
-    assert {file: file.stat().st_mtime_ns for file in folder.glob("*/*.safetensors")} == made
+    after = times(folder)
+    assert {name: after[name] for name in made if name.endswith(".safetensors")} == {
+        name: time for name, time in made.items() if name.endswith(".safetensors")
+    }
 
     refused = start(EXAMPLE, "--quick", "--seed", "1", cwd=tmp_path)
     assert refused.returncode == 2
@@ -62,6 +73,39 @@ def test_quick_run_prints_the_table_and_says_where_the_report_is(tmp_path):
     assert "--change" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert "\nseed = 0\n" in (folder / "run.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.long
+def test_every_step_on_few_crops_of_the_photographs(quick, tmp_path):
+    folder, _ = quick
+    results = Results.load(folder / "runs" / "quick")
+    assert not results.missing
+    assert not results.failures
+    assert (results.images.title, results.images.noun, len(results.images)) == ("crops of 19 photographs", "crop", 38)
+    assert set(results.labels) == set(results.experiment.cells())
+    # The table with who knows the attack, and what else is scored from network to network.
+    assert len(results.labels) == 3 * (14 + 2) + 6 + 2 * (2 * 3 + 2)
+    assert all(labels.shape == (38,) and set(labels.tolist()) <= set(range(19)) for labels in results.labels.values())
+    perturbations = [made for made in results.made if made.what == "perturbation"]
+    assert len(perturbations) == 3 * 4
+    assert all(0 < made.record["linf"] <= 10 / 255 + 1e-6 for made in perturbations)
+    # Crafted through a denoiser it is another.
+    files = [folder / "runs" / "quick" / "perturbations" / f"{made.key}.safetensors" for made in perturbations]
+    assert len({load_perturbation(file).array.tobytes() for file in files}) == 12
+    assert results.examples is not None
+    assert {results.experiment.published_for(cell) for cell in results.labels} >= {69.4, 12.5, 58.0}
+
+    # The networks are trained once for all runs, which give the same labels.
+    weights = Path(platformdirs.user_cache_path("art_denoise")) / "weights"
+    trained = times(weights)
+    assert len(trained) >= 3
+    arguments = ["table1", "--quick", "--rows", "paper", "--no-progress", "--jobs", "1"]
+    assert start(*PROGRAM, *arguments, "--out", "again", cwd=tmp_path).returncode == 0
+    assert times(weights) == trained
+    again = Results.load(tmp_path / "again")
+    assert len(again.labels) == 5 * 3 + 1
+    for cell, labels in again.labels.items():
+        assert labels.tolist() == results.labels[cell].tolist(), cell.text
 
 
 @pytest.mark.large
@@ -82,7 +126,7 @@ def test_evaluate_sets_defences_against_attacks(tmp_path):
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
 def test_craft_goes_on_after_it_was_killed_and_its_file_is_a_source(tmp_path):
-    craft = [*PROGRAM, "craft", "sgd-uap", "--quick", "--sgd-passes", 20, "--no-progress", "--jobs", "1", "--out"]
+    craft = [*PROGRAM, "craft", "sgd-uap", "--quick", "--sgd-passes", 6, "--no-progress", "--jobs", "1", "--out"]
     program = subprocess.Popen(
         [sys.executable, *map(str, craft), "killed.safetensors"],
         cwd=tmp_path,

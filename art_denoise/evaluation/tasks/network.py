@@ -30,7 +30,7 @@ def environment_here(device_type: DeviceType) -> Environment:
     if device_type == "gpu" and torch.cuda.is_available():
         return Environment(torch.cuda.get_device_name(), torch.__version__, 0)
     # PyTorch has it since 2.1.
-    capability = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")()
+    capability = getattr(getattr(torch.backends, "cpu", None), "get_cpu_capability", lambda: "")()
     return Environment(f"cpu {capability}".strip(), torch.__version__, torch.get_num_threads())
 
 
