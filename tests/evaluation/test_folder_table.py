@@ -56,12 +56,12 @@ def test_the_whole_table(tmp_path):
     classes = [WNIDS[i] for i in (0, 217, 482, 999)]
     for part in ("train", "val"):
         write_folder(tmp_path / "imagenet" / part, classes, 3, size=230, seed=len(part))
-    options = Options(data="imagenet", data_dir=str(tmp_path / "imagenet"), model="inception_v1:none", **TINY)
+    columns = ["inception_v1:none", "vgg16:none"]
+    options = Options(data="imagenet", data_dir=str(tmp_path / "imagenet"), model=columns[0], sources=columns, **TINY)
     results = run(tmp_path / "run", options, quiet(tmp_path))
     assert not results.failures
     assert set(results.labels) == set(results.experiment.cells())
-    columns = ["inception_v1-none", "vgg16-none", "vgg19-none"]
-    assert [source.key for source in results.experiment.sources] == columns
+    assert [source.key for source in results.experiment.sources] == ["inception_v1-none", "vgg16-none"]
     assert len(results.experiment.conditions) == 20
     assert {results.images.classes[label] for label in results.images.labels.tolist()} <= {
         results.images.classes[WNIDS.index(w)] for w in classes
@@ -72,7 +72,7 @@ def test_the_whole_table(tmp_path):
         for made in results.made
         if made.what == "perturbation"
     ]
-    assert len({array.tobytes() for array in arrays}) == len(arrays) == 12
+    assert len({array.tobytes() for array in arrays}) == len(arrays) == 8
     assert all(array.shape == (3, 224, 224) for array in arrays)
     assert results.images.facts["classes"] == "by WordNet id"
     assert results.images.facts["framing"]["crop"] == 224
