@@ -18,7 +18,6 @@ from art_denoise.cli.fields import Option
 from art_denoise.evaluation.studies.grid import ATTACKS
 
 if TYPE_CHECKING:
-    from art_denoise.evaluation.from_options import Study
     from art_denoise.evaluation.results import Results
 
 #: Fields that are no options of a command, as they would change nothing there.
@@ -27,6 +26,10 @@ WITHOUT: dict[str, tuple[str, ...]] = {
     "evaluate": ("rows", "sweep", "noise_knowing"),
     "craft": ("rows", "sweep", "noise_knowing", "sources", "attacks", "seeds"),
 }
+
+
+#: What makes the experiment of a command, in `art_denoise.evaluation.from_options`.
+_STUDIES = {"table1": "table1", "evaluate": "evaluation", "craft": "crafting"}
 
 
 def options_for(command: str) -> tuple[Option, ...]:
@@ -43,7 +46,7 @@ def table1(given: dict[str, Any]) -> int:
     minutes on a CPU.
     """
     choice, folder = chosen_table1(given)
-    return _run("table1", choice, folder, _studies().table1)
+    return _run("table1", choice, folder)
 
 
 def chosen_table1(given: dict[str, Any]) -> tuple[Choice, Path]:
@@ -60,7 +63,7 @@ def evaluate(given: dict[str, Any]) -> int:
     art-denoise list names the defences and attacks.
     """
     choice, folder = chosen_evaluate(given)
-    return _run("evaluate", choice, folder, _studies().evaluation)
+    return _run("evaluate", choice, folder)
 
 
 def chosen_evaluate(given: dict[str, Any]) -> tuple[Choice, Path]:
@@ -71,7 +74,7 @@ def chosen_evaluate(given: dict[str, Any]) -> tuple[Choice, Path]:
         options = replace(options, sources=(options.model,))
     if options.attacks is None:
         # The paper's two have a gradient; of others that is seen when they are built, which needs PyTorch.
-        attacks = ATTACKS if options.defences is None else _studies().attacks_on(options)
+        attacks = ATTACKS if options.defences is None else _from_options().attacks_on(options)
         options = replace(options, attacks=attacks)
     choice = replace(choice, options=options)
     return choice, _folder(choice, "evaluation")
@@ -87,8 +90,8 @@ def craft(given: dict[str, Any], attack: str | None = None) -> int:
     choice, file = chosen_craft(given, attack)
     folder = file.with_suffix("")
     if choice.run.plan:
-        return _plan(choice, folder, _studies().crafting)
-    results = _results("craft", choice, folder, _studies().crafting, file)
+        return _plan("craft", choice, folder)
+    results = _results("craft", choice, folder, file)
     made = [m for m in results.made if m.what == "perturbation" and "absent" not in m.record]
     printed = _printed(results, folder)
     if made:
@@ -192,10 +195,10 @@ def say(message: str) -> None:
         print(as_options(message), file=sys.stderr, flush=True)
 
 
-def _studies() -> Any:
-    from art_denoise.cli import studies
+def _from_options() -> Any:
+    from art_denoise.evaluation import from_options
 
-    return studies
+    return from_options
 
 
 def _folder(choice: Choice, command: str) -> Path:
@@ -209,27 +212,36 @@ def _folder(choice: Choice, command: str) -> Path:
     return Path("runs", f"{command}-{name}" if name else command)
 
 
-def _run(command: str, choice: Choice, folder: Path, study: Study) -> int:
+def _run(command: str, choice: Choice, folder: Path) -> int:
     if choice.run.plan:
-        return _plan(choice, folder, study)
-    return _printed(_results(command, choice, folder, study, folder), folder)
+        return _plan(command, choice, folder)
+    return _printed(_results(command, choice, folder, folder), folder)
 
 
-def _plan(choice: Choice, folder: Path, study: Study) -> int:
+def _plan(command: str, choice: Choice, folder: Path) -> int:
     from art_denoise.evaluation.plan import plan
 
+    study = getattr(_from_options(), _STUDIES[command])
     show(as_options(plan(folder, choice.options, choice.machine, study)), end="")
     return 0
 
 
-def _results(command: str, choice: Choice, folder: Path, study: Study, out: Path) -> Results:
-    """Have a run done, and keep what was chosen in its folder, also if it is interrupted."""
+def _results(command: str, choice: Choice, folder: Path, out: Path) -> Results:
+    """Have a run done, unless it is known to be finished; keep what was chosen in its folder, also if interrupted."""
     # What tells of the results is imported now, so that nothing can be missing after hours.
     importlib.import_module("art_denoise.evaluation.report")
-    from art_denoise.evaluation.run import run
+    from art_denoise.evaluation.finished import finished_results, stamp_of
 
+    study = _STUDIES[command]
+    stamp = stamp_of(choice.options, choice.machine, f"art_denoise.evaluation.from_options.{study}")
     try:
-        return run(folder, choice.options, choice.machine, study, change=choice.run.change)
+        results = finished_results(folder, stamp)
+        if results is None:
+            from art_denoise.evaluation.run import run
+
+            function = getattr(_from_options(), study)
+            results = run(folder, choice.options, choice.machine, function, change=choice.run.change)
+        return results
     finally:
         # A damaged file of choices is told of by the run.
         with suppress(OSError, ValueError):

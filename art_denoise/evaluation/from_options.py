@@ -1,10 +1,11 @@
-"""Attacks, defences and Table 1 as options ask for them."""
+"""The experiments as options ask for them: their attacks, their defences, and how they make rows of these."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+from art_denoise.data.photographs import CROP_SIZE
 from art_denoise.evaluation.building import build_chain
 from art_denoise.evaluation.checking import has_gradient
 from art_denoise.evaluation.components import parse_attack, parse_defence, write_attack
@@ -13,10 +14,13 @@ from art_denoise.evaluation.notation import read_component
 from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.origins import OWN_PREPROCESSORS
 from art_denoise.evaluation.setting import Setting
-from art_denoise.evaluation.studies import lee2018
+from art_denoise.evaluation.studies import grid, lee2018
 
 #: Makes an experiment for a setting.
 Study = Callable[[Options, Setting], Experiment]
+
+#: Side of the images that a defence is tried on, where the options do not say it.
+_SIZE = 224
 
 
 def table1(options: Options, setting: Setting) -> Experiment:
@@ -36,6 +40,34 @@ def table1(options: Options, setting: Setting) -> Experiment:
         sweep=options.sweep,
         seeds=range(options.seed, options.seed + options.seeds),
     )
+
+
+def evaluation(options: Options, setting: Setting) -> Experiment:
+    """Return any defences against any attacks."""
+    return grid.evaluation(
+        setting.networks[0],
+        [column.source for column in setting.columns],
+        setting.networks,
+        defences=chosen_defences(options),
+        attacks=chosen_attacks(options),
+        seeds=range(options.seed, options.seed + options.seeds),
+    )
+
+
+def crafting(options: Options, setting: Setting) -> Experiment:
+    """Return the first attack by itself, against the defences that are asked for."""
+    defences = chosen_defences(options) if options.defences is not None else []
+    return grid.perturbation(setting.networks[0], chosen_attacks(options)[0], defences, seed=options.seed)
+
+
+def attacks_on(options: Options) -> tuple[str, ...]:
+    """Return the attacks of an evaluation where none are asked for: without a gradient, nobody has the exact one.
+
+    :raises ValueError: If a defence cannot be built.
+    """
+    size = CROP_SIZE if options.on_photographs else options.input_size or _SIZE
+    exact = all(knowledge_of(defence, size) is Knowledge.EXACT for defence in chosen_defences(options))
+    return tuple(text for text in grid.ATTACKS if exact or not text.endswith(f"={Knowledge.EXACT.value}"))
 
 
 def chosen_attacks(options: Options) -> list[Threat]:

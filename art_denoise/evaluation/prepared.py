@@ -34,7 +34,7 @@ from art_denoise.evaluation.tasks.network import Train, environment_here
 from art_denoise.evaluation.workplace import Stores, Workplace
 
 #: What a run folder must not hold otherwise: figures depend on it. Versions are told of, and never a reason to refuse.
-_CHOICES = ("options", "data", "models")
+_CHOICES = ("study", "options", "data", "models")
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Prepared:
         """Every choice, version and fingerprint, JSON-like."""
         options = asdict(self.options)
         config: dict[str, Any] = {
+            "study": self.study.__qualname__,
             "options": json.loads(json.dumps(options)),
             "data": self.setting.source.record(),
             "models": {

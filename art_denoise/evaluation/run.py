@@ -22,6 +22,7 @@ from art_denoise._files import write_text
 from art_denoise.data.sets import ImageSet
 from art_denoise.evaluation.assembly import Assembly
 from art_denoise.evaluation.engines import local
+from art_denoise.evaluation.finished import mark, stamp_of, unmark
 from art_denoise.evaluation.from_options import Study, table1
 from art_denoise.evaluation.graph import Task
 from art_denoise.evaluation.options import Machine, Options
@@ -54,6 +55,7 @@ def run(
         in it, a pre-flight check fails, or something asked for is not there or does not fit.
     :raises OSError: If something cannot be read, downloaded or written.
     """
+    stamp = stamp_of(options, machine or Machine(), f"{study.__module__}.{study.__qualname__}")
     prepared = Prepared.of(folder, options, machine, study)
     with ExitStack() as stack:
         _open(prepared, change, stack)
@@ -77,7 +79,10 @@ def run(
             raise ValueError(next(iter(failed.values())).error)
         wanted: list[Task] = [*scores.values(), *([examples] if examples is not None else [])]
         outcome = do(wanted)
-        return _collected(prepared, assembly, images, outcome, checks)
+        results = _collected(prepared, assembly, images, outcome, checks)
+        if not results.failures:
+            mark(prepared.folder, stamp)
+        return results
 
 
 def _workplace(folder: Path, options: Options, machine: Machine, study: Study) -> Workplace:
@@ -102,6 +107,7 @@ def _open(prepared: Prepared, change: bool, stack: ExitStack) -> None:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or not holds_results(folder):
             raise
         return
+    unmark(folder)
     prepared.stores.run.clean()
     _write_if_other(file, json.dumps(prepared.config, indent=2) + "\n")
     listing = prepared.setting.source.listing()

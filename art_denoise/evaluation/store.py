@@ -32,7 +32,7 @@ SCHEMA = 1
 _DAMAGED = "damaged"
 
 #: What this package leaves when it is killed while it writes; nothing else is ever deleted.
-_LEFT_OVER = re.compile(r"([0-9a-f]{16}\.(safetensors|checkpoint)|(config|results|splits)\.json)\.\d+\.part")
+_LEFT_OVER = re.compile(r"([0-9a-f]{16}\.(safetensors|checkpoint)|(config|finished|results|splits)\.json)\.\d+\.part")
 
 
 class Kept(Protocol):

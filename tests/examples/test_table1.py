@@ -66,6 +66,10 @@ def test_quick_run_prints_the_table_and_says_where_the_report_is(quick):
         name: time for name, time in made.items() if name.endswith(".safetensors")
     }
 
+    # Without what takes seconds to import.
+    code = "import sys; from art_denoise.cli import main; main(['table1', '--quick']); sys.exit('torch' in sys.modules)"
+    assert start("-c", code, cwd=tmp_path).returncode == 0
+
     refused = start(EXAMPLE, "--quick", "--seed", "1", cwd=tmp_path)
     assert refused.returncode == 2
     assert "Error: runs" in refused.stderr
