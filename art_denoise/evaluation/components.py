@@ -37,7 +37,6 @@ from art_denoise.evaluation.notation import (
     write_share,
 )
 from art_denoise.evaluation.origins import code_of, modules_of, source_of, split_file, unknown
-from art_denoise.evaluation.texts import in_latex, with_unique_attack_texts, with_unique_texts
 
 __all__ = [
     "attack_names",
@@ -49,12 +48,16 @@ __all__ = [
     "modules_of",
     "parse_attack",
     "parse_defence",
-    "with_unique_attack_texts",
-    "with_unique_texts",
     "write_attack",
     "write_component",
     "write_defence",
 ]
+
+
+def _in_latex(symbol: str, index: str) -> str:
+    r"""Return a symbol with an upright index: "D_{\mathrm{ROF}}"."""
+    upright = index.replace("_", r"\_").replace(" ", r"\ ")
+    return rf"{symbol}_{{\mathrm{{{upright}}}}}"
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,13 @@ _PREPROCESSORS = {
     "rof": _Own(
         "total-variation denoising (ROF), the paper's",
         "D_ROF",
-        in_latex("D", "ROF"),
+        _in_latex("D", "ROF"),
         {"weight": 10 / 255, "solver": "chambolle", "eps": 2e-4, "tol": 1e-4, "max_iter": None},
     ),
     "nlm": _Own(
         "non-local means, the paper's",
         "D_nlm",
-        in_latex("D", "nlm"),
+        _in_latex("D", "nlm"),
         {"h": 0.05, "patch_size": 2, "patch_distance": 3, "mode": "fast", "patch_weights": "uniform", "sigma": 0.0},
     ),
 }
@@ -102,7 +105,7 @@ _ATTACKS = {
     "sgd-uap": _Own(
         "one perturbation for all images by gradient ascent, stronger",
         "δ_SGD",
-        in_latex(r"\delta", "SGD"),
+        _in_latex(r"\delta", "SGD"),
         {
             **_CRAFTING,
             "delta": 0.0,
@@ -261,7 +264,7 @@ def _preprocessor(name: str, given: Mapping[str, Any], whole: str) -> Preprocess
     else:
         names = [*_PREPROCESSORS, "noise", "none", *_SOME_OF_ART, "path/to/file.py:function"]
         raise unknown("defence", name, names, whole)
-    return Preprocessor(name, params(given), f"D_{called}", in_latex("D", called))
+    return Preprocessor(name, params(given), f"D_{called}", _in_latex("D", called))
 
 
 def _attack(name: str, given: Mapping[str, Any], whole: str) -> Attack:
@@ -276,7 +279,7 @@ def _attack(name: str, given: Mapping[str, Any], whole: str) -> Attack:
     if row.eps in given:
         raise ValueError(f"{whole!r}: `{row.eps}` of {name} is its bound, and is written `eps`")
     kept = {key: value for key, value in given.items() if key not in row.defaults or value != row.defaults[key]}
-    return Attack(name, params(kept), f"δ_{row.text}", in_latex(r"\delta", row.text), "per-image")
+    return Attack(name, params(kept), f"δ_{row.text}", _in_latex(r"\delta", row.text), "per-image")
 
 
 def _threat(

@@ -21,8 +21,6 @@ from art_denoise.evaluation.components import (
     modules_of,
     parse_attack,
     parse_defence,
-    with_unique_attack_texts,
-    with_unique_texts,
     write_attack,
     write_defence,
 )
@@ -192,42 +190,6 @@ def test_the_paper_s_symbols():
     assert parse_attack("deepfool-uap").attack.text == "δ"
     assert parse_attack("sgd-uap").attack.latex == r"\delta_{\mathrm{SGD}}"
     assert parse_attack("fgsm").attack.text == "δ_FGS"
-
-
-def test_preprocessors_that_differ_are_told_apart(file):
-    other = file.with_name("other.py")
-    other.write_text(file.read_text())
-    given = ["rof", "noise+rof:weight=5", "rof", "nlm", f"{file}:smooth", f"{other}:smooth"]
-    found = with_unique_texts([parse_defence(text) for text in given])
-    assert found == [parse_defence(text) for text in given]
-    texts = [defence.preprocessors[0].text for defence in found]
-    assert texts[:4] == ["D_ROF", "D_ROF[weight=5/255]", "D_ROF", "D_nlm"]
-    assert texts[4:] == [f"D_smooth[{file}:smooth]", f"D_smooth[{other}:smooth]"]
-    assert found[1].preprocessors[0].latex == r"D_{\mathrm{ROF}}[\mathrm{weight=5/255}]"
-
-
-def test_what_is_alone_needs_no_more_words():
-    given = [parse_defence("rof:weight=5"), parse_defence("nlm")]
-    assert [defence.text for defence in with_unique_texts(given)] == ["D_ROF", "D_nlm"]
-    assert with_unique_attack_texts([parse_attack("pgd:max_iter=3,eps=4")])[0].attack.text == "δ_PGD"
-
-
-def test_attacks_that_differ_are_told_apart():
-    given = ["pgd", "pgd:eps=4", "pgd:max_iter=3", "pgd:knowledge=exact", "pgd:knowledge=bpda", "square", "sgd-uap"]
-    found = with_unique_attack_texts([parse_attack(text) for text in given])
-    assert found == [parse_attack(text) for text in given]
-    assert [threat.attack.text for threat in found] == [
-        "δ_PGD[eps=10/255]",
-        "δ_PGD[eps=4/255]",
-        "δ_PGD[max_iter=3]",
-        "δ_PGD[eps=10/255, exact]",
-        "δ_PGD[eps=10/255, bpda]",
-        "δ_Square",
-        "δ_SGD",
-    ]
-    # That it knows the defence at all is part of a row's text.
-    plain = with_unique_attack_texts([parse_attack("pgd"), parse_attack("pgd:knowledge=exact")])
-    assert {threat.attack.text for threat in plain} == {"δ_PGD"}
 
 
 @pytest.mark.parametrize(
