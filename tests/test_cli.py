@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from results_by_hand import results, saved
+from results_by_hand import UAP, N, labels_with, results, saved
 
 import art_denoise
 from art_denoise.cli import app, commands, main
@@ -347,6 +347,7 @@ def test_the_file_of_a_run_says_everything():
     }
     assert names == {line.partition(" = ")[0].partition(".")[0] for line in text.splitlines() if " = " in line} - {
         "device",
+        "fail-on-flag",
         "mixed-precision",
         "out",
     }
@@ -492,6 +493,20 @@ def test_cells_that_failed_are_named_behind_the_table(capsys, tmp_path, monkeypa
     shown = capsys.readouterr()
     assert shown.out.splitlines()[-1].startswith("Report: ")
     assert shown.err == "".join(f"Error: {failure}\n" for failure in why)
+
+
+def test_doubts_are_an_error_if_they_are_asked_to_be(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    believed = results()
+    alike = labels_with(N)
+    fake_run(monkeypatch, replace(believed, labels=dict.fromkeys(believed.labels, alike)))
+    assert main(["table1", "--fail-on-flag"]) == 0
+    labels = {cell: alike if cell.condition.threat == UAP else labels_with(20) for cell in believed.labels}
+    fake_run(monkeypatch, replace(believed, labels=labels))
+    assert main(["table1"]) == 0
+    assert main(["table1", "--fail-on-flag"]) == 3
+    fake_run(monkeypatch, replace(believed, labels=labels, failures=("it failed",)))
+    assert main(["table1", "--fail-on-flag"]) == 1
 
 
 def test_an_interrupted_run_goes_on(capsys, tmp_path, monkeypatch):

@@ -32,12 +32,14 @@ class Run:
     :param config: TOML file of options, as the run.toml of a run folder; options of the command line win over it.
     :param plan: Say what would be done and how long it takes, and do nothing.
     :param change: Let a run folder go on with other choices: what depends on them is computed anew.
+    :param fail_on_flag: End with status 3 if anything casts doubt on the figures, for automatic checks.
     """
 
     out: Annotated[Path | None, Shown(RUN)] = None
     config: Annotated[Path | None, Shown(RUN)] = None
     plan: Annotated[bool, Shown(RUN)] = False
     change: Annotated[bool, Shown(RUN)] = False
+    fail_on_flag: Annotated[bool, Shown(RUN)] = False
 
 
 #: What a file of options does not hold: what is said anew each time.

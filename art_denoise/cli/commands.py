@@ -93,7 +93,7 @@ def craft(given: dict[str, Any], attack: str | None = None) -> int:
         return _plan("craft", choice, folder)
     results = _results("craft", choice, folder, file)
     made = [m for m in results.made if m.what == "perturbation" and "absent" not in m.record]
-    printed = _printed(results, folder)
+    printed = _printed(results, folder, choice.run.fail_on_flag)
     if made:
         from art_denoise.attacks import load_perturbation
 
@@ -215,7 +215,7 @@ def _folder(choice: Choice, command: str) -> Path:
 def _run(command: str, choice: Choice, folder: Path) -> int:
     if choice.run.plan:
         return _plan(command, choice, folder)
-    return _printed(_results(command, choice, folder, folder), folder)
+    return _printed(_results(command, choice, folder, folder), folder, choice.run.fail_on_flag)
 
 
 def _plan(command: str, choice: Choice, folder: Path) -> int:
@@ -248,14 +248,17 @@ def _results(command: str, choice: Choice, folder: Path, out: Path) -> Results:
             _keep(command, choice, folder, out)
 
 
-def _printed(results: Results, folder: Path) -> int:
+def _printed(results: Results, folder: Path, fail_on_flag: bool) -> int:
+    from art_denoise.evaluation.audit import flags
     from art_denoise.evaluation.report import write_report
 
     show(write_report(results, folder))
     show(f"Report: {folder / 'report' / 'index.html'}")
     for failure in results.failures:
         say(f"Error: {failure}")
-    return 1 if results.failures else 0
+    if results.failures:
+        return 1
+    return 3 if fail_on_flag and flags(results) else 0
 
 
 def _keep(command: str, choice: Choice, folder: Path, out: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from art_denoise.evaluation.audit import flags
 from art_denoise.evaluation.experiment import (
     Condition,
     Experiment,
@@ -15,8 +16,9 @@ from art_denoise.evaluation.experiment import (
     Threat,
 )
 from art_denoise.evaluation.records import all_cells
+from art_denoise.evaluation.report.names import row_names
 from art_denoise.evaluation.report.table import Difference
-from art_denoise.evaluation.report.tables import difference, found_in, row_names
+from art_denoise.evaluation.report.tables import difference, found_in
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Images, Made, Results
@@ -86,6 +88,10 @@ def facts(results: Results) -> list[str]:
     lines += [_sentence(remark) for remark in results.images.facts.get("remarks", ())]
     lines += _missing(results)
     lines += [f"Failed: {_sentence(failure)}" for failure in results.failures]
+    count = len(flags(results))
+    if count:
+        signs = "One sign casts" if count == 1 else f"{count} signs cast"
+        lines.append(f"{signs} doubt on these figures: see the table of what casts doubt on them.")
     lines += _weak(results)
     lines += [_of_made_noise(results, made) for made in results.made if made.what == "noise"]
     return lines

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from art_denoise.evaluation.components import write_component, write_defence
 from art_denoise.evaluation.experiment import (
     Cell,
     Comparison,
-    Component,
     Condition,
     Defence,
     Experiment,
@@ -25,7 +23,21 @@ from art_denoise.evaluation.experiment import (
     Transfer,
 )
 from art_denoise.evaluation.records import attack_name, reason
-from art_denoise.evaluation.report._text import latex_text
+from art_denoise.evaluation.report.doubts import doubts
+from art_denoise.evaluation.report.names import (
+    ATTACKER,
+    NOBODY,
+    attacked,
+    attacker_in,
+    bare,
+    cells_of,
+    component_name,
+    distinct,
+    knowledge_of,
+    row_names,
+    source_columns,
+    source_names,
+)
 from art_denoise.evaluation.report.table import (
     Accuracy,
     Column,
@@ -55,12 +67,6 @@ from art_denoise.evaluation.studies.published import PUBLISHED_BY, published_rat
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Made, Results
 
-#: What stands above what the attacker knows.
-_ATTACKER = Column(Name("the attacker"), of_row=True)
-
-#: What stands there where nobody attacks, and where no network has a part in the attack.
-_NOBODY, _NO_NETWORK = "nobody", "no network"
-
 
 def accuracies(results: Results) -> tuple[Table, ...]:
     """Return the table of accuracies: the rows of the experiment, by what perturbations were crafted on."""
@@ -77,7 +83,7 @@ def accuracies(results: Results) -> tuple[Table, ...]:
         note=_note(_columns_note(experiment), _seeds_note(experiment, "accuracy")),
         legend=Shown("accuracy in %", "95 % interval", experiment.published_by or "published"),
         head=Name(""),
-        columns=(_ATTACKER, *_source_columns(experiment)),
+        columns=(ATTACKER, *source_columns(experiment)),
         sections=sections,
     )
     return (_with_legend_of_what_is_there(table),) if sections else ()
@@ -98,7 +104,7 @@ def worst(results: Results) -> tuple[Table, ...]:
     rows = []
     for defence, cells in crafted.items():
         clean = Condition(None, defence)
-        alone = _cells(experiment, clean, None) if clean in experiment.conditions else ()
+        alone = cells_of(experiment, clean, None) if clean in experiment.conditions else ()
         groups: list[Sequence[Cell]] = [alone, *([c for c in cells if c.knowledge is k] for k in there), cells]
         rows.append(
             Row(
@@ -110,7 +116,7 @@ def worst(results: Results) -> tuple[Table, ...]:
         for defence, cells in crafted.items()
         if defence and not any(cell.condition.threat.knowledge.knows_defence for cell in cells if cell.condition.threat)
     ]
-    attackers = [_NOBODY, *(knowledge.value for knowledge in there), "all of them"]
+    attackers = [NOBODY, *(knowledge.value for knowledge in there), "all of them"]
     table = Table(
         kind="worst",
         title="The worst that attackers do to each defence, image by image",
@@ -135,7 +141,7 @@ def comparisons(results: Results) -> tuple[Table, ...]:
 
     def attacker(pair: Comparison) -> str:
         found = [knowledge_of(experiment, c) for c in (pair.first, pair.second) if c.threat is not None]
-        return " rather than ".join(dict.fromkeys(found)) or _NOBODY
+        return " rather than ".join(dict.fromkeys(found)) or NOBODY
 
     twice = Counter((pair.text, attacker(pair)) for pair in experiment.comparisons)
     rows = []
@@ -159,7 +165,7 @@ def comparisons(results: Results) -> tuple[Table, ...]:
         ),
         legend=Shown("difference in points", "p"),
         head=Name(""),
-        columns=(_ATTACKER, *_source_columns(experiment)),
+        columns=(ATTACKER, *source_columns(experiment)),
         sections=(Section("", tuple(rows)),),
     )
     return (table,) if rows else ()
@@ -179,7 +185,7 @@ def sweeps(results: Results) -> tuple[Table, ...]:
         rows = tuple(
             Row(
                 Name(f"{strength:g}"),
-                tuple(_accuracy(results, _cells(experiment, Condition(t, defence), s)) for t, s, _ in lines),
+                tuple(_accuracy(results, cells_of(experiment, Condition(t, defence), s)) for t, s, _ in lines),
                 (("defence", write_defence(defence)),),
             )
             for strength, defence in sweep.points
@@ -193,7 +199,7 @@ def sweeps(results: Results) -> tuple[Table, ...]:
             ),
             legend=Shown("accuracy in %", "95 % interval"),
             head=Name(sweep.axis),
-            columns=tuple(Column(_attacked(experiment, Condition(t), name, s)) for t, s, name in lines),
+            columns=tuple(Column(attacked(experiment, Condition(t), name, s)) for t, s, name in lines),
             sections=(Section("", rows),),
         )
         if not _is_empty(table):
@@ -207,7 +213,7 @@ def perturbations(results: Results) -> tuple[Table, ...]:
     there = [made for made in results.made if made.what == "perturbation" and made.threat is not None]
     several = len({made.seed for made in there}) > 1
     columns = [
-        _ATTACKER,
+        ATTACKER,
         Column(Name("crafted on"), of_row=True),
         Column(Name("through"), of_row=True),
         *([Column(Name("seed"), of_row=True)] if several else []),
@@ -237,6 +243,7 @@ def perturbations(results: Results) -> tuple[Table, ...]:
 TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
     "accuracy": accuracies,
     "worst": worst,
+    "flags": doubts,
     "comparisons": comparisons,
     "transfer": transfers,
     "sweep": sweeps,
@@ -283,118 +290,7 @@ def rates_table(
     return _rates(title, rows, tuple(Column(Name(shown.get(t, t))) for t in targets), "", published_by)
 
 
-# Names
-
-
-def row_names(conditions: Iterable[Condition]) -> dict[Condition, Name]:
-    """Return what rows are called: in the paper's symbols, and with what differs where two would be the same."""
-    there = list(dict.fromkeys(conditions))
-    names: dict[Condition, Name] = {}
-    keyed = sorted(there, key=lambda c: (c.text, _knowledge_text(c)))
-    for _, group in groupby(keyed, key=lambda c: (c.text, _knowledge_text(c))):
-        same = list(group)
-        said = [_particulars(c) for c in same]
-        for number, (condition, particulars) in enumerate(zip(same, said, strict=True), 1):
-            differing = [text for i, text in enumerate(particulars) if len({other[i] for other in said}) > 1]
-            if len(same) > 1 and said.count(particulars) > 1:
-                differing.append(f"no. {number}")
-            tail = "".join(f", {text}" for text in differing if text)
-            names[condition] = _longer(Name(condition.text, _latex(condition)), tail)
-    return {condition: names[condition] for condition in there}
-
-
-def knowledge_of(experiment: Experiment, condition: Condition) -> str:
-    """Return what the attacker of a row knows, as it stands in tables, over all of its columns."""
-    found = [_attacker_in(_cells(experiment, condition, source)[0]) for source in experiment.columns(condition)]
-    return " / ".join(dict.fromkeys(found)) or _knowledge_text(condition)
-
-
-def _attacker_in(cell: Cell) -> str:
-    """Return what the attacker of a cell knows, as it stands in tables."""
-    if cell.condition.threat is None:
-        return _NOBODY
-    return _NO_NETWORK if cell.knowledge is None else cell.knowledge.value
-
-
-def _knowledge_text(condition: Condition) -> str:
-    return "" if condition.threat is None else condition.threat.knowledge.value
-
-
-def _particulars(condition: Condition) -> tuple[str, ...]:
-    """Return what can tell rows of the same name from each other."""
-    threat, defence = condition.threat, condition.defence
-    of_threat = ("", "", "")
-    if threat is not None:
-        norm = "∞" if threat.norm == "inf" else threat.norm
-        of_threat = (f"ε {255 * threat.eps:.4g}/255", f"L{norm}", write_component(threat.attack))
-    return (*of_threat, write_defence(defence))
-
-
-def _latex(condition: Condition) -> str:
-    """Return a row in LaTeX's mathematics; what has no LaTeX form is there as text."""
-    threat, defence = condition.threat, condition.defence
-    if threat is not None:
-        threat = replace(threat, attack=_with_latex(threat.attack))
-    return Condition(threat, replace(defence, preprocessors=tuple(map(_with_latex, defence.preprocessors)))).latex
-
-
-def _with_latex(component: Any) -> Any:
-    text = component.text or component.name
-    return component if component.latex else replace(component, latex=rf"\mbox{{{latex_text(text)}}}")
-
-
-def _bare(name: Name) -> Name:
-    """Return what is added to images, without what it is added to."""
-    return Name(name.text.removeprefix("v0 + "), name.latex.removeprefix("v_0 + "))
-
-
-def _component_name(component: Component) -> Name:
-    return Name(component.text or component.name, component.latex)
-
-
-def _distinct(keys_and_texts: Sequence[tuple[str, str]]) -> list[Name]:
-    """Return names of columns; those that would be the same, with their keys."""
-    twice = Counter(text or key for key, text in keys_and_texts)
-    return [
-        Name(text or key) if twice[text or key] == 1 else Name(f"{text or key} ({key})") for key, text in keys_and_texts
-    ]
-
-
-def _source_names(experiment: Experiment) -> dict[str, Name]:
-    names = _distinct([(source.key, source.text) for source in experiment.sources])
-    return dict(zip((source.key for source in experiment.sources), names, strict=True))
-
-
-def _source_columns(experiment: Experiment) -> tuple[Column, ...]:
-    return tuple(map(Column, _source_names(experiment).values())) or (Column(Name("all")),)
-
-
-def _attacked(experiment: Experiment, condition: Condition, name: Name, source: Source | None) -> Name:
-    """Return what attacked images are called above a column: the attack, what it was crafted on, what it knows."""
-    tail = "" if source is None else f", {_source_names(experiment)[source.key].text}"
-    if condition.threat is not None:
-        tail += f" ({_attacker_in(_cells(experiment, condition, source)[0])})"
-    return _longer(name, tail)
-
-
-def _longer(name: Name, tail: str) -> Name:
-    """Return a name with a text after it."""
-    return Name(name.text + tail, f"{name.latex}\\mbox{{{latex_text(tail)}}}") if tail else name
-
-
 # Cells and values
-
-
-def _cells(
-    experiment: Experiment, condition: Condition, source: Source | None, target: str | None = None
-) -> tuple[Cell, ...]:
-    """Return the cells of a row in a column, one for each seed; none where it has none there."""
-    there = experiment.columns(condition)
-    if there != (None,) and source not in there:
-        return ()
-    key = None if source is None or there == (None,) else source.key
-    seeds = experiment.seeds if condition.threat is not None else experiment.seeds[:1]
-    return tuple(Cell(condition, target or experiment.target.key, key, seed) for seed in seeds)
 
 
 def _why_no_cell(experiment: Experiment, condition: Condition, source: Source | None) -> str:
@@ -424,7 +320,7 @@ def _accuracy_row(results: Results, condition: Condition, name: Name) -> Row:
     experiment = results.experiment
 
     def value(source: Source | None) -> Value:
-        cells = _cells(experiment, condition, source)
+        cells = cells_of(experiment, condition, source)
         if not cells:
             return Missing(_why_no_cell(experiment, condition, source))
         return _accuracy(results, cells, experiment.published_for(cells[0]))
@@ -448,7 +344,7 @@ def _accuracy(results: Results, cells: Sequence[Cell], published: float | None =
     if not found:
         return Missing(reason(results, cells[0]))
     share = found[0] if len(cells) == 1 else Shares(tuple(found), len(cells))
-    return Accuracy(share, published, _attacker_in(cells[0]))
+    return Accuracy(share, published, attacker_in(cells[0]))
 
 
 def _of_all(results: Results, cells: Sequence[Cell]) -> Value:
@@ -471,7 +367,7 @@ def difference(results: Results, first: Condition, second: Condition, source: So
     :param source: The column.
     """
     experiment = results.experiment
-    cells = [_cells(experiment, condition, source) for condition in (first, second)]
+    cells = [cells_of(experiment, condition, source) for condition in (first, second)]
     for condition, there in zip((first, second), cells, strict=True):
         if not there:
             return Missing(_why_no_cell(experiment, condition, source))
@@ -492,11 +388,11 @@ def transfer_table(results: Results, transfer: Transfer) -> Table | None:
     """Return the table of an attack's fooling rates; None if there is no result at all."""
     experiment = results.experiment
     condition, published = Condition(transfer.threat), published_rates(transfer.threat)
-    names = _source_names(experiment)
+    names = source_names(experiment)
 
     def rate(threat: Threat, source: Source | None, target: str) -> Value:
-        cells = _cells(experiment, Condition(threat), source, target)
-        (clean,) = _cells(experiment, Condition(), None, target)
+        cells = cells_of(experiment, Condition(threat), source, target)
+        (clean,) = cells_of(experiment, Condition(), None, target)
         labels = results.labels
         found = [changed(labels[c], labels[clean]) for c in cells if c in labels and clean in labels]
         if not found:
@@ -504,21 +400,21 @@ def transfer_table(results: Results, transfer: Transfer) -> Table | None:
         of_others = None if source is None else published.get(source.key, {}).get(target)
         white_box = source is not None and source.key == target
         share = found[0] if len(cells) == 1 else Shares(tuple(found), len(cells))
-        return Rate(share, of_others, _attacker_in(cells[0]), white_box)
+        return Rate(share, of_others, attacker_in(cells[0]), white_box)
 
     lines: list[tuple[Threat, Source | None, Name]] = [
         (transfer.threat, source, names[source.key]) for source in experiment.columns(condition) if source is not None
     ]
     if transfer.control is not None:
-        lines.append((transfer.control, None, _component_name(transfer.control.attack)))
+        lines.append((transfer.control, None, component_name(transfer.control.attack)))
     targets = [network.key for network in experiment.networks]
     rows = tuple(
         Row(name, tuple(rate(threat, source, t) for t in targets), _of_threat(threat)) for threat, source, name in lines
     )
-    columns = map(Column, _distinct([(network.key, network.text) for network in experiment.networks]))
+    columns = map(Column, distinct([(network.key, network.text) for network in experiment.networks]))
     attack = transfer.title or transfer.threat.attack.text or transfer.threat.attack.name
     if sum(other.title == transfer.title for other in experiment.transfers) > 1:
-        attack = _bare(row_names([Condition(other.threat) for other in experiment.transfers])[condition]).text
+        attack = bare(row_names([Condition(other.threat) for other in experiment.transfers])[condition]).text
     title = f"Fooling rates of {attack} from network to network, without a defence"
     table = _rates(title, rows, tuple(columns), _seeds_note(experiment, "fooling rate"), PUBLISHED_BY)
     return None if _is_empty(table) else table
@@ -547,9 +443,9 @@ def _made_row(experiment: Experiment, made: Made, name: Name, several: bool) -> 
     assert made.threat is not None
     cell = Cell(Condition(made.threat, made.defence), experiment.target.key, made.source, made.seed)
     crafted = made.threat.crafted and attack_name(experiment, cell) != "from a file"
-    source = _source_names(experiment).get(made.source or "", Name(made.source or "–"))
+    source = source_names(experiment).get(made.source or "", Name(made.source or "–"))
     said = [
-        Text(Name(_attacker_in(cell))),
+        Text(Name(attacker_in(cell))),
         Text(source if crafted or not made.threat.crafted else Name(f"{source.text}, a file")),
         Text(Name(made.defence.text if made.defence else "–")),
         *([Text(Name(str(made.seed)))] if several else []),
@@ -570,7 +466,7 @@ def _made_row(experiment: Experiment, made: Made, name: Name, several: bool) -> 
         number("passes", 1, 2),
         number("linf", 255, 1),
     )
-    return Row(_bare(name), (*said, *numbers), (("key", made.key), ("attack", found_in(made, "attack"))))
+    return Row(bare(name), (*said, *numbers), (("key", made.key), ("attack", found_in(made, "attack"))))
 
 
 def found_in(made: Made, name: str) -> Any:
@@ -598,7 +494,7 @@ def _columns_note(experiment: Experiment) -> str:
     note = "The columns are the networks that perturbations were crafted on"
     note += ", or the files that they are from." if files else "."
     if any(knowledge_of(experiment, c) == "oblivious / transfer" for c in experiment.conditions):
-        target = _source_names(experiment).get(experiment.target.key, Name(experiment.target.text))
+        target = source_names(experiment).get(experiment.target.key, Name(experiment.target.text))
         note += f" “oblivious / transfer”: oblivious in the column {target.text}, transfer in the others."
     return note
 

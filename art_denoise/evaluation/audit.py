@@ -1,0 +1,271 @@
+"""Signs that attacks were weaker than they look, and a defence is worth less than its figures: read from labels alone.
+
+A robust accuracy is the accuracy against the attacks that were tried. What the attacks did to each other shows whether
+they can be believed: whoever knows more, takes more steps or may change more must do at least as much harm. Each rule
+here is one of the checks that Carlini et al. (2019), arXiv:1902.06705, and Athalye et al. (2018), arXiv:1802.00420, ask
+for. A flag is no proof, and no flags are none either: they say which attack to look at, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise, product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from art_denoise.evaluation.experiment import Cell, Condition, Defence, Knowledge, Threat
+from art_denoise.evaluation.statistics import PairedDifference, Share, accuracy, paired_difference
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.results import Results
+
+#: Level of the tests that decide whether a difference is told.
+LEVEL = 0.05
+
+#: Fewer images decide nothing by a difference.
+_FEWEST = 30
+
+#: Attacks that take one step of the gradient, and those that take many.
+_ONE_STEP, _MANY_STEPS = ("fgsm",), ("ifgsm", "pgd", "mifgsm", "apgd", "autoattack")
+
+#: Knowledge of who attacks the defended network itself, with gradients.
+_WHITE_BOX = (Knowledge.BPDA, Knowledge.EXACT)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One sign that a figure cannot be believed as it stands.
+
+    :param rule: What was seen, as a sentence that holds for any attack.
+    :param doubted: The cell whose figure it casts doubt on: the attack may be weaker than it looks.
+    :param because: The cell that shows it.
+    :param figure: What was counted, with its number of images.
+    :param p_value: Two-sided exact McNemar test that the two rows are right equally often, or None if the rule is not
+        about a difference.
+    """
+
+    rule: str
+    doubted: Cell
+    because: Cell
+    figure: str
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class _Attacked:
+    """What an attack left of a defence: for each image whether it is still classified right."""
+
+    cell: Cell
+    threat: Threat
+    right: np.ndarray
+
+    @property
+    def defence(self) -> Defence:
+        return self.cell.condition.defence
+
+    @cached_property
+    def white_box(self) -> bool:
+        """Whether it had the gradients of all that it attacked."""
+        if self.defence:
+            return self.threat.knowledge in _WHITE_BOX
+        return self.cell.knowledge in (Knowledge.OBLIVIOUS, *_WHITE_BOX)
+
+
+#: What is compared: attacks on the same defence, of the same size, with the same seed.
+_Group = Sequence[_Attacked]
+
+
+def flags(results: Results) -> tuple[Flag, ...]:
+    """Return what casts doubt on the figures of the target, each sign once, in the order of the rules.
+
+    :param results: The results. Cells that are missing take no part.
+    """
+    attacked = _attacked(results)
+    found = [flag for rule in RULES for flag in rule(results, attacked)]
+    return tuple(dict.fromkeys(found))
+
+
+def _attacked(results: Results) -> list[_Attacked]:
+    experiment, truth = results.experiment, results.images.labels
+    cells = [cell for row in experiment.conditions for cell in experiment.cells_of(row)]
+    return [
+        _Attacked(cell, cell.condition.threat, results.labels[cell] == truth)
+        for cell in dict.fromkeys(cells)
+        if cell.condition.threat is not None and cell in results.labels
+    ]
+
+
+def _groups(attacked: _Group, *, kinds: bool = True) -> Iterator[list[_Attacked]]:
+    """Yield attacks on the same defence, of the same size and seed, and of the same kind if that matters."""
+    groups: dict[object, list[_Attacked]] = {}
+    for one in attacked:
+        kind = one.threat.attack.kind if kinds else None
+        key = (one.defence, one.threat.eps, one.threat.norm, one.cell.seed, kind)
+        groups.setdefault(key, []).append(one)
+    yield from groups.values()
+
+
+def _less_known_beats(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """Images that fall to attackers without gradients only: those with gradients have been stopped by something."""
+    for group in _groups(attacked):
+        white = [one for one in group if one.white_box]
+        survived = np.all([one.right for one in white], axis=0) if white else None
+        if survived is None:
+            continue
+        for one in group:
+            if one.cell.knowledge not in (Knowledge.BLACK_BOX, Knowledge.TRANSFER):
+                continue
+            if one.threat.attack.kind == "universal":
+                # Each perturbation fools other images, also of attackers who know the same.
+                yield from _if_stronger(_LESS_KNOWN, one, _strongest(white))
+            else:
+                only = int(np.sum(survived & ~one.right))
+                if only:
+                    figure = f"{only} of the {int(survived.sum())} images that all attacks with gradients leave right"
+                    yield Flag(_LESS_KNOWN, _strongest(white).cell, one.cell, figure)
+
+
+def _noise_beats(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """An attack that does no more harm than noise of its size is none."""
+    for group in _groups(attacked, kinds=False):
+        noise = [one for one in group if not one.threat.crafted]
+        for control, one in product(noise, group):
+            if one.threat.crafted:
+                yield from _if_stronger(_NOISE, control, one)
+
+
+def _not_knowing_beats(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """Who knows a defence can always act as if he did not."""
+    for group in _groups(attacked):
+        ignoring = [one for one in group if one.cell.knowledge is Knowledge.OBLIVIOUS and one.defence]
+        knowing = [one for one in group if one.threat.knowledge in _WHITE_BOX]
+        if ignoring and knowing:
+            yield from _if_stronger(_IGNORING, _strongest(ignoring), _strongest(knowing))
+
+
+def _identity_beats(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """The exact gradient that is worse than none has been broken by something."""
+    for group in _groups(attacked):
+        for bpda, exact in product(group, group):
+            known = (bpda.threat.knowledge, exact.threat.knowledge)
+            if known == (Knowledge.BPDA, Knowledge.EXACT) and bpda.threat.attack == exact.threat.attack:
+                yield from _if_stronger(_IDENTITY, bpda, exact)
+
+
+def _one_step_beats(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """Steps that lead to less than the first one alone follow a gradient that says nothing."""
+    for group in _groups(attacked):
+        for single, many in product(group, group):
+            names = (single.threat.attack.name, many.threat.attack.name)
+            same = (single.threat.knowledge, single.cell.source) == (many.threat.knowledge, many.cell.source)
+            if same and names[0] in _ONE_STEP and names[1] in _MANY_STEPS:
+                yield from _if_stronger(_ONE, single, many)
+
+
+def _more_steps_help(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """An attack that is stronger with twice the steps had not come to its end."""
+    for group in _groups(attacked):
+        for short, long in product(group, group):
+            few, many = (dict(one.threat.attack.params).get("max_iter") for one in (short, long))
+            if few is None or many is None or many < 2 * few or short.cell.source != long.cell.source:
+                continue
+            attack = short.threat.attack.with_params(max_iter=many)
+            if replace(short.threat, attack=attack) == long.threat:
+                yield from _if_stronger(_STEPS, long, short)
+
+
+def _not_monotone(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """Who may change more can always change less."""
+    for curve in _curves(attacked):
+        for smaller, larger in pairwise(curve):
+            yield from _if_stronger(_MONOTONE, smaller, larger)
+
+
+def _above_chance(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """A bound that lets an image become another has to leave nothing but chance."""
+    chance = 1 / max(len(results.images.classes), 2)
+    for curve in _curves(attacked):
+        largest = curve[-1]
+        if len(curve) < 2 or not largest.white_box or len(largest.right) < _FEWEST:
+            continue
+        share = Share(int(largest.right.sum()), len(largest.right))
+        if share.interval[0] > chance:
+            size = f"{255 * largest.threat.eps:.4g}/255"
+            figure = f"{share.count} of {share.n} images are right at {size}, and chance is {100 * chance:.1f} %"
+            yield Flag(_CHANCE, largest.cell, largest.cell, figure)
+
+
+def _noise_costs(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """A network that noise of the attack's size breaks shows little of what an attack does."""
+    clean = results.labels.get(Cell(Condition(), results.experiment.target.key))
+    if clean is None:
+        return
+    truth = results.images.labels
+    before = accuracy(clean, truth)
+    for one in attacked:
+        lost = before.value - float(np.mean(one.right))
+        if not one.threat.crafted and not one.defence and lost > _COSTS / 100:
+            test = paired_difference(clean, results.labels[one.cell], truth)
+            yield Flag(
+                _FRAGILE,
+                one.cell,
+                Cell(Condition(), results.experiment.target.key),
+                f"{100 * lost:.1f} points less than clean",
+                test.p_value,
+            )
+
+
+#: Points of accuracy that noise of an attack's size may cost a network.
+_COSTS = 6
+
+_LESS_KNOWN = "An attack without the gradients of the defended network succeeds where all those with them fail"
+_NOISE = "Random noise of the same size does more harm than the attack"
+_IGNORING = "Attackers who ignore the defence do more harm than those who know it"
+_IDENTITY = "The identity in the place of the defence's gradient does more harm than its exact gradient"
+_ONE = "One step does more harm than many"
+_STEPS = "More steps still do more harm: the attack had not come to its end"
+_MONOTONE = "A smaller bound does more harm than a larger one"
+_CHANCE = "Accuracy does not fall to chance at the largest bound"
+_FRAGILE = f"Random noise of the attack's size costs the network more than {_COSTS} points"
+
+#: The rules, in the order in which flags are told.
+RULES: tuple[Callable[[Results, _Group], Iterator[Flag]], ...] = (
+    _less_known_beats,
+    _noise_beats,
+    _not_knowing_beats,
+    _identity_beats,
+    _one_step_beats,
+    _more_steps_help,
+    _not_monotone,
+    _above_chance,
+    _noise_costs,
+)
+
+
+def _if_stronger(rule: str, weaker: _Attacked, stronger: _Attacked) -> Iterator[Flag]:
+    """Yield a flag if what has to be the weaker attack does more harm than the stronger, by more than chance."""
+    test = PairedDifference(
+        int(np.sum(stronger.right & ~weaker.right)), int(np.sum(~stronger.right & weaker.right)), len(weaker.right)
+    )
+    if test.value > 0 and test.p_value < LEVEL and test.n >= _FEWEST:
+        left = f"{int(weaker.right.sum())} rather than {int(stronger.right.sum())} of {test.n} images are left right"
+        yield Flag(rule, stronger.cell, weaker.cell, left, test.p_value)
+
+
+def _strongest(group: _Group) -> _Attacked:
+    return min(group, key=lambda one: int(one.right.sum()))
+
+
+def _curves(attacked: _Group) -> Iterator[list[_Attacked]]:
+    """Yield the same attack by the same attacker on the same defence, by its size; several sizes only."""
+    curves: dict[object, dict[float, _Attacked]] = {}
+    for one in attacked:
+        attack = replace(one.threat.attack, params=tuple(p for p in one.threat.attack.params if p[0] != "eps_step"))
+        key = (replace(one.threat, attack=attack, eps=0.0), one.defence, one.cell.source, one.cell.seed)
+        curves.setdefault(key, {})[one.threat.eps] = one
+    for by_size in curves.values():
+        if len(by_size) > 1:
+            yield [by_size[eps] for eps in sorted(by_size)]
