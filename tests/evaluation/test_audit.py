@@ -139,5 +139,8 @@ def test_what_is_missing_takes_no_part():
 def test_the_report_has_a_table_of_them():
     text = render(of(HONEST | {(FGSM, NOTHING): labels_with(0)}))
     assert "What casts doubt on these figures" in text
-    assert "One step does more harm than many" in text
+    row = next(line for line in text.splitlines() if line.startswith("One step does more harm than many"))
+    assert row.endswith("0 rather than 10 of 200 images are left right   0.002")
+    much = render(of(HONEST | {(FGSM, NOTHING): labels_with(0), (PGD, NOTHING): labels_with(60)}))
+    assert "0 rather than 60 of 200 images are left right   < 0.001" in much
     assert "What casts doubt" not in render(of(HONEST))

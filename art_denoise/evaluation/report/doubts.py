@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from art_denoise.evaluation.audit import LEVEL, flags
 from art_denoise.evaluation.report.names import attacked, longer, row_names
-from art_denoise.evaluation.report.table import Column, Name, Number, Row, Section, Shown, Table, Text
+from art_denoise.evaluation.report.table import Column, Name, PValue, Row, Section, Shown, Table, Text
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.experiment import Cell
@@ -39,7 +39,7 @@ def doubts(results: Results) -> tuple[Table, ...]:
                 of(flag.doubted),
                 of(flag.because) if flag.because != flag.doubted else _NONE,
                 Text(Name(flag.figure)),
-                _NONE if flag.p_value is None else Number(flag.p_value, 4),
+                _NONE if flag.p_value is None else PValue(flag.p_value),
             ),
         )
         for flag in found

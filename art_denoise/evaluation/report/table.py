@@ -89,6 +89,19 @@ class Number(Value):
 
 
 @dataclass(frozen=True)
+class PValue(Number):
+    """A p-value by itself."""
+
+    digits: int = 3
+
+    def shown(self) -> Shown:
+        return Shown("< 0.001") if self.value < 0.001 else super().shown()
+
+    def fields(self) -> dict[str, Any]:
+        return {"value": self.value}
+
+
+@dataclass(frozen=True)
 class _OfImages(Value):
     """A share of the images, with one seed or several, and the figure of others in percent."""
 
