@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: table1 test lint clean
+.PHONY: install table1 test lint clean
+
+install: $(VENV)/.installed
 
 table1: $(VENV)/.installed
 	$(BIN)/python examples/table1.py $(ARGS)

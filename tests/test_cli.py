@@ -495,6 +495,17 @@ def test_cells_that_failed_are_named_behind_the_table(capsys, tmp_path, monkeypa
     assert shown.err == "".join(f"Error: {failure}\n" for failure in why)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("table1", "--attack", "pgdd"), ("evaluate", "--defence", "median"), ("table1", "--defence", "rof:wieght=3")],
+)
+def test_names_that_do_not_exist_are_refused_at_once(arguments, tmp_path):
+    code = f"import sys; from art_denoise.cli import main; print(main({list(arguments)}), 'torch' in sys.modules)"
+    result = python(code, PYTHONIOENCODING="utf-8")
+    assert result.stdout.decode().split() == ["2", "False"], result.stderr
+    assert result.stderr.count(b"\n") == 1
+
+
 def test_doubts_are_an_error_if_they_are_asked_to_be(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     believed = results()

@@ -18,6 +18,7 @@ from art_denoise.cli.fields import Option
 from art_denoise.evaluation.studies.grid import ATTACKS
 
 if TYPE_CHECKING:
+    from art_denoise.evaluation.options import Options
     from art_denoise.evaluation.results import Results
 
 #: Fields that are no options of a command, as they would change nothing there.
@@ -74,6 +75,7 @@ def chosen_evaluate(given: dict[str, Any]) -> tuple[Choice, Path]:
         options = replace(options, sources=(options.model,))
     if options.attacks is None:
         # The paper's two have a gradient; of others that is seen when they are built, which needs PyTorch.
+        _check_names(options)
         attacks = ATTACKS if options.defences is None else _from_options().attacks_on(options)
         options = replace(options, attacks=attacks)
     choice = replace(choice, options=options)
@@ -219,6 +221,7 @@ def _run(command: str, choice: Choice, folder: Path) -> int:
 
 
 def _plan(command: str, choice: Choice, folder: Path) -> int:
+    _check_names(choice.options)
     from art_denoise.evaluation.plan import plan
 
     study = getattr(_from_options(), _STUDIES[command])
@@ -226,8 +229,18 @@ def _plan(command: str, choice: Choice, folder: Path) -> int:
     return 0
 
 
+def _check_names(options: Options) -> None:
+    """Raise if a defence or an attack is not written as it has to be: known at once, where trying it takes seconds."""
+    from art_denoise.evaluation.components import parse_attack, parse_defence
+
+    for parse, texts in ((parse_defence, options.defences), (parse_attack, options.attacks)):
+        for text in texts or ():
+            parse(text)
+
+
 def _results(command: str, choice: Choice, folder: Path, out: Path) -> Results:
     """Have a run done, unless it is known to be finished; keep what was chosen in its folder, also if interrupted."""
+    _check_names(choice.options)
     # What tells of the results is imported now, so that nothing can be missing after hours.
     importlib.import_module("art_denoise.evaluation.report")
     from art_denoise.evaluation.finished import finished_results, stamp_of

@@ -134,7 +134,7 @@ def build_art_attack(
     make = _class(row, attack.name)
     takes = inspect.signature(make).parameters
     given = {**row.defaults, **arguments_of(attack)}
-    check_arguments(attack.name, make, given, (*_SET_HERE, row.eps or ""))
+    check_arguments(attack.name, make, given, (*_SET_HERE, row.eps or ""), ("eps", "norm", "knowledge"))
     low, high = value_range(classifier)
     bound = float(eps) * (high - low)
     if "eps_step" in given:

@@ -119,7 +119,15 @@ def _try(
             raise ValueError(
                 f"{name} makes {got} of {shape}, and so its gradient cannot be taken as the identity (bpda)"
             )
+        low, high = clip_values
         if not bool(torch.isfinite(images).all()):
+            raise ValueError(f"{name} returns NaN or infinite values for images from {low} to {high}")
+        least, most = float(images.min()), float(images.max())
+        # Overshoot is clipped; what is as far out as the range is wide is of another range.
+        if least < low - (high - low) or most > high + (high - low):
             raise ValueError(
-                f"{name} returns NaN or infinite values for images from {clip_values[0]} to {clip_values[1]}"
+                f"{name} returns values from {least:.4g} to {most:.4g} for images from {low} to {high}: it must return "
+                "images in the range that it is given them in"
             )
+        if bool((images == images.flatten()[0]).all()):
+            raise ValueError(f"{name} returns {most:.4g} everywhere, whatever the image: it must return images")

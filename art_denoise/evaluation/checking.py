@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from art.defences.preprocessor import Preprocessor
@@ -106,6 +106,29 @@ def has_gradient(chain: Sequence[Preprocessor], input_shape: Sequence[int] = (3,
             return False
         gradient = torch.autograd.grad(result, images, torch.rand_like(result), allow_unused=True)[0]
     return gradient is not None and bool(torch.isfinite(gradient).all()) and bool(gradient.any())
+
+
+def draws_of(chain: Sequence[Preprocessor], input_shape: Sequence[int]) -> Literal["none", "seeded", "own"]:
+    """Return how a chain draws at random: not at all, from the generators that are seeded here, or from one of its own.
+
+    Those of Python, NumPy and PyTorch are seeded before every batch. What draws from another is another every time.
+
+    :param chain: The defence, of preprocessors for PyTorch.
+    :param input_shape: Shape of an image, (C, H, W).
+    """
+
+    def result(seed: int) -> torch.Tensor:
+        # A ramp, and not drawn: it has to be the same images.
+        images = torch.linspace(0, 1, 2 * math.prod(input_shape), device=_device_of(chain)).reshape(2, *input_shape)
+        with drawn_from(seed), torch.no_grad():
+            for stage in chain:
+                images = as_pytorch(stage).forward(images)[0]
+        return images
+
+    first = result(0)
+    if not torch.equal(first, result(0)):
+        return "own"
+    return "none" if torch.equal(first, result(1)) else "seeded"
 
 
 def _says_so(stage: Preprocessor) -> bool:

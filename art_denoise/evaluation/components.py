@@ -261,6 +261,8 @@ def _preprocessor(name: str, given: Mapping[str, Any], whole: str) -> Preprocess
         called = file[1]
     elif name.startswith(ART) and name != ART:
         called = name.removeprefix(ART)
+    elif name.endswith(".py"):
+        raise ValueError(f"{whole!r}: a file needs the name of its function that makes the defence: {name}:FUNCTION")
     else:
         names = [*_PREPROCESSORS, "noise", "none", *_SOME_OF_ART, "path/to/file.py:function"]
         raise unknown("defence", name, names, whole)

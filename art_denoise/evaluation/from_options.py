@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from art_denoise.data.photographs import CROP_SIZE
 from art_denoise.evaluation.building import build_chain
-from art_denoise.evaluation.checking import has_gradient
+from art_denoise.evaluation.checking import draws_of, has_gradient
 from art_denoise.evaluation.components import parse_attack, parse_defence, write_attack
 from art_denoise.evaluation.experiment import Defence, Experiment, Knowledge, Threat, params
 from art_denoise.evaluation.notation import read_component
@@ -135,10 +135,38 @@ def check_gradients(experiment: Experiment, input_size: int) -> None:
     for row in experiment.conditions:
         exact = row.threat is not None and row.threat.knowledge is Knowledge.EXACT
         if exact and row.defence.preprocessors and knowledge_of(row.defence, input_size) is not Knowledge.EXACT:
+            without = [
+                p.text or p.name
+                for p in row.defence.preprocessors
+                if knowledge_of(Defence((p,)), input_size) is not Knowledge.EXACT
+            ]
+            lacking = " and ".join(without) or row.defence.text
             raise ValueError(
-                f"`knowledge` of {_written(row.threat)} is exact, and {row.defence.text} has no gradient of its own: "
-                "use bpda, which takes the identity for it, or an attack that only asks, which is black-box"
+                f"`knowledge` of {_written(row.threat)} is exact, and {lacking} has no gradient of its own: use bpda, "
+                "which takes the identity for the whole defence, or an attack that only asks, which is black-box"
             )
+
+
+def remarks_on(experiment: Experiment, input_size: int) -> tuple[str, ...]:
+    """Return what is to be said of an experiment before its figures are read: which defences draw at random."""
+    shape, remarks = (3, input_size, input_size), []
+    for defence in dict.fromkeys(row.defence for row in experiment.conditions):
+        for preprocessor in defence.preprocessors:
+            if preprocessor.name in OWN_PREPROCESSORS:
+                continue
+            text = preprocessor.text or preprocessor.name
+            draws = draws_of(build_chain([preprocessor], device_type="cpu"), shape)
+            if draws == "own":
+                remarks.append(
+                    f"{text} draws from a generator of its own: the same run gives other figures. Give that a seed, or "
+                    "draw from NumPy's global generator or PyTorch's, which are seeded for every batch."
+                )
+            elif draws == "seeded":
+                remarks.append(
+                    f"{text} draws at random, and attackers here do not average over its draws (EOT), but for sgd-uap "
+                    "with eot_samples: its figures are too good."
+                )
+    return tuple(dict.fromkeys(remarks))
 
 
 def _written(threat: Threat | None) -> str:

@@ -101,7 +101,11 @@ def is_mapping(value: Any) -> bool:
 
 
 def check_arguments(
-    name: str, make: Callable[..., Any], given: Mapping[str, Any], set_here: Sequence[str] = ()
+    name: str,
+    make: Callable[..., Any],
+    given: Mapping[str, Any],
+    set_here: Sequence[str] = (),
+    besides: Sequence[str] = (),
 ) -> None:
     """Raise unless a class or a function takes these arguments by name, and needs no others.
 
@@ -109,6 +113,7 @@ def check_arguments(
 
     :param name: What it is called, for messages.
     :param set_here: Its parameters that are not the user's to give.
+    :param besides: What else may be written with it, for messages.
     :raises ValueError: If it does not take one of them or its value, or one that it needs is not there.
     """
     parameters = inspect.signature(make).parameters.values()
@@ -117,7 +122,7 @@ def check_arguments(
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for key, value in given.items():
         if key not in free and (not anything or key in set_here):
-            raise unknown("parameter", key, free, f"{name}:{key}={value}", of=name)
+            raise unknown("parameter", key, [*besides, *free], f"{name}:{key}={value}", of=name)
         default = named[key].default if key in named else None
         if isinstance(value, str) and isinstance(default, (bool, int, float)):
             raise ValueError(

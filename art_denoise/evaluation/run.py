@@ -23,7 +23,7 @@ from art_denoise.data.sets import ImageSet
 from art_denoise.evaluation.assembly import Assembly
 from art_denoise.evaluation.engines import local
 from art_denoise.evaluation.finished import mark, stamp_of, unmark
-from art_denoise.evaluation.from_options import Study, table1
+from art_denoise.evaluation.from_options import Study, remarks_on, table1
 from art_denoise.evaluation.graph import Task
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.prepared import Prepared, changes, holds_results
@@ -189,5 +189,5 @@ def _test_images(prepared: Prepared, images: ImageSet) -> TestImages:
         images.test.labels,
         images.names,
         {purpose: len(split) for purpose, split in images.splits.items()},
-        {**facts, "remarks": list(images.remarks)},
+        {**facts, "remarks": [*images.remarks, *remarks_on(prepared.experiment, prepared.setting.target.input_size)]},
     )

@@ -94,6 +94,18 @@ def not_a_number():
     return Of(lambda x: x / 0)
 
 
+def of_255():
+    return Of(lambda x: x * 255)
+
+
+def overshooting():
+    return Of(lambda x: x * 1.5)
+
+
+def black():
+    return Of(torch.zeros_like)
+
+
 def failing():
     return Of(lambda x: x.nothing)
 
@@ -293,6 +305,10 @@ def test_an_attacker_cannot_use_a_gradient_that_is_not_there(file):
     assert classifier.preprocessing_defences is None
 
 
+def test_overshoot_is_clipped_and_no_other_range(file):
+    assert len(chain_of(f"{file}:overshooting", input_shape=SHAPE)) == 1
+
+
 def test_a_chain_that_art_would_get_wrong_is_refused():
     with pytest.raises(ValueError, match="TotalVarMin takes images channels last only"):
         checked_chain(tiny_classifier(SHAPE), chain_of("art:TotalVarMin"))
@@ -309,6 +325,8 @@ def test_a_chain_that_art_would_get_wrong_is_refused():
         ("leaving", r"cannot be built \(SystemExit in .*mine.py, line \d+: I am a script\)"),
         ("for_training", "ART would not apply GaussianAugmentation at prediction: make it with `apply_predict=True`"),
         ("one_image", r"must return images for images, and returns \(1, 3, 9, 8\) for \(2, 3, 9, 8\)"),
+        ("of_255", "returns values from 0 to 255 for images from 0.0 to 1.0: it must return images in the range"),
+        ("black", "returns 0 everywhere, whatever the image"),
         ("not_a_number", "returns NaN or infinite values for images from 0.0 to 1.0"),
         ("failing", r"fails for images \(2, 3, 9, 8\) \(AttributeError: .*nothing"),
     ],

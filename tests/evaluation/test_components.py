@@ -212,6 +212,7 @@ def test_the_paper_s_symbols():
         ("noise:size=3", "noise has no parameter 'size', but kind"),
         ("rof+none", "`none` is no defence, and stands alone"),
         ("missing.py:make", "there is no file missing.py in "),
+        ("mine.py", "a file needs the name of its function that makes the defence: mine.py:FUNCTION"),
     ],
 )
 def test_a_defence_that_is_wrong_is_told_in_a_sentence(text, message):
@@ -278,6 +279,7 @@ def test_a_defence_that_cannot_be_built_is_told_by_the_check(file, text, message
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("pgd:steps=3", "pgd has no parameter 'steps', but eps, eps_step, norm, knowledge"),
         ("pgd:max_itr=3", "pgd has no parameter 'max_itr', but max_iter, "),
         ("pgd:max_iter=many", "`max_iter` must be a number, got 'many'"),
         ("pgd:targeted=true", "pgd has no parameter 'targeted'"),

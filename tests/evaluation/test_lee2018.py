@@ -261,6 +261,19 @@ def test_five_seeds():
     assert set(table().cells()) < set(experiment.cells())
 
 
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({}, "As in the paper"),
+        ({"defences": (parse_defence("rof:weight=5"),)}, "As in the paper"),
+        ({"defences": (ROF, parse_defence("art:JpegCompression"))}, "With δ"),
+        ({"attacks": (parse_attack("pgd"),)}, "With δ_PGD"),
+    ],
+)
+def test_only_what_the_paper_did_is_called_so(changes, title):
+    assert table(**changes).sections[0].title == title
+
+
 def test_one_more_denoiser_is_one_value():
     more = table(defences=(ROF, NLM, parse_defence("art:JpegCompression:quality=75")))
     added = [row for row in rows(more) if row not in rows(table())]

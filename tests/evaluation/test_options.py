@@ -10,7 +10,13 @@ import pytest
 
 from art_denoise.evaluation.components import parse_defence
 from art_denoise.evaluation.experiment import Condition, Defence, Experiment, Knowledge, Network, Section, Source
-from art_denoise.evaluation.from_options import check_gradients, chosen_attacks, chosen_defences, knowledge_of
+from art_denoise.evaluation.from_options import (
+    check_gradients,
+    chosen_attacks,
+    chosen_defences,
+    knowledge_of,
+    remarks_on,
+)
 from art_denoise.evaluation.options import Fitting, Machine, Options
 from art_denoise.evaluation.studies import lee2018
 from art_denoise.models.schedule import Schedule
@@ -214,6 +220,51 @@ def test_a_gradient_that_a_defence_does_not_have_is_told_of_before_anything_take
     check_gradients(asked(parse_defence("rof")), 16)
     with pytest.raises(ValueError, match=r"pgd:knowledge=exact is exact, and D_JpegCompression has no.*use bpda"):
         check_gradients(asked(parse_defence("art:JpegCompression")), 16)
+    # Of a chain, what has none is named, and not what has one.
+    with pytest.raises(ValueError, match=r"is exact, and D_JpegCompression has no gradient"):
+        check_gradients(asked(parse_defence("rof+art:JpegCompression")), 16)
+
+
+RANDOM = """
+import numpy as np
+from art.defences.preprocessor import Preprocessor
+
+class Noise(Preprocessor):
+    def __init__(self, draw):
+        super().__init__(is_fitted=True, apply_fit=False, apply_predict=True)
+        self.draw = draw
+
+    def __call__(self, x, y=None):
+        return np.clip(x + 0.1 * self.draw(x.shape), 0, 1).astype(np.float32), y
+
+def seeded():
+    return Noise(lambda shape: np.random.normal(size=shape))
+
+def own():
+    return Noise(lambda shape: np.random.default_rng().normal(size=shape))
+
+def fixed():
+    return Noise(lambda shape: np.random.default_rng(0).normal(size=shape))
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        ("rof", None),
+        ("art:JpegCompression", None),
+        ("mine.py:fixed", None),
+        ("mine.py:seeded", "D_seeded draws at random, and attackers here do not average over its draws"),
+        ("rof+mine.py:own", "D_own draws from a generator of its own: the same run gives other figures"),
+    ],
+)
+def test_what_draws_at_random_is_told_of(monkeypatch, tmp_path, text, remark):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(RANDOM)
+    one, row = Network("one"), Condition(None, parse_defence(text))
+    remarks = remarks_on(Experiment("", one, (Source("one"),), (Section("", (row, row)),)), 16)
+    assert len(remarks) == (remark is not None)
+    assert all(said.startswith(remark) for said in remarks)
 
 
 def test_options_need_no_torch():

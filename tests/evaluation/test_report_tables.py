@@ -76,6 +76,12 @@ def test_every_accuracy_stands_in_its_place():
     assert [v.published for v in table.rows[1].values[1:]] == [None, 28.7]
 
 
+def test_a_quick_run_says_so_above_its_figures():
+    assert "quick" not in table_of(results(), "accuracy").note
+    table = table_of(results(config={"options": {"quick": True}}), "accuracy")
+    assert table.note.startswith("A quick run, to see that all works: its figures mean nothing.")
+
+
 def test_what_the_attacker_knows_stands_in_every_row():
     table = table_of(results(), "accuracy")
     assert [row.values[0].shown().main for row in table.rows] == [

@@ -80,7 +80,7 @@ def accuracies(results: Results) -> tuple[Table, ...]:
         kind="accuracy",
         title=f"{experiment.title}: top-1 accuracy of {experiment.target.title or experiment.target.text} on "
         f"{len(results.images)} test {results.images.title}",
-        note=_note(_columns_note(experiment), _seeds_note(experiment, "accuracy")),
+        note=_note(_quick_note(results), _columns_note(experiment), _seeds_note(experiment, "accuracy")),
         legend=Shown("accuracy in %", "95 % interval", experiment.published_by or "published"),
         head=Name(""),
         columns=(ATTACKER, *source_columns(experiment)),
@@ -485,6 +485,11 @@ def found_in(made: Made, name: str) -> Any:
 
 def _note(*sentences: str) -> str:
     return " ".join(filter(None, sentences))
+
+
+def _quick_note(results: Results) -> str:
+    options = results.config.get("options") or {}
+    return "A quick run, to see that all works: its figures mean nothing." if options.get("quick") else ""
 
 
 def _columns_note(experiment: Experiment) -> str:

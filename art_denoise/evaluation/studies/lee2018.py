@@ -97,7 +97,12 @@ def table1(
     with_noise = [d.with_noise("fitted") for d in defences if noise and d.noise is None]
     random = [d.with_noise("random") for d in defences if noise and d.noise is None]
 
-    sections = [Section("As in the paper", (Condition(), *_family(first, defences, noise)))]
+    papers = {p.name for d in (ROF, NLM) for p in d.preprocessors}
+    is_papers = first.attack.name == DEEPFOOL.attack.name and all(
+        p.name in papers for defence in defences for p in defence.preprocessors
+    )
+    title = "As in the paper" if is_papers else f"With {_name(first)}"
+    sections = [Section(title, (Condition(), *_family(first, defences, noise)))]
     for other in others:
         title = "With the stronger attack" if other.attack.name == SGD.attack.name else f"With {_name(other)}"
         sections.append(Section(title, _family(other, defences, noise)))
