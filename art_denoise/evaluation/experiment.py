@@ -305,11 +305,13 @@ class Comparison:
     :param first: The one row.
     :param second: The row that it is compared with.
     :param text: What the first adds to the second.
+    :param family: The question that it belongs to: p-values are corrected for how many ask the same.
     """
 
     first: Condition
     second: Condition
     text: str = field(compare=False)
+    family: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

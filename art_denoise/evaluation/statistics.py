@@ -5,6 +5,7 @@ Everything is computed from integers with the standard library, as SciPy takes l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -120,6 +121,21 @@ class PairedDifferences:
         """
         low, high = self.spread
         return 1.0 if low < 0 < high else max(difference.p_value for difference in self.differences)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number by Holm (1979), in the order in which they are given.
+
+    Below a level, a corrected one is significant with no more than that chance of any false one among all of them.
+
+    :param p_values: One for each test of a family.
+    """
+    count, corrected, largest = len(p_values), [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+        # No smaller than that of a test with a smaller p-value.
+        largest = max(largest, min(1.0, (count - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
 
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> Share:

@@ -45,7 +45,7 @@ def test_every_defence_meets_every_attack_of_whatever_knowledge():
     assert (experiment.title, experiment.target, experiment.transfers) == ("Evaluation", TARGET, ())
 
 
-def test_each_row_of_a_defence_is_compared_with_none():
+def test_each_row_of_a_defence_is_compared_with_none_and_with_no_attack():
     experiment = evaluation()
     compared = {(pair.first, pair.second) for pair in experiment.comparisons}
     clean, (_, with_pgd, with_square) = Condition(), experiment.sections
@@ -54,6 +54,7 @@ def test_each_row_of_a_defence_is_compared_with_none():
         alone, *defended = section.conditions
         assert not alone.defence
         expected |= {(alone, clean), *((row, alone) for row in defended)}
+        expected |= {(row, Condition(None, row.defence)) for row in defended}
     assert compared == expected
     assert len(experiment.comparisons) == len(expected)
     assert set(experiment.conditions) >= {row for pair in compared for row in pair}

@@ -193,3 +193,14 @@ def test_attacks_that_do_nothing():
 def test_controls_are_no_attacks():
     asked = alone(CLEAN, Condition(SIGNS))
     assert not any("costs no" in line for line in facts(results(asked, {c: labels_with(100) for c in asked.cells()})))
+
+
+def test_noise_that_helps_behind_a_defence_is_told_of():
+    asked = experiment()
+    labels = {cell: labels_with(100) for cell in asked.cells()}
+    told = "D_jpeg(v0 + δ) of IncV1 is right more often than D_jpeg(v0): what the defence wins back is partly that"
+    assert not any(line.startswith(told) for line in facts(results(asked, labels)))
+    # Of 200, 5 in one direction are chance, 6 are not.
+    for more, is_told in ((5, False), (6, True)):
+        labels[Cell(Condition(UAP, JPEG), TARGET.key, TARGET.key)] = labels_with(100 + more)
+        assert any(line.startswith(told) for line in facts(results(asked, labels))) == is_told

@@ -251,13 +251,19 @@ def test_paired_comparisons():
     labels[Cell(Condition(None, JPEG), TARGET.key)] = labels_with(117)
     table = table_of(results(asked, labels), "comparisons")
     attack = row_of(table, "the attack")
-    assert attack.values[2] == Difference(PairedDifference(10, 40, N))
+    assert attack.values[2].difference == PairedDifference(10, 40, N)
     assert attack.values[2].points == -15
     assert attack.values[2].p == pytest.approx(2 * sum(_choose(50, k) for k in range(11)) / 2**50)
-    assert attack.values[1] == Difference(PairedDifference(0, 20, N))
+    assert attack.values[1].difference == PairedDifference(0, 20, N)
+    # Seven comparisons ask the same question; these two have the smallest p-values.
+    family = [v for row in table.rows for v in row.values if isinstance(v, Difference)]
+    assert len(family) == 7
+    assert attack.values[1].corrected == pytest.approx(7 * attack.values[1].p)
+    assert attack.values[2].corrected == pytest.approx(6 * attack.values[2].p)
+    assert attack.values[2].fields()["p_holm"] == attack.values[2].corrected
     # The same in all columns: once.
     cost = row_of(table, "D_jpeg on clean images")
-    assert cost.values[1:] == (Difference(PairedDifference(0, 3, N)), Same())
+    assert (cost.values[1].difference, cost.values[2]) == (PairedDifference(0, 3, N), Same())
     assert cost.values[0] == Text(Name("nobody"))
     assert row_of(table, "the attacker knows D_ROF").values[0] == Text(Name("exact rather than oblivious / transfer"))
     assert attack.more == (("first", "v0 + δ"), ("second", "v0"))
@@ -268,6 +274,18 @@ def _choose(n: int, k: int) -> int:
     for i in range(k):
         value = value * (n - i) // (i + 1)
     return value
+
+
+def test_p_values_are_corrected_within_what_asks_the_same():
+    pairs = [
+        Comparison(ATTACKED, CLEAN, "the attack", "What an attack does"),
+        Comparison(Condition(None, JPEG), CLEAN, "D_jpeg on clean images", "What it costs"),
+    ]
+    asked = experiment(sources=SOURCES[:1], comparisons=tuple(pairs))
+    labels = {cell: labels_with(100) for cell in asked.cells()} | {Cell(CLEAN, TARGET.key): labels_with(120)}
+    table = table_of(results(asked, labels), "comparisons")
+    assert [section.title for section in table.sections] == ["What an attack does", "What it costs"]
+    assert all(row.values[1].corrected == row.values[1].p for row in table.rows)
 
 
 def test_comparisons_without_cells_are_left_out():
@@ -443,7 +461,7 @@ def test_differences_over_seeds_are_not_pooled():
     assert value.points == pytest.approx(-100 * (10 + 5 + 6) / 3 / N)
     # The largest: 5 of 5 one way round; pooled, it would be 2 / 2**21.
     assert value.p == pytest.approx(2 / 2**5)
-    assert value.shown().detail == "−5.0 to −2.5, p 0.062"
+    assert value.shown().detail == f"−5.0 to −2.5, p {value.corrected:.3f}"
     assert value.fields()["seeds"] == 3
     assert "largest of the seeds' p-values" in table.note
 

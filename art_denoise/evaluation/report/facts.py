@@ -93,6 +93,7 @@ def facts(results: Results) -> list[str]:
         signs = "One sign casts" if count == 1 else f"{count} signs cast"
         lines.append(f"{signs} doubt on these figures: see the table of what casts doubt on them.")
     lines += _weak(results)
+    lines += _helped(results)
     lines += [_of_made_noise(results, made) for made in results.made if made.what == "noise"]
     return lines
 
@@ -226,6 +227,24 @@ def _weak(results: Results) -> Iterator[str]:
                 yield (
                     f"{names[condition].text.removeprefix('v0 + ')}{column} costs no accuracy that chance might not "
                     "cost: what a defence wins back from it tells nothing."
+                )
+
+
+def _helped(results: Results) -> Iterator[str]:
+    """Yield where an attacked image is classified right more often than a clean one, behind the same defence."""
+    experiment = results.experiment
+    rows = [c for c in experiment.conditions if c.threat is not None and c.threat.crafted and c.defence]
+    rows = [c for c in rows if Condition(None, c.defence) in experiment.conditions]
+    names = row_names([*rows, *(Condition(None, c.defence) for c in rows)])
+    for condition in rows:
+        clean = Condition(None, condition.defence)
+        for source in experiment.columns(condition):
+            gain = difference(results, condition, clean, source)
+            if isinstance(gain, Difference) and gain.points > 0 and gain.p < _LEVEL:
+                column = "" if source is None else f" of {_text(source)}"
+                yield (
+                    f"{names[condition].text}{column} is right more often than {names[clean].text}: what the defence "
+                    "wins back is partly that noise helps an image that it has smoothed."
                 )
 
 

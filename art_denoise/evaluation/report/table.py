@@ -173,9 +173,11 @@ class Difference(Value):
     """A difference of accuracies on the same images, and McNemar's p.
 
     :param difference: The difference, with one seed or several.
+    :param corrected: Its p, corrected for how many were compared; None: it is the only one.
     """
 
     difference: PairedDifference | PairedDifferences
+    corrected: float | None = None
 
     @property
     def points(self) -> float:
@@ -188,16 +190,18 @@ class Difference(Value):
         return self.difference.p_value
 
     def shown(self) -> Shown:
-        p = "p < 0.001" if self.p < 0.001 else f"p {self.p:.3f}"
+        shown = self.p if self.corrected is None else self.corrected
+        p = "p < 0.001" if shown < 0.001 else f"p {shown:.3f}"
         if isinstance(self.difference, PairedDifferences):
             p = f"{_spread(self.difference, len(self.difference.differences), '{:+.1f}')}, {p}"
         return Shown(_signed(f"{100 * self.difference.value:+.1f}"), p)
 
     def fields(self) -> dict[str, Any]:
         found = self.difference
+        corrected = {} if self.corrected is None else {"p_holm": self.corrected}
         if isinstance(found, PairedDifference):
             counts = {"only_first": found.only_first, "only_second": found.only_second, "n": found.n}
-            return {"points": self.points, **counts, "p": self.p}
+            return {"points": self.points, **counts, "p": self.p, **corrected}
         lowest, highest = map(percent, found.spread)
         return {
             "points": self.points,
@@ -206,6 +210,7 @@ class Difference(Value):
             "seeds": len(found.differences),
             "n": found.differences[0].n,
             "p": self.p,
+            **corrected,
         }
 
 

@@ -60,6 +60,7 @@ from art_denoise.evaluation.statistics import (
     Shares,
     accuracy,
     changed,
+    holm,
     paired_difference,
 )
 from art_denoise.evaluation.studies.published import PUBLISHED_BY, published_rates
@@ -144,7 +145,7 @@ def comparisons(results: Results) -> tuple[Table, ...]:
         return " rather than ".join(dict.fromkeys(found)) or NOBODY
 
     twice = Counter((pair.text, attacker(pair)) for pair in experiment.comparisons)
-    rows = []
+    families: dict[str, list[Row]] = {}
     for pair in experiment.comparisons:
         first, second = names[pair.first].text, names[pair.second].text
         same = all(experiment.columns(condition) == (None,) for condition in (pair.first, pair.second))
@@ -153,22 +154,33 @@ def comparisons(results: Results) -> tuple[Table, ...]:
             continue
         text = pair.text if twice[pair.text, attacker(pair)] == 1 else f"{pair.text} ({first}, {second})"
         more = (("first", first), ("second", second))
-        rows.append(Row(Name(text), (Text(Name(attacker(pair))), *values), more))
+        families.setdefault(pair.family, []).append(Row(Name(text), (Text(Name(attacker(pair))), *values), more))
     table = Table(
         kind="comparisons",
         title="The same images, compared in pairs",
         note=_note(
             "How many points more of the images are classified right with it than without, with the p-value of the "
-            "exact McNemar test.",
+            "exact McNemar test, corrected by Holm for the number of those under the same heading.",
             _columns_note(experiment),
             _seeds_note(experiment, "difference"),
         ),
         legend=Shown("difference in points", "p"),
         head=Name(""),
         columns=(ATTACKER, *source_columns(experiment)),
-        sections=(Section("", tuple(rows)),),
+        sections=tuple(Section(family, _corrected(rows)) for family, rows in families.items()),
     )
-    return (table,) if rows else ()
+    return (table,) if families else ()
+
+
+def _corrected(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return rows of differences with p-values that are corrected for their number."""
+    found = [value for row in rows for value in row.values if isinstance(value, Difference)]
+    corrected = iter(holm([value.p for value in found]))
+
+    def of(value: Value) -> Value:
+        return replace(value, corrected=next(corrected)) if isinstance(value, Difference) else value
+
+    return tuple(replace(row, values=tuple(map(of, row.values))) for row in rows)
 
 
 def transfers(results: Results) -> tuple[Table, ...]:

@@ -22,6 +22,12 @@ from art_denoise.evaluation.experiment import (
 ATTACKS = ("pgd:max_iter=10", "pgd:max_iter=10,knowledge=bpda", "pgd:max_iter=10,knowledge=exact")
 
 
+#: The questions that comparisons belong to: what an attack does, alone and behind a defence, and what a defence does
+#: without an attack and against one.
+DOES, DOES_BEHIND = "What an attack does", "What an attack does behind a defence"
+COSTS, WINS = "What a defence costs without an attack", "What a defence wins back"
+
+
 def evaluation(
     target: Network,
     sources: Sequence[Source],
@@ -46,12 +52,20 @@ def evaluation(
         families.setdefault(undefended(threat), []).append(threat)
     clean = Condition()
     sections = [Section("No attack", (clean, *(Condition(None, d) for d in defences)))]
-    pairs = [Comparison(Condition(None, d), clean, f"{d.text} on clean images") for d in defences]
+    pairs = [Comparison(Condition(None, d), clean, f"{d.text} on clean images", COSTS) for d in defences]
     for alone, threats in families.items():
         rows = [alone, *(Condition(threat, d) for threat in threats for d in defences)]
-        sections.append(Section(f"With {_name(threats[0])}", tuple(rows)))
-        pairs.append(Comparison(alone, clean, f"{_name(threats[0])} without a defence"))
-        pairs += [Comparison(row, alone, f"{row.defence.text} against {_name(threats[0])}") for row in rows[1:]]
+        sections.append(Section(f"With {name_of(threats[0])}", tuple(rows)))
+        pairs.append(Comparison(alone, clean, f"{name_of(threats[0])} without a defence", DOES))
+        against = [(row, f"{row.defence.text} against {name_of(threats[0])}") for row in rows[1:]]
+        pairs += [Comparison(row, alone, text, WINS) for row, text in against]
+        pairs += [
+            Comparison(
+                row, Condition(None, row.defence), f"{name_of(threats[0])} behind {row.defence.text}", DOES_BEHIND
+            )
+            for row in rows[1:]
+            if row.defence
+        ]
     whole = Experiment(
         title="Evaluation",
         target=target,
@@ -77,7 +91,7 @@ def perturbation(target: Network, threat: Threat, defences: Sequence[Defence] = 
     if not threat.knowledge.knows_defence:
         rows.insert(0, Condition(threat))
     clean = [Condition(), *(Condition(None, d) for d in defences)]
-    name = _name(threat)
+    name = name_of(threat)
     pairs = [
         Comparison(row, Condition(None, row.defence), f"{name}{f' behind {row.defence.text}' if row.defence else ''}")
         for row in rows
@@ -99,5 +113,6 @@ def undefended(threat: Threat) -> Condition:
     return Condition(replace(threat, knowledge=Knowledge.OBLIVIOUS) if knows else threat)
 
 
-def _name(threat: Threat) -> str:
+def name_of(threat: Threat) -> str:
+    """Return what an attack is called in tables."""
     return threat.attack.text or threat.attack.name

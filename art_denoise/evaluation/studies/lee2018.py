@@ -26,6 +26,7 @@ from art_denoise.evaluation.experiment import (
     Transfer,
     params,
 )
+from art_denoise.evaluation.studies.grid import COSTS, DOES, DOES_BEHIND, WINS, name_of, undefended
 
 #: The universal perturbation of Moosavi-Dezfooli et al. (2017), which the paper's attacks are.
 DEEPFOOL = Threat(Attack("deepfool-uap", text="δ", latex=r"\delta"))
@@ -49,6 +50,12 @@ _FIGURES = (
     (DEEPFOOL, NLM, (57.7, 45.0, 46.9)),
     (DEEPFOOL, NLM.with_noise("fitted"), (58.0, 47.7, 49.4)),
 )
+
+#: The heading of comparisons of who knows the defence with who does not.
+_KNOWING = "What it costs that the attacker knows the defence"
+
+#: And of those of v_def.
+_V_DEF = "What v_def adds"
 
 #: Target and columns that the paper's figures are of.
 _TARGET, _COLUMNS = "inception_v1", ("inception_v1", "vgg16", "vgg19")
@@ -101,10 +108,10 @@ def table1(
     is_papers = first.attack.name == DEEPFOOL.attack.name and all(
         p.name in papers for defence in defences for p in defence.preprocessors
     )
-    title = "As in the paper" if is_papers else f"With {_name(first)}"
+    title = "As in the paper" if is_papers else f"With {name_of(first)}"
     sections = [Section(title, (Condition(), *_family(first, defences, noise)))]
     for other in others:
-        title = "With the stronger attack" if other.attack.name == SGD.attack.name else f"With {_name(other)}"
+        title = "With the stronger attack" if other.attack.name == SGD.attack.name else f"With {name_of(other)}"
         sections.append(Section(title, _family(other, defences, noise)))
     aware = [_row(replace(oblivious[-1], knowledge=k), d) for d, k in known] if oblivious else []
     if not paper_only:
@@ -124,22 +131,34 @@ def table1(
         rows = tuple(Condition(first, replace(d, noise=None).with_noise("knowing")) for d in defences)
         sections.append(Section("The defender knows the attack", rows))
 
-    pairs = [Comparison(_undefended(first), Condition(), "the attack")]
-    pairs += [Comparison(Condition(None, d), Condition(), f"{d.text} on clean images") for d in defences]
-    pairs += [Comparison(_row(first, d), _undefended(first), f"{d.text} against {_name(first)}") for d in defences]
-    for other in others:
-        pairs.append(Comparison(_undefended(other), _undefended(first), f"{_name(other)} rather than {_name(first)}"))
-        pairs += [Comparison(_row(other, d), _undefended(other), f"{d.text} against {_name(other)}") for d in defences]
+    pairs = [Comparison(undefended(first), Condition(), "the attack", DOES)]
     pairs += [
-        Comparison(row, Condition(oblivious[-1], row.defence), f"the attacker knows {row.defence.text}")
+        Comparison(undefended(other), undefended(first), f"{name_of(other)} rather than {name_of(first)}", DOES)
+        for other in others
+    ]
+    pairs += [Comparison(Condition(None, d), Condition(), f"{d.text} on clean images", COSTS) for d in defences]
+    for threat in (first, *others):
+        pairs += [
+            Comparison(_row(threat, d), undefended(threat), f"{d.text} against {name_of(threat)}", WINS)
+            for d in defences
+        ]
+    pairs += [
+        Comparison(_row(threat, d), Condition(None, d), f"{name_of(threat)} behind {d.text}", DOES_BEHIND)
+        for threat in (first, *others)
+        for d in defences
+        if d
+    ]
+    pairs += [
+        Comparison(row, Condition(oblivious[-1], row.defence), f"the attacker knows {row.defence.text}", _KNOWING)
         for row in aware
     ]
     for fitted in with_noise:
         without = replace(fitted, noise=None)
-        pairs.append(Comparison(Condition(first, fitted), Condition(first, without), f"v_def, before {without.text}"))
+        pair = Condition(first, fitted), Condition(first, without)
+        pairs.append(Comparison(*pair, f"v_def, before {without.text}", _V_DEF))
     for fitted, control in zip(with_noise, random, strict=True):
         what = f"direction of v_def, before {fitted.text}"
-        pairs.append(Comparison(Condition(first, fitted), Condition(first, control), what))
+        pairs.append(Comparison(Condition(first, fitted), Condition(first, control), what, _V_DEF))
 
     whole = Experiment(
         title="Table 1",
@@ -147,7 +166,7 @@ def table1(
         sources=tuple(sources),
         sections=tuple(sections),
         comparisons=tuple(pairs),
-        transfers=() if paper_only else tuple(Transfer(a, signs, _name(a)) for a in oblivious),
+        transfers=() if paper_only else tuple(Transfer(a, signs, name_of(a)) for a in oblivious),
         sweeps=tuple(_sweeps(defences, (None, first, signs))) if sweep else (),
         networks=tuple(networks),
         published=tuple(_published()),
@@ -167,7 +186,7 @@ def _with_strengths(defence: Defence) -> Defence:
 
 def _family(threat: Threat, defences: Sequence[Defence], noise: bool) -> tuple[Condition, ...]:
     """Return the rows of an attack: undefended, and behind each defence without and with v_def."""
-    rows = [_undefended(threat)]
+    rows = [undefended(threat)]
     for defence in defences:
         rows.append(_row(threat, defence))
         if noise and defence.noise is None:
@@ -177,17 +196,7 @@ def _family(threat: Threat, defences: Sequence[Defence], noise: bool) -> tuple[C
 
 def _row(threat: Threat, defence: Defence) -> Condition:
     """Return the row of an attack on a defence, which may be none."""
-    return Condition(threat, defence) if defence else _undefended(threat)
-
-
-def _undefended(threat: Threat) -> Condition:
-    """Return the row of an attack on the network alone: where there is no defence, there is none to know."""
-    knows = threat.knowledge in (Knowledge.BPDA, Knowledge.EXACT)
-    return Condition(replace(threat, knowledge=Knowledge.OBLIVIOUS) if knows else threat)
-
-
-def _name(threat: Threat) -> str:
-    return threat.attack.text or threat.attack.name
+    return Condition(threat, defence) if defence else undefended(threat)
 
 
 def _published() -> Sequence[Published]:
