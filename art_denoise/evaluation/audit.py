@@ -28,6 +28,9 @@ LEVEL = 0.05
 #: Fewer images decide nothing by a difference.
 _FEWEST = 30
 
+#: Points of accuracy that noise of an attack's size may cost a network.
+_COSTS = 6
+
 #: Attacks that take one step of the gradient, and those that take many.
 _ONE_STEP, _MANY_STEPS = ("fgsm",), ("ifgsm", "pgd", "mifgsm", "apgd", "autoattack")
 
@@ -217,9 +220,6 @@ def _noise_costs(results: Results, attacked: _Group) -> Iterator[Flag]:
                 test.p_value,
             )
 
-
-#: Points of accuracy that noise of an attack's size may cost a network.
-_COSTS = 6
 
 _LESS_KNOWN = "An attack without the gradients of the defended network succeeds where all those with them fail"
 _NOISE = "Random noise of the same size does more harm than the attack"

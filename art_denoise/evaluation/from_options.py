@@ -155,7 +155,11 @@ def remarks_on(experiment: Experiment, input_size: int) -> tuple[str, ...]:
             if preprocessor.name in OWN_PREPROCESSORS:
                 continue
             text = preprocessor.text or preprocessor.name
-            draws = draws_of(build_chain([preprocessor], device_type="cpu"), shape)
+            try:
+                draws = draws_of(build_chain([preprocessor], device_type="cpu"), shape)
+            except Exception:
+                # What fails in the middle costs its own cells, which are told of there.
+                continue
             if draws == "own":
                 remarks.append(
                     f"{text} draws from a generator of its own: the same run gives other figures. Give that a seed, or "

@@ -57,6 +57,8 @@ def run(
     """
     stamp = stamp_of(options, machine or Machine(), f"{study.__module__}.{study.__qualname__}")
     prepared = Prepared.of(folder, options, machine, study)
+    # Runs users' code: before anything takes long, and not between a result and its file.
+    remarks = remarks_on(prepared.experiment, prepared.setting.target.input_size)
     with ExitStack() as stack:
         _open(prepared, change, stack)
         progress = prepared.machine.progress
@@ -79,7 +81,7 @@ def run(
             raise ValueError(next(iter(failed.values())).error)
         wanted: list[Task] = [*scores.values(), *([examples] if examples is not None else [])]
         outcome = do(wanted)
-        results = _collected(prepared, assembly, images, outcome, checks)
+        results = _collected(prepared, assembly, images, outcome, checks, remarks)
         if not results.failures:
             mark(prepared.folder, stamp)
         return results
@@ -122,7 +124,12 @@ def _write_if_other(file: Path, text: str) -> None:
 
 
 def _collected(
-    prepared: Prepared, assembly: Assembly, images: ImageSet, outcome: local.Outcome, checks: dict[str, CheckNetwork]
+    prepared: Prepared,
+    assembly: Assembly,
+    images: ImageSet,
+    outcome: local.Outcome,
+    checks: dict[str, CheckNetwork],
+    remarks: tuple[str, ...],
 ) -> Results:
     """Return what a run has found, and write it down."""
     stores, scores = prepared.stores, assembly.scores()
@@ -159,7 +166,7 @@ def _collected(
     told = set(experiment.cells())
     results = Results(
         experiment=experiment,
-        images=_test_images(prepared, images),
+        images=_test_images(prepared, images, remarks),
         labels=labels,
         missing={cell: why for cell, why in missing.items() if cell in told},
         made=tuple(made),
@@ -179,7 +186,7 @@ def _untimed(value: Any) -> Any:
     return [_untimed(part) for part in value] if isinstance(value, list) else value
 
 
-def _test_images(prepared: Prepared, images: ImageSet) -> TestImages:
+def _test_images(prepared: Prepared, images: ImageSet, remarks: tuple[str, ...]) -> TestImages:
     record = prepared.setting.source.record()
     facts = {name: value for name, value in record.items() if name != "fingerprints"}
     return TestImages(
@@ -189,5 +196,5 @@ def _test_images(prepared: Prepared, images: ImageSet) -> TestImages:
         images.test.labels,
         images.names,
         {purpose: len(split) for purpose, split in images.splits.items()},
-        {**facts, "remarks": [*images.remarks, *remarks_on(prepared.experiment, prepared.setting.target.input_size)]},
+        {**facts, "remarks": [*images.remarks, *remarks]},
     )

@@ -243,6 +243,9 @@ def seeded():
 def own():
     return Noise(lambda shape: np.random.default_rng().normal(size=shape))
 
+def failing():
+    return Noise(lambda shape: [][0])
+
 def fixed():
     return Noise(lambda shape: np.random.default_rng(0).normal(size=shape))
 """
@@ -254,6 +257,7 @@ def fixed():
         ("rof", None),
         ("art:JpegCompression", None),
         ("mine.py:fixed", None),
+        ("mine.py:failing", None),
         ("mine.py:seeded", "D_seeded draws at random, and attackers here do not average over its draws"),
         ("rof+mine.py:own", "D_own draws from a generator of its own: the same run gives other figures"),
     ],

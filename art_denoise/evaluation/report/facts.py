@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from art_denoise.evaluation.audit import flags
+from art_denoise.evaluation.audit import LEVEL, flags
 from art_denoise.evaluation.experiment import (
     Condition,
     Experiment,
@@ -47,9 +47,6 @@ _DRAWS = {
 }
 
 _JUDGED = {"defences": "through the defence that it precedes", "classifier": "through the classifier alone"}
-
-#: A cost is one if chance makes as large a one less often than this.
-_LEVEL = 0.05
 
 
 def reading(results: Results) -> list[str]:
@@ -222,7 +219,7 @@ def _weak(results: Results) -> Iterator[str]:
     for condition in bare:
         for source in experiment.columns(condition):
             cost = difference(results, Condition(), condition, source)
-            if isinstance(cost, Difference) and (cost.points <= 0 or cost.p >= _LEVEL):
+            if isinstance(cost, Difference) and (cost.points <= 0 or cost.p >= LEVEL):
                 column = "" if source is None else f" of {_text(source)}"
                 yield (
                     f"{names[condition].text.removeprefix('v0 + ')}{column} costs no accuracy that chance might not "
@@ -240,7 +237,7 @@ def _helped(results: Results) -> Iterator[str]:
         clean = Condition(None, condition.defence)
         for source in experiment.columns(condition):
             gain = difference(results, condition, clean, source)
-            if isinstance(gain, Difference) and gain.points > 0 and gain.p < _LEVEL:
+            if isinstance(gain, Difference) and gain.points > 0 and gain.p < LEVEL:
                 column = "" if source is None else f" of {_text(source)}"
                 yield (
                     f"{names[condition].text}{column} is right more often than {names[clean].text}: what the defence "

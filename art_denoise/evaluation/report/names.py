@@ -83,6 +83,7 @@ def bare(name: Name) -> Name:
 
 
 def component_name(component: Component) -> Name:
+    """Return what an attack or a preprocessor is called."""
     return Name(component.text or component.name, component.latex)
 
 
@@ -95,11 +96,13 @@ def distinct(keys_and_texts: Sequence[tuple[str, str]]) -> list[Name]:
 
 
 def source_names(experiment: Experiment) -> dict[str, Name]:
+    """Return what columns are called, by their keys."""
     names = distinct([(source.key, source.text) for source in experiment.sources])
     return dict(zip((source.key for source in experiment.sources), names, strict=True))
 
 
 def source_columns(experiment: Experiment) -> tuple[Column, ...]:
+    """Return the columns of a table over what perturbations were crafted on; one for all if there are none."""
     return tuple(map(Column, source_names(experiment).values())) or (Column(Name("all")),)
 
 
