@@ -2,8 +2,10 @@
 
 Which results still hold is told by the keys of tasks, and these by what is found with PyTorch and ART, which alone take
 seconds to import. So a run that has finished leaves a stamp: a digest of everything that its results may depend on, and
-of much that they do not. While nothing of that changes, neither do the results. If anything does, or if a user's own
-files have a part in it, nothing is known, and the keys decide.
+of much that they do not. While nothing of that changes, neither do the results. If anything does, nothing is known, and
+the keys decide. So they do wherever a user's own code has a part in it, as nobody knows what else that reads.
+
+Folders of images and of weights are known by the names, sizes and times of their files; other files by their content.
 """
 
 from __future__ import annotations
@@ -13,15 +15,19 @@ import json
 import os
 import platform
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+import platformdirs
+
 from art_denoise._files import write_text
 from art_denoise.evaluation.options import Machine, Options
+from art_denoise.evaluation.results import FILE as _RESULTS
 from art_denoise.evaluation.results import Results
 
-_FILE, _RESULTS = "finished.json", "results.json"
+_FILE = "finished.json"
 
 #: What of a machine's options is about how fast and how loud it is.
 _NO_MATTER = ("progress", "jobs", "workers", "decoded_dir")
@@ -29,16 +35,20 @@ _NO_MATTER = ("progress", "jobs", "workers", "decoded_dir")
 #: Variables of the environment that decide where and with how many threads it is computed.
 _VARIABLES = re.compile(r"(OMP|MKL|ATEN|CUDA|NVIDIA|TORCH|PYTORCH|NUMBA|OPENBLAS)_")
 
+#: Ends the name of a file, in a text that is not the path of one.
+_ENDS_A_FILE = re.compile(r"\.(py|safetensors|npy|mat|pth?)\b", re.IGNORECASE)
+
 
 def stamp_of(options: Options, machine: Machine, study: str) -> str | None:
-    """Return a digest of everything that results may depend on; None if a user's files have a part in it.
+    """Return a digest of everything that results may depend on; None if that is not known.
 
     :param options: The choices.
     :param machine: Where it is computed.
     :param study: Full name of what makes the experiment.
     """
-    texts = (options.model, *(options.sources or ()), *(options.defences or ()), *(options.attacks or ()))
-    if not options.on_photographs or any(_names_a_file(text) for text in texts):
+    try:
+        read = _read(options, machine)
+    except (_UnknownError, OSError):
         return None
     package = Path(__file__).parents[1]
     code = {str(file.relative_to(package)): _digest(file.read_bytes()) for file in sorted(package.rglob("*.py"))}
@@ -46,6 +56,7 @@ def stamp_of(options: Options, machine: Machine, study: str) -> str | None:
         "options": asdict(options.filled()),
         "machine": {name: str(value) for name, value in vars(machine).items() if name not in _NO_MATTER},
         "study": study,
+        "read": read,
         "code": code,
         "packages": _versions(),
         "python": platform.python_version(),
@@ -79,8 +90,61 @@ def finished_results(folder: Path, stamp: str | None) -> Results | None:
         return None
 
 
-def _names_a_file(text: str) -> bool:
-    return any(part and Path(part).expanduser().exists() for part in (text, *re.split(r"[:+,=]", text)))
+class _UnknownError(Exception):
+    """It is not known what a run reads."""
+
+
+def _read(options: Options, machine: Machine) -> dict[str, object]:
+    """Return what a run reads besides the code: other files by their content, folders by what they list.
+
+    :raises _UnknownError: If a user's code is run, or there is no such file or folder.
+    :raises OSError: If it cannot be read.
+    """
+    texts = (options.model, *(options.sources or ()), *(options.defences or ()), *(options.attacks or ()))
+    read: dict[str, object] = {text: _digest(file.read_bytes()) for text in texts for file in _files_in(text)}
+    if options.classes is not None:
+        read["classes"] = _digest(Path(options.classes).read_bytes())
+    if not options.on_photographs:
+        read["images"] = _listing(_images(options))
+        read["weights"] = _listing(machine.weights_dir or _torchvision_weights())
+    return read
+
+
+def _files_in(text: str) -> Iterator[Path]:
+    """Yield the files that are named in how a model, a source, a defence or an attack is written.
+
+    :raises _UnknownError: If one of them is code, or it cannot be told which it is.
+    """
+    paths = [Path(part).expanduser() for part in (text, *re.split(r"[:+,=]", text)) if part]
+    there = [path for path in dict.fromkeys(paths) if path.exists()]
+    if any(path.suffix == ".py" or not path.is_file() for path in there) or (not there and _ENDS_A_FILE.search(text)):
+        raise _UnknownError
+    yield from there
+
+
+def _images(options: Options) -> Path:
+    """Return the folder that the images of a run are in."""
+    if options.data_dir is not None or options.data not in ("imagenet", "imagenette"):
+        return Path(options.data_dir or options.data)
+    return platformdirs.user_cache_path("art_denoise") / "data"
+
+
+def _torchvision_weights() -> Path:
+    """Return the folder that PyTorch downloads weights into, by its own rule."""
+    cache = os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")
+    return Path(os.environ.get("TORCH_HOME", Path(cache, "torch")), "hub", "checkpoints")
+
+
+def _listing(folder: Path) -> list[object]:
+    """Return the files below a folder with their sizes and times, and where it is; links are followed."""
+    found: list[object] = [str(folder.resolve())]
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        # In the same order everywhere.
+        folders.sort()
+        for name in sorted(files):
+            about = os.stat(os.path.join(parent, name))
+            found.append([os.path.relpath(os.path.join(parent, name), folder), about.st_size, about.st_mtime_ns])
+    return found
 
 
 def _versions() -> dict[str, str]:

@@ -25,7 +25,8 @@ from art_denoise.evaluation.store import read_artefact
 #: Changes with the form of `results.json`.
 SCHEMA = 1
 
-_FILE = "results.json"
+#: Name of the file, in a run folder, that says what the results are of.
+FILE = "results.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +148,9 @@ class Results:
         :raises FileNotFoundError: If the folder holds no results.
         :raises ValueError: If they are damaged, or of another schema.
         """
-        file = Path(folder) / _FILE
+        file = Path(folder) / FILE
         if not file.is_file():
-            raise FileNotFoundError(f"`folder` = {os.fspath(folder)!r} holds no {_FILE}: give the folder of a run")
+            raise FileNotFoundError(f"`folder` = {os.fspath(folder)!r} holds no {FILE}: give the folder of a run")
         try:
             document = json.loads(file.read_text(encoding="utf-8"))
             if document["schema"] != SCHEMA:
@@ -245,7 +246,7 @@ class Results:
         }
         document = {"schema": SCHEMA, "sha256": _digest(content), "content": content}
         text = json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
-        file = Path(folder) / _FILE
+        file = Path(folder) / FILE
         # Bytes: what is there may be damaged.
         if not file.is_file() or file.read_bytes() != text.encode():
             write_text(file, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 from dataclasses import replace
@@ -104,15 +105,58 @@ def test_the_stamp_moves_with_the_code(monkeypatch, tmp_path):
         {"defences": ("mine.py:defence",)},
         {"defences": ("rof+mine.py:defence:strength=2",)},
         {"attacks": ("mine.py:attack",)},
-        {"sources": ("inception_v1", "mine.npy")},
-        {"data": "images"},
+        {"model": "mine.py:net"},
+        {"data": "images", "model": "mine.py:net"},
+        # Nowhere to be found as they are written.
+        {"sources": ("a+b/mine.npy:units=255",)},
+        {"sources": ("a,b/mine.npy",)},
+        {"data": "images", "classes": "gone.json"},
     ],
 )
-def test_nothing_is_known_of_files(monkeypatch, tmp_path, options):
+def test_nothing_is_known_of_code_and_of_files_that_are_not_found(monkeypatch, tmp_path, options):
     monkeypatch.chdir(tmp_path)
-    for name in ("mine.py", "mine.npy"):
-        (tmp_path / name).write_text("")
+    (tmp_path / "mine.py").write_text("")
+    (tmp_path / "images").mkdir()
     assert stamp_of(Options(**options), Machine(), STUDY) is None
+
+
+def test_the_stamp_moves_with_the_files_that_are_read(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    image, weights = tmp_path / "images" / "n01" / "1.png", tmp_path / "torch" / "hub" / "checkpoints" / "net.pth"
+    perturbation, classes = tmp_path / "mine.npy", tmp_path / "classes.json"
+    for file in (image, weights, perturbation, classes):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"before")
+    options = Options(data="images", sources=("inception_v1", "mine.npy:units=255"), classes="classes.json")
+
+    def stamp() -> str:
+        found = stamp_of(options, Machine(), STUDY)
+        assert found is not None
+        assert found == stamp_of(options, Machine(), STUDY)
+        return found
+
+    stamps = [stamp()]
+    for file in (image, weights, perturbation, classes):
+        file.write_bytes(b"longer than before")
+        stamps.append(stamp())
+    # As long as before, at another time.
+    os.utime(image, ns=(1, 1))
+    stamps.append(stamp())
+    (tmp_path / "images" / "n02").symlink_to(image.parent)
+    stamps.append(stamp())
+    image.rename(image.with_name("2.png"))
+    stamps.append(stamp())
+    assert len(set(stamps)) == len(stamps)
+
+
+def test_a_folder_of_weights_of_ones_own_is_the_one_that_is_listed(tmp_path):
+    (tmp_path / "weights").mkdir()
+    asked = Options(data=str(tmp_path)), Machine(weights_dir=tmp_path / "weights"), STUDY
+    before = stamp_of(*asked)
+    (tmp_path / "weights" / "net.pth").write_bytes(b"")
+    assert before is not None
+    assert stamp_of(*asked) != before
 
 
 def test_a_mark_holds_no_more_than_is_needed(folder):
