@@ -6,7 +6,6 @@ importing all of it, so that no result depends on the code of components that ha
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import re
@@ -16,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from art_denoise._user_code import user_code, user_code_digest
 from art_denoise.evaluation.experiment import Attack, Component
 
 #: "path/to/file.py:function", with or without parameters.
@@ -56,13 +56,13 @@ def load(component: Component) -> Any:
 def modules_of(component: Component) -> tuple[str, ...]:
     """Return the names of this package's modules whose code a component runs.
 
-    A user's file that mentions this package may use any of its defences.
+    A user's file that mentions this package, or imports one beside it that does, may use any of its defences.
 
     :raises ValueError: If there is no such component, or no such file.
     """
     module, _ = _home(component)
     file = split_file(component.name)
-    if file and b"art_denoise" in source_of(file[0]):
+    if file and any(b"art_denoise" in source for source in _sources(file[0]).values()):
         return (module, *_COMBINING, *(m for m, _ in OWN_PREPROCESSORS.values()))
     return (module,)
 
@@ -70,8 +70,7 @@ def modules_of(component: Component) -> tuple[str, ...]:
 def code_of(component: Component) -> str:
     """Return a text that changes with the code a component runs that is not this package's; empty if there is none.
 
-    It is ART's version, and for a user's file also 16 hexadecimal digits of its SHA-256. Other files that the file
-    imports are not part of it.
+    It is ART's version, and for a user's file also a digest of it and of the files beside it that it imports.
 
     :raises ValueError: If there is no such component, or no such file.
     """
@@ -79,7 +78,10 @@ def code_of(component: Component) -> str:
         return ""
     art = f"adversarial-robustness-toolbox {_version_of_art()}"
     file = split_file(component.name)
-    return f"{hashlib.sha256(source_of(file[0])).hexdigest()[:16]} {art}" if file else art
+    if not file:
+        return art
+    _sources(file[0])
+    return f"{user_code_digest(place_of(file[0]))} {art}"
 
 
 def split_file(name: str) -> tuple[str, str] | None:
@@ -139,8 +141,13 @@ def source_of(path: str) -> bytes:
     :param path: Its path, relative to the current folder; "~" is the user's.
     :raises ValueError: If there is no such file.
     """
+    return _sources(path)[place_of(path)]
+
+
+def _sources(path: str) -> dict[Path, bytes]:
+    """Return the sources of a user's file and of those beside it that it imports."""
     try:
-        return _read(place_of(path))
+        return user_code(place_of(path))
     except OSError as error:
         raise ValueError(f"there is no file {path} in {Path.cwd()} ({error.strerror})") from None
 
@@ -156,11 +163,6 @@ def _version_of_art() -> str:
 def place_of(path: str) -> Path:
     """Return where a user's file is."""
     return Path(path).expanduser().resolve()
-
-
-@cache
-def _read(file: Path) -> bytes:
-    return file.read_bytes()
 
 
 def _home(component: Component) -> tuple[str, str]:

@@ -342,6 +342,9 @@ def test_modules_and_code_are_exact(file):
     uses = file.with_name("uses.py")
     uses.write_text("from art_denoise import ROFDefence\n")
     assert "art_denoise.defences.rof" in modules_of(Preprocessor(f"{uses}:f"))
+    through = file.with_name("through.py")
+    through.write_text("import uses\n")
+    assert "art_denoise.defences.rof" in modules_of(Preprocessor(f"{through}:f"))
     with pytest.raises(ValueError, match="there is no file"):
         code_of(Preprocessor("missing.py:f"))
     with pytest.raises(ValueError, match="there is no preprocessor 'rofl'"):

@@ -1,0 +1,65 @@
+"""The code that a user's file runs: its own, and that of the files beside it that it imports."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def user_code(file: Path) -> dict[Path, bytes]:
+    """Return the sources of a Python file and of those beside it that it imports, directly or not.
+
+    A file is read once by a process, which goes on with the code that it has begun with. Modules and whole packages are
+    followed, by the names in import statements. Other modules are of the installation, whose versions are told
+    elsewhere; what a file reads by other means is not known.
+
+    :param file: Its path.
+    :raises OSError: If it cannot be read.
+    """
+    folder, found = file.resolve().parent, {}
+    todo = [file.resolve()]
+    while todo:
+        path = todo.pop()
+        if path not in found:
+            found[path] = path.read_bytes()
+            todo += _files_of(_imported(found[path]), folder)
+    return {path: found[path] for path in sorted(found)}
+
+
+def user_code_digest(file: Path) -> str:
+    """Return 16 hexadecimal digits that change with the same.
+
+    :param file: Path of the file.
+    :raises OSError: If it cannot be read.
+    """
+    digest, folder = hashlib.sha256(), file.resolve().parent
+    for path, source in user_code(file).items():
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + source + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _imported(source: bytes) -> Iterator[str]:
+    """Yield the first parts of the names of modules that a source imports."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        # Whoever runs it tells of it.
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module.partition(".")[0]
+
+
+def _files_of(names: Iterable[str], folder: Path) -> Iterator[Path]:
+    """Yield the files of modules in a folder; of a package all that it holds."""
+    for name in names:
+        if (folder / name).is_dir():
+            yield from (folder / name).rglob("*.py")
+        elif (folder / f"{name}.py").is_file():
+            yield folder / f"{name}.py"
