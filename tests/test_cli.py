@@ -458,11 +458,12 @@ def fake_run(monkeypatch, outcome, *, keep: bool = True):
     """Put something in the place of a run: an error, or results."""
     calls = []
 
-    def run(folder, options, machine, study, *, change=False):
+    def run(folder, options, machine, study, *, change=False, opened):
         calls.append((Path(folder), options, machine, study.__name__, change))
         if keep:
             Path(folder).mkdir(parents=True, exist_ok=True)
             (Path(folder) / "config.json").write_text(json.dumps({"options": asdict(options.filled())}))
+            opened()
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome

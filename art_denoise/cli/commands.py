@@ -239,7 +239,7 @@ def _check_names(options: Options) -> None:
 
 
 def _results(command: str, choice: Choice, folder: Path, out: Path) -> Results:
-    """Have a run done, unless it is known to be finished; keep what was chosen in its folder, also if interrupted."""
+    """Have a run done, unless it is known to be finished; keep what was chosen in its folder, before it takes long."""
     _check_names(choice.options)
     # What tells of the results is imported now, so that nothing can be missing after hours.
     importlib.import_module("art_denoise.evaluation.report")
@@ -247,18 +247,20 @@ def _results(command: str, choice: Choice, folder: Path, out: Path) -> Results:
 
     study = _STUDIES[command]
     stamp = stamp_of(choice.options, choice.machine, f"art_denoise.evaluation.from_options.{study}")
-    try:
-        results = finished_results(folder, stamp)
-        if results is None:
-            from art_denoise.evaluation.run import run
 
-            function = getattr(_from_options(), study)
-            results = run(folder, choice.options, choice.machine, function, change=choice.run.change)
-        return results
-    finally:
+    def keep() -> None:
         # A damaged file of choices is told of by the run.
         with suppress(OSError, ValueError):
             _keep(command, choice, folder, out)
+
+    results = finished_results(folder, stamp)
+    if results is not None:
+        keep()
+        return results
+    from art_denoise.evaluation.run import run
+
+    function = getattr(_from_options(), study)
+    return run(folder, choice.options, choice.machine, function, change=choice.run.change, opened=keep)
 
 
 def _printed(results: Results, folder: Path, fail_on_flag: bool) -> int:

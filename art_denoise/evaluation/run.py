@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -41,6 +42,7 @@ def run(
     study: Study = table1,
     *,
     change: bool = False,
+    opened: Callable[[], object] = lambda: None,
 ) -> Results:
     """Run an experiment, using again what the folder and the cache already hold.
 
@@ -50,6 +52,7 @@ def run(
     :param study: Makes the experiment: Table 1 by default. With several processes, a function that can be imported.
     :param change: Whether a folder that holds a run with other choices goes on with these. What does not depend on the
         change is used again, and what was there stays.
+    :param opened: Is called once the folder is this run's and says of what, before anything takes long.
     :return: The results; what failed on the way is in `missing` and `failures`, everything else is there.
     :raises ValueError: If the folder holds a run with other choices and `change` is False, another process is at work
         in it, a pre-flight check fails, or something asked for is not there or does not fit.
@@ -61,6 +64,7 @@ def run(
     remarks = remarks_on(prepared.experiment, prepared.setting.target.input_size)
     with ExitStack() as stack:
         _open(prepared, change, stack)
+        opened()
         progress = prepared.machine.progress
         prepared.setting.fetch(progress)
         images = prepared.load(progress)

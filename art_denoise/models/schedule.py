@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from art_denoise._checks import check_integer, check_number
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -22,6 +24,12 @@ class Schedule:
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "views", "batch_size"):
+            check_integer(name, getattr(self, name), low=1)
+        check_number("learning_rate", self.learning_rate, low=0, low_open=True)
+        check_number("weight_decay", self.weight_decay, low=0)
 
     def steps(self, images: int) -> int:
         """Return the number of steps for so many images."""

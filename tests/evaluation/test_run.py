@@ -64,6 +64,18 @@ def file_of(folder: Path, results: Results, text: str) -> Path:
     return folder / "labels" / f"{key}.safetensors"
 
 
+def test_who_waits_is_told_before_anything_takes_long(project, tmp_path):
+    found = []
+
+    def opened() -> None:
+        found.append(sorted(path.name for path in (tmp_path / "run").iterdir() if path.suffix == ".json"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", options_of(project), machine_of(project), opened=opened)
+    assert found == [["config.json", "splits.json"]]
+
+
 def test_every_cell_has_a_label_for_every_image(whole):
     folder, results = whole
     assert set(results.labels) == set(results.experiment.cells())

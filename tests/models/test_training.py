@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pytest
 import torch
 
 from art_denoise.data.sets import Split
@@ -65,3 +68,18 @@ def test_a_network_learns_and_the_same_seed_gives_the_same_weights():
     weights, same, different = (n.state_dict()["0.weight"] for n in (trained, again, other))
     assert torch.equal(weights, same)
     assert not torch.equal(weights, different)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epochs": 0}, "`epochs` must be >= 1, got 0"),
+        ({"views": 1.5}, "`views` must be an integer, got 1.5"),
+        ({"batch_size": -1}, "`batch_size` must be >= 1, got -1"),
+        ({"learning_rate": 0}, "`learning_rate` must be finite and > 0, got 0"),
+        ({"weight_decay": -0.1}, "`weight_decay` must be finite and >= 0, got -0.1"),
+    ],
+)
+def test_a_schedule_that_makes_no_sense_is_refused(given, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}$"):
+        Schedule(**given)

@@ -217,10 +217,8 @@ def _weak(results: Results) -> Iterator[str]:
     bare = [c for c in experiment.conditions if c.threat is not None and c.threat.crafted and not c.defence]
     names = row_names(bare)
     for condition in bare:
-        for source in experiment.columns(condition):
-            cost = difference(results, Condition(), condition, source)
-            if isinstance(cost, Difference) and (cost.points <= 0 or cost.p >= LEVEL):
-                column = "" if source is None else f" of {_text(source)}"
+        for column, cost in _differences(results, Condition(), condition):
+            if cost.points <= 0 or cost.p >= LEVEL:
                 yield (
                     f"{names[condition].text.removeprefix('v0 + ')}{column} costs no accuracy that chance might not "
                     "cost: what a defence wins back from it tells nothing."
@@ -235,14 +233,21 @@ def _helped(results: Results) -> Iterator[str]:
     names = row_names([*rows, *(Condition(None, c.defence) for c in rows)])
     for condition in rows:
         clean = Condition(None, condition.defence)
-        for source in experiment.columns(condition):
-            gain = difference(results, condition, clean, source)
-            if isinstance(gain, Difference) and gain.points > 0 and gain.p < LEVEL:
-                column = "" if source is None else f" of {_text(source)}"
+        for column, gain in _differences(results, condition, clean):
+            if gain.points > 0 and gain.p < LEVEL:
                 yield (
                     f"{names[condition].text}{column} is right more often than {names[clean].text}: what the defence "
                     "wins back is partly that noise helps an image that it has smoothed."
                 )
+
+
+def _differences(results: Results, first: Condition, second: Condition) -> Iterator[tuple[str, Difference]]:
+    """Yield how much more often a row is right than another, in each column of the one that is attacked."""
+    attacked = first if first.threat is not None else second
+    for source in results.experiment.columns(attacked):
+        found = difference(results, first, second, source)
+        if isinstance(found, Difference):
+            yield ("" if source is None else f" of {_text(source)}"), found
 
 
 def _of_made_noise(results: Results, made: Made) -> str:
