@@ -15,7 +15,7 @@ from art_denoise.attacks._classifier import labels_of, value_range
 from art_denoise.attacks.universal import UniversalAttack
 from art_denoise.evaluation.report.renderers.markdown import render
 from art_denoise.evaluation.report.table import Table
-from art_denoise.evaluation.report.tables import rates_table
+from art_denoise.evaluation.report.transfer import rates_table
 from art_denoise.evaluation.statistics import Share, paired_difference
 from art_denoise.evaluation.studies.published import PUBLISHED, PUBLISHED_BY
 

@@ -16,7 +16,7 @@ from art_denoise.evaluation.experiment import Transfer
 from art_denoise.evaluation.report import figures, render, write_report
 from art_denoise.evaluation.report.figures import save_transfer, stamp
 from art_denoise.evaluation.report.table import Accuracy
-from art_denoise.evaluation.report.tables import transfers
+from art_denoise.evaluation.report.transfer import transfers
 
 TEXTS = {
     *("table1.txt", "table1.md", "table1.tex", "table1.json", "table1.csv", "index.html"),

@@ -18,7 +18,7 @@ from art_denoise.evaluation.experiment import (
 from art_denoise.evaluation.records import all_cells
 from art_denoise.evaluation.report.names import row_names
 from art_denoise.evaluation.report.table import Difference
-from art_denoise.evaluation.report.tables import difference, found_in
+from art_denoise.evaluation.report.values import difference, found_in
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Images, Made, Results

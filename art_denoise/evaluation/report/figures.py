@@ -27,7 +27,8 @@ import numpy as np
 from art_denoise._files import replacing
 from art_denoise.evaluation.report._text import one_line
 from art_denoise.evaluation.report.table import Accuracy, Picture, Rate, Row, Table
-from art_denoise.evaluation.report.tables import sweeps, transfer_table
+from art_denoise.evaluation.report.tables import sweeps
+from art_denoise.evaluation.report.transfer import transfer_table
 from art_denoise.evaluation.statistics import Share
 
 if TYPE_CHECKING:

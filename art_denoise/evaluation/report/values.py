@@ -1,0 +1,156 @@
+"""The values in the cells of tables, and what is said of tables as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from art_denoise.evaluation.components import write_component
+from art_denoise.evaluation.experiment import Cell, Condition, Experiment, Knowledge, Source, Threat
+from art_denoise.evaluation.records import reason
+from art_denoise.evaluation.report.names import attacker_in, cells_of, knowledge_of, source_names
+from art_denoise.evaluation.report.table import Accuracy, Difference, Missing, Name, Same, Table, Text, Value
+from art_denoise.evaluation.statistics import PairedDifferences, Share, Shares, accuracy, paired_difference
+
+if TYPE_CHECKING:
+    from art_denoise.evaluation.results import Made, Results
+
+
+def why_no_cell(experiment: Experiment, condition: Condition, source: Source | None) -> str:
+    """Return why a row has no cell in a column."""
+    if source is not None and source.stands_for is not None:
+        return "it would have to be crafted on a network, and this is a file"
+    if condition.threat is not None and condition.threat.knowledge is Knowledge.TRANSFER:
+        return "this is the target itself, and the attacker has another network"
+    if condition.threat is not None and condition.threat.knowledge is Knowledge.BLACK_BOX:
+        return "who queries the target has no need of another network"
+    return "the row is not of this column"
+
+
+def over_columns(
+    experiment: Experiment, same_everywhere: bool, value: Callable[[Source | None], Value]
+) -> tuple[Value, ...]:
+    """Return the values of a row in all columns; one that is the same in all of them stands there once."""
+    sources: tuple[Source | None, ...] = experiment.sources or (None,)
+    if same_everywhere:
+        first = value(None)
+        # A missing value is missing everywhere.
+        return (first, *[first if isinstance(first, Missing) else Same()] * (len(sources) - 1))
+    return tuple(map(value, sources))
+
+
+def of_threat(threat: Threat | None) -> tuple[tuple[str, Any], ...]:
+    """Return what else is to be said of an attack: how it is written, and its size, of 255."""
+    return (
+        ("attack", None if threat is None else write_component(threat.attack)),
+        ("eps", None if threat is None else round(255 * threat.eps, 6)),
+    )
+
+
+def accuracy_in(results: Results, cells: Sequence[Cell], published: float | None = None) -> Value:
+    """Return the accuracy in cells that differ in their seed alone."""
+    found = [accuracy(results.labels[c], results.images.labels) for c in cells if c in results.labels]
+    if not found:
+        return Missing(reason(results, cells[0]))
+    share = found[0] if len(cells) == 1 else Shares(tuple(found), len(cells))
+    return Accuracy(share, published, attacker_in(cells[0]))
+
+
+def accuracy_in_all(results: Results, cells: Sequence[Cell]) -> Value:
+    """Return the share of the images that are classified right in all of some cells."""
+    for cell in cells:
+        if cell not in results.labels:
+            return Missing(reason(results, cell))
+    if not cells:
+        return Missing("not in the experiment")
+    right = np.all([results.labels[cell] == results.images.labels for cell in cells], axis=0)
+    return Accuracy(Share(int(right.sum()), len(right)))
+
+
+def difference(results: Results, first: Condition, second: Condition, source: Source | None) -> Value:
+    """Return how much more often a row is right than another, in a column; missing if there is nothing to compare.
+
+    :param results: The results.
+    :param first: The one row.
+    :param second: The row that it is compared with.
+    :param source: The column.
+    """
+    experiment = results.experiment
+    cells = [cells_of(experiment, condition, source) for condition in (first, second)]
+    for condition, there in zip((first, second), cells, strict=True):
+        if not there:
+            return Missing(why_no_cell(experiment, condition, source))
+    # A row without seeds is compared with each of the other's.
+    count = max(map(len, cells))
+    pairs = list(zip(*(there * count if len(there) == 1 else there for there in cells), strict=True))
+    found = [
+        paired_difference(results.labels[one], results.labels[other], results.images.labels)
+        for one, other in pairs
+        if one in results.labels and other in results.labels
+    ]
+    if not found:
+        return Missing(next(reason(results, cell) for cell in pairs[0] if cell not in results.labels))
+    return Difference(found[0] if count == 1 else PairedDifferences(tuple(found), count))
+
+
+def found_in(made: Made, name: str) -> Any:
+    """Return what is recorded of something that was made; None if it is not.
+
+    :param name: A name in its record or in `record["provenance"]`; or "fooling_rate", that on the crafting images.
+    """
+    if name == "fooling_rate":
+        return made.record.get("fooling_rates", {}).get("crafting images")
+    found = made.record.get(name)
+    return made.record.get("provenance", {}).get(name) if found is None else found
+
+
+def note_of(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
+
+
+def quick_note(results: Results) -> str:
+    options = results.config.get("options") or {}
+    return "A quick run, to see that all works: its figures mean nothing." if options.get("quick") else ""
+
+
+def columns_note(experiment: Experiment) -> str:
+    if not experiment.sources:
+        return ""
+    files = any(source.stands_for is not None for source in experiment.sources)
+    note = "The columns are the networks that perturbations were crafted on"
+    note += ", or the files that they are from." if files else "."
+    if any(knowledge_of(experiment, c) == "oblivious / transfer" for c in experiment.conditions):
+        target = source_names(experiment).get(experiment.target.key, Name(experiment.target.text))
+        note += f" “oblivious / transfer”: oblivious in the column {target.text}, transfer in the others."
+    return note
+
+
+def seeds_note(experiment: Experiment, of: str) -> str:
+    """Return how several seeds are told; "" if there is one."""
+    if len(experiment.seeds) == 1:
+        return ""
+    seeds = ", ".join(map(str, experiment.seeds))
+    note = (
+        f"With an attack, each {of} is the mean over the seeds {seeds} of the perturbations, on the same images, and "
+        "“… to …” are the lowest and the highest of them, not an interval."
+    )
+    if of == "difference":
+        note += " p is the largest of the seeds' p-values, and 1 if they point in both directions."
+    return note
+
+
+def with_legend_of_what_is_there(table: Table) -> Table:
+    """Return a table without the parts of its legend that none of its values has."""
+    shown = [value.shown() for value in table.values if not isinstance(value, (Text, Same, Missing))]
+    legend = table.legend
+    detail = legend.detail if any(s.detail for s in shown) else ""
+    published = legend.published if any(s.published for s in shown) else ""
+    return replace(table, legend=replace(legend, detail=detail, published=published))
+
+
+def is_empty(table: Table) -> bool:
+    """Whether a table has no result at all."""
+    return all(isinstance(value, (Text, Missing)) for value in table.values)
