@@ -1,5 +1,6 @@
 # The public names: type checkers read them here, and so does the package when it is imported.
 from .attacks import SGDUAP as SGDUAP
+from .attacks import BestPGD as BestPGD
 from .attacks import DeepFoolUAP as DeepFoolUAP
 from .attacks import Perturbation as Perturbation
 from .attacks import SharedForwardDeepFool as SharedForwardDeepFool

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 
-@cache
 def user_code(file: Path) -> dict[Path, bytes]:
     """Return the sources of a Python file and of those beside it that it imports, directly or not.
 
-    A file is read once by a process, which goes on with the code that it has begun with. Modules and whole packages are
-    followed, by the names in import statements. Other modules are of the installation, whose versions are told
-    elsewhere; what a file reads by other means is not known.
+    Modules and whole packages are followed, by the names in import statements. Other modules are of the installation,
+    whose versions are told elsewhere; what a file reads by other means is not known.
 
     :param file: Its path.
     :raises OSError: If it cannot be read.
@@ -30,14 +27,14 @@ def user_code(file: Path) -> dict[Path, bytes]:
     return {path: found[path] for path in sorted(found)}
 
 
-def user_code_digest(file: Path) -> str:
-    """Return 16 hexadecimal digits that change with the same.
+def digest_of(sources: Mapping[Path, bytes], file: Path) -> str:
+    """Return 16 hexadecimal digits that change with any of the sources of a user's file.
 
-    :param file: Path of the file.
-    :raises OSError: If it cannot be read.
+    :param sources: As :func:`user_code` returns them.
+    :param file: Path of the file: it does not matter where its folder is.
     """
     digest, folder = hashlib.sha256(), file.resolve().parent
-    for path, source in user_code(file).items():
+    for path, source in sources.items():
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + source + b"\0")
     return digest.hexdigest()[:16]
 

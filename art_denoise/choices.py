@@ -15,6 +15,7 @@ __all__ = [
     "DeviceType",
     "FittedThrough",
     "Gradient",
+    "ImageLoss",
     "Interpolation",
     "NLMeansMode",
     "NormName",
@@ -40,6 +41,9 @@ FittedThrough: TypeAlias = Literal["defences", "classifier"]
 
 #: `gradient` of a defence: the filter's own, or the identity (BPDA).
 Gradient: TypeAlias = Literal["exact", "identity"]
+
+#: `loss` of an attack on single images: the cross-entropy, the margin of the label's logit, or one after the other.
+ImageLoss: TypeAlias = Literal["cross-entropy", "margin", "both"]
 
 #: `gradient` of a wrapped NumPy preprocessor: the identity (BPDA), or what its own `estimate_gradient` returns.
 WrappedGradient: TypeAlias = Literal["identity", "estimate"]

@@ -21,7 +21,6 @@ from art_denoise.cli import app, commands, main
 from art_denoise.cli.chosen import FILE, as_file, as_options
 from art_denoise.evaluation.components import attack_names, defence_names
 from art_denoise.evaluation.options import Machine, Options, Shown
-from art_denoise.evaluation.studies.grid import ATTACKS
 from art_denoise.models.schedule import Schedule
 
 #: Every option that the program had before it was made from the dataclasses.
@@ -204,23 +203,20 @@ def test_where_results_are(arguments, folder):
     assert chosen(*arguments)[1] == Path(folder)
 
 
-def test_evaluate_is_white_box_with_pgd_if_nothing_else_is_asked_for():
+def test_evaluate_is_a_ladder_of_attackers_if_none_are_asked_for(capsys, tmp_path, monkeypatch):
     choice, _ = chosen("evaluate", "--model", "vgg16")
-    assert choice.options == Options(model="vgg16", sources=("vgg16",), attacks=ATTACKS)
+    assert choice.options == Options(model="vgg16", sources=("vgg16", "inception_v1"))
+    assert chosen("evaluate")[0].options.sources == ("inception_v1", "vgg16")
+    # Another network would have to be downloaded.
+    assert chosen("evaluate", "--data", "folder")[0].options.sources == ("inception_v1",)
     choice, _ = chosen("evaluate", "--attack", "square", "--source", "vgg19")
     assert (choice.options.attacks, choice.options.sources) == (("square",), ("vgg19",))
-
-
-@pytest.mark.parametrize(
-    ("defence", "attacks"),
-    [("rof", ATTACKS), ("noise+nlm", ATTACKS), ("art:JpegCompression", ATTACKS[:2]), ("rof:gradient=identity", None)],
-)
-def test_evaluate_attacks_exactly_only_what_has_a_gradient(defence, attacks):
-    if attacks is None:
-        with pytest.raises(ValueError, match="gradient"):
-            chosen("evaluate", "--defence", defence)
-    else:
-        assert chosen("evaluate", "--defence", "nlm", "--defence", defence)[0].options.attacks == attacks
+    assert chosen("evaluate", "--attack", "square")[0].options.sources == ("inception_v1",)
+    monkeypatch.chdir(tmp_path)
+    calls = fake_run(monkeypatch, results())
+    assert main(["evaluate"]) == 0
+    assert main(["evaluate", "--attack", "square"]) == 0
+    assert [call[3] for call in calls] == ["ladder", "evaluation"]
 
 
 def test_craft_attacks_the_model():
@@ -479,7 +475,7 @@ def test_the_table_is_printed_and_the_run_keeps_what_was_chosen(capsys, tmp_path
     folder = Path("runs/quick")
     assert calls == [(folder, Options(quick=True, seed=4), Machine("cpu"), "table1", True)]
     shown = capsys.readouterr()
-    assert shown.out.startswith("Table 1: top-1 accuracy")
+    assert "\nTable 1: top-1 accuracy" in shown.out
     assert shown.out.splitlines()[-1] == f"Report: {folder / 'report' / 'index.html'}"
     assert shown.err == ""
     assert (folder / "report" / "index.html").is_file()
@@ -585,7 +581,7 @@ def test_a_plan_is_printed(capsys, tmp_path, monkeypatch):
     assert capsys.readouterr().out == 3 * "It needs --change.\n"
     assert [(str(folder), study) for folder, _, study in calls] == [
         (str(Path("runs/table1")), "table1"),
-        (str(Path("runs/evaluation")), "evaluation"),
+        (str(Path("runs/evaluation")), "ladder"),
         (str(Path("runs/craft/sgd-uap-inception_v1")), "crafting"),
     ]
     assert list(tmp_path.iterdir()) == []
@@ -681,7 +677,7 @@ def test_report(capsys, tmp_path):
     saved(results(), tmp_path)
     assert main(["report", str(tmp_path)]) == 0
     shown = capsys.readouterr()
-    assert shown.out.startswith("Table 1: top-1 accuracy of Inception V1")
+    assert "\nTable 1: top-1 accuracy of Inception V1" in shown.out
     assert shown.out.splitlines()[-1] == f"Report: {tmp_path / 'report' / 'index.html'}"
     assert (tmp_path / "report" / "index.html").is_file()
 
@@ -706,7 +702,7 @@ def test_a_report_that_cannot_be_written_is_printed(capsys, tmp_path):
     before = sorted(tmp_path.iterdir())
     assert main(["report", str(tmp_path)]) == 0
     shown = capsys.readouterr()
-    assert shown.out.startswith("Table 1: top-1 accuracy")
+    assert "\nTable 1: top-1 accuracy" in shown.out
     assert "Report: printed only, as it cannot be written" in shown.out.splitlines()[-1]
     assert (sorted(tmp_path.iterdir()), shown.err) == (before, "")
 

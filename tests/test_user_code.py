@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from art_denoise._user_code import user_code, user_code_digest
+from art_denoise._user_code import digest_of, user_code
 
 
 @pytest.fixture
@@ -43,8 +43,7 @@ def test_what_is_imported_from_beside_is_found(file):
 
 def test_the_digest_moves_with_all_of_it_and_with_nothing_else(file):
     def digest() -> str:
-        user_code.cache_clear()
-        return user_code_digest(file)
+        return digest_of(user_code(file), file)
 
     first = digest()
     (file.parent / "unused.py").write_text("X = 1")
@@ -56,12 +55,13 @@ def test_the_digest_moves_with_all_of_it_and_with_nothing_else(file):
     assert len(digests) == 9
 
 
-def test_a_process_goes_on_with_what_it_has_read(file):
-    first = user_code_digest(file)
-    file.write_text("")
-    assert user_code_digest(file) == first
+def test_it_does_not_matter_where_the_folder_is(file, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "moved"
+    before = digest_of(user_code(file), file)
+    file.parent.rename(elsewhere)
+    assert digest_of(user_code(elsewhere / "mine.py"), elsewhere / "mine.py") == before
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        user_code_digest(tmp_path / "gone.py")
+        user_code(tmp_path / "gone.py")

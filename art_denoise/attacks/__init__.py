@@ -1,5 +1,6 @@
 """Who attacks: DeepFool, universal perturbations and controls, and the perturbation as a file."""
 
+from art_denoise.attacks.best_pgd import BestPGD
 from art_denoise.attacks.deepfool import SharedForwardDeepFool
 from art_denoise.attacks.deepfool_uap import DeepFoolUAP
 from art_denoise.attacks.perturbation import Perturbation
@@ -9,6 +10,7 @@ from art_denoise.attacks.universal_noise import UniversalNoise, random_direction
 
 __all__ = [
     "SGDUAP",
+    "BestPGD",
     "DeepFoolUAP",
     "Perturbation",
     "SharedForwardDeepFool",

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 from art_denoise.cli.chosen import FILE, Choice, all_options, as_file, as_options, choose
 from art_denoise.cli.errors import explained, nearest
 from art_denoise.cli.fields import Option
-from art_denoise.evaluation.studies.grid import ATTACKS
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.options import Options
     from art_denoise.evaluation.results import Results
+
+#: Networks that perturbations are crafted on in the place of the target, the first that is not the target itself.
+_OTHERS = ("vgg16", "inception_v1")
 
 #: Fields that are no options of a command, as they would change nothing there.
 WITHOUT: dict[str, tuple[str, ...]] = {
@@ -33,10 +35,16 @@ WITHOUT: dict[str, tuple[str, ...]] = {
 _STUDIES = {"table1": "table1", "evaluate": "evaluation", "craft": "crafting"}
 
 
+def _study(command: str, options: Options) -> str:
+    """Return what makes the experiment: where no attacks are asked for, an evaluation is by the ladder of them."""
+    return "ladder" if command == "evaluate" and options.attacks is None else _STUDIES[command]
+
+
 def options_for(command: str) -> tuple[Option, ...]:
     """Return the options of a command."""
     options = all_options(frozenset(WITHOUT[command]))
-    defaults = {"sources": "the target", "attacks": " ".join(ATTACKS)} if command == "evaluate" else {}
+    shown = {"sources": "the target; on the photographs also another network", "attacks": "a ladder of attackers"}
+    defaults = shown if command == "evaluate" else {}
     return tuple(replace(option, default=defaults.get(option.field, option.default)) for option in options)
 
 
@@ -57,11 +65,11 @@ def chosen_table1(given: dict[str, Any]) -> tuple[Choice, Path]:
 
 
 def evaluate(given: dict[str, Any]) -> int:
-    """Set any defences against any attacks: what does each defence win back, and what does it cost?
+    """Say what a defence buys against somebody who knows it, and what casts doubt on the figure.
 
-    Without options: the paper's two denoisers against PGD, which attacks each image by itself, by attackers who know
-    nothing of the defence, who take its gradient as the identity, and who have its exact gradient, if it has one.
-    art-denoise list names the defences and attacks.
+    Without --attack: a ladder of attackers, from random noise to the exact gradient of the defence, image by image and
+    with one perturbation for all images, and those who only ask; the worst of them, image by image, stands first. With
+    it: any defences against any attacks. art-denoise list names both. Without any option: the paper's two denoisers.
     """
     choice, folder = chosen_evaluate(given)
     return _run("evaluate", choice, folder)
@@ -72,12 +80,10 @@ def chosen_evaluate(given: dict[str, Any]) -> tuple[Choice, Path]:
     choice = choose(given, "evaluate", WITHOUT["evaluate"])
     options = choice.options
     if options.sources is None:
-        options = replace(options, sources=(options.model,))
-    if options.attacks is None:
-        # The paper's two have a gradient; of others that is seen when they are built, which needs PyTorch.
-        _check_names(options)
-        attacks = ATTACKS if options.defences is None else _from_options().attacks_on(options)
-        options = replace(options, attacks=attacks)
+        # Another network to transfer from, which can be trained here; elsewhere it would have to be downloaded.
+        others = [name for name in _OTHERS if name != options.model]
+        transfers = options.attacks is None and options.on_photographs
+        options = replace(options, sources=(options.model, *(others[:1] if transfers else [])))
     choice = replace(choice, options=options)
     return choice, _folder(choice, "evaluation")
 
@@ -224,7 +230,7 @@ def _plan(command: str, choice: Choice, folder: Path) -> int:
     _check_names(choice.options)
     from art_denoise.evaluation.plan import plan
 
-    study = getattr(_from_options(), _STUDIES[command])
+    study = getattr(_from_options(), _study(command, choice.options))
     show(as_options(plan(folder, choice.options, choice.machine, study)), end="")
     return 0
 
@@ -245,7 +251,7 @@ def _results(command: str, choice: Choice, folder: Path, out: Path) -> Results:
     importlib.import_module("art_denoise.evaluation.report")
     from art_denoise.evaluation.finished import finished_results, stamp_of
 
-    study = _STUDIES[command]
+    study = _study(command, choice.options)
     stamp = stamp_of(choice.options, choice.machine, f"art_denoise.evaluation.from_options.{study}")
 
     def keep() -> None:

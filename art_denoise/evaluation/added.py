@@ -16,6 +16,13 @@ from art_denoise.evaluation.artefact import Artefact
 PART = 64
 
 
+def spread(count: int, few: int | None) -> np.ndarray:
+    """Return which of `count` images are attacked if only `few` are, bool (count,), spread over all; None: all."""
+    chosen = np.zeros(count, dtype=bool)
+    chosen[np.linspace(0, count - 1, count if few is None else min(few, count)).round().astype(int)] = True
+    return chosen
+
+
 class Added(Protocol):
     """What an attack adds."""
 

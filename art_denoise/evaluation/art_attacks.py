@@ -25,6 +25,7 @@ from art.exceptions import EstimatorError
 
 from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import value_range
+from art_denoise.attacks.best_pgd import BestPGD
 from art_denoise.defences.adapters import as_pytorch
 from art_denoise.defences.chain import defences_of, with_defences
 from art_denoise.evaluation.attack_table import ART, ArtAttack, art_attack
@@ -42,6 +43,7 @@ _SET_HERE = (
     "eps",
     "norm",
     "targeted",
+    "seed",
     "verbose",
     "summary_writer",
     "estimator_orig",
@@ -99,7 +101,7 @@ def attack_images(
     _check_images(x, y, classifier)
     attacked = np.array(x, dtype=np.float32)
     with _undisturbed(classifier, seed, probabilities=row.probabilities):
-        made = build_art_attack(classifier, attack, eps=eps, norm=norm, verbose=verbose)
+        made = build_art_attack(classifier, attack, eps=eps, norm=norm, seed=seed, verbose=verbose)
         chosen = np.ones(len(x), dtype=bool)
         images = _to_range(classifier, attacked)
         if not row.bounded and len(x):
@@ -115,15 +117,52 @@ def attack_images(
     return attacked
 
 
+def attack_one_by_one(
+    classifier: PyTorchClassifier,
+    attack: Attack,
+    *,
+    eps: float,
+    norm: float | Literal["inf", "2"] = "inf",
+    x: np.ndarray,
+    y: np.ndarray,
+    seed: int = 0,
+    told: Callable[[int], object] | None = None,
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Attack images as :func:`attack_images`; where that fails, each by itself, so that no image is lost for another.
+
+    :return: The images with what was added, and why the attack failed, by number of the image: these are as they were.
+    :raises Exception: What the attack raised, if it fails on all of them.
+    """
+
+    def attacked(part: slice) -> np.ndarray:
+        return attack_images(
+            classifier, attack, eps=eps, norm=norm, x=x[part], y=y[part], seed=seed + part.start, told=told
+        )
+
+    try:
+        return attacked(slice(0, len(x))), {}
+    except Exception:
+        found, failed = x.copy(), {}
+        for i in range(len(x)):
+            try:
+                found[i : i + 1] = attacked(slice(i, i + 1))
+            except Exception as error:
+                failed[i] = f"{type(error).__name__}: {error}"
+        if len(failed) == len(x):
+            raise
+        return found, failed
+
+
 def build_art_attack(
     classifier: PyTorchClassifier,
     attack: Attack,
     *,
     eps: float,
     norm: float | Literal["inf", "2"] = "inf",
+    seed: int = 0,
     verbose: bool = False,
 ) -> EvasionAttack:
-    """Build one of ART's attacks; arguments as for :func:`attack_images`.
+    """Build an attack on single images; arguments as for :func:`attack_images`.
 
     :raises ValueError: If there is no such attack, it cannot run on this classifier, or does not take a parameter. What
         ART says of a value is not changed.
@@ -143,7 +182,13 @@ def build_art_attack(
         steps = given.get("max_iter", takes["max_iter"].default if "max_iter" in takes else 1)
         given["eps_step"] = row.step(bound, steps if isinstance(steps, int) else 1)
     bounding = row.eps or ("eps" if "eps" in takes else None)
-    filled = {"norm": order, "targeted": False, "verbose": verbose, **({bounding: bound} if bounding else {})}
+    filled = {
+        "norm": order,
+        "targeted": False,
+        "verbose": verbose,
+        "seed": seed,
+        **({bounding: bound} if bounding else {}),
+    }
     arguments = {**{name: value for name, value in filled.items() if name in takes}, **given}
     try:
         made: EvasionAttack = make(classifier, **arguments)
@@ -186,8 +231,8 @@ def auto_attack(
     return evasion.AutoAttack(**ball, eps_step=eps_step, attacks=attacks, batch_size=batch_size)
 
 
-#: Attacks that are not built by their class alone.
-_BUILT_BY: dict[str, Callable[..., EvasionAttack]] = {"AutoAttack": auto_attack}
+#: Attacks that are not one of ART's classes as it is.
+_BUILT_BY: dict[str, Callable[..., EvasionAttack]] = {"AutoAttack": auto_attack, "BestPGD": BestPGD}
 
 
 def _class(row: ArtAttack, name: str) -> Callable[..., EvasionAttack]:
@@ -199,13 +244,13 @@ def _class(row: ArtAttack, name: str) -> Callable[..., EvasionAttack]:
     }
     if row.cls in _UNIVERSAL:
         raise ValueError(f"{name} makes one perturbation for all images: use deepfool-uap")
-    if row.cls not in there:
+    if row.cls not in there and row.cls not in _BUILT_BY:
         raise unknown("evasion attack", name, [f"{ART}{key}" for key in there], name, of="ART")
     if row.package is not None and importlib.util.find_spec(row.package) is None:
         raise ValueError(
             f"attack `{name}` needs the package {row.package}, which ART does not install: pip install {row.package}"
         )
-    return _BUILT_BY.get(row.cls, there[row.cls])
+    return _BUILT_BY.get(row.cls) or there[row.cls]
 
 
 @contextmanager

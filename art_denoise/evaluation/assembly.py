@@ -92,7 +92,9 @@ class Assembly:
         if attack.kind == "universal":
             images = self.images["craft"]
             return Craft(attack, threat.eps, threat.norm, network, images, through, cell.seed, text)
-        return attack_all(attack, threat.eps, threat.norm, network, self.images["test"], through, cell.seed, text)
+        return attack_all(
+            attack, threat.eps, threat.norm, network, self.images["test"], through, cell.seed, text, threat.images
+        )
 
     def _through(self, cell: Cell, threat: Threat) -> Through:
         if not threat.knowledge.knows_defence:

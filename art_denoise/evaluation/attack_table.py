@@ -1,4 +1,4 @@
-"""The attacks of ART that have a name here, a line each: what each asks the network for, and how it takes a bound.
+"""The attacks on single images that have a name here, a line each: what each asks for, and how it takes a bound.
 
 Values only; neither torch nor ART. :mod:`art_denoise.evaluation.components` reads the names from here, and
 :mod:`art_denoise.evaluation.art_attacks` runs what they stand for.
@@ -21,7 +21,7 @@ ART = "art:"
 class ArtAttack:
     """How one of ART's evasion attacks is run.
 
-    :param cls: Name of its class in `art.attacks.evasion`.
+    :param cls: Name of its class, in `art.attacks.evasion` unless it is this package's own.
     :param needs: What it asks the network for.
     :param text: What it is called in tables.
     :param about: The attack in a line.
@@ -77,6 +77,9 @@ _NO_ZOOM, _OVERSHOOT = {"use_resize": False, "use_importance": False}, {"epsilon
 #: steps by pixels, which keep to the bound while each is taken once. ZOO does not shrink the images, which ART would
 #: return blurred.
 ART_ATTACKS: dict[str, ArtAttack] = {
+    "best-pgd": ArtAttack(
+        "BestPGD", "gradient", "BestPGD", "PGD that keeps its best iterate, from several starts", **_IN_BALL
+    ),
     "fgsm": ArtAttack(
         "FastGradientMethod", "gradient", "FGS", "one step of the gradient's sign", **_IN_BALL, step=_of_fgsm
     ),

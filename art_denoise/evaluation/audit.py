@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from art_denoise.evaluation.experiment import Cell, Condition, Defence, Knowledge, Threat
-from art_denoise.evaluation.statistics import PairedDifference, Share, accuracy, paired_difference
+from art_denoise.evaluation.statistics import NOT_ATTACKED, PairedDifference, Share, accuracy, paired_difference
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
@@ -59,11 +59,17 @@ class Flag:
 
 @dataclass(frozen=True)
 class _Attacked:
-    """What an attack left of a defence: for each image whether it is still classified right."""
+    """What an attack left of a defence: for each image whether it was attacked, and is still classified right."""
 
     cell: Cell
     threat: Threat
     right: np.ndarray
+    there: np.ndarray
+
+    @property
+    def share(self) -> Share:
+        """The share of the attacked images that are left right."""
+        return Share(int(np.sum(self.right)), int(np.sum(self.there)))
 
     @property
     def defence(self) -> Defence:
@@ -95,7 +101,7 @@ def _attacked(results: Results) -> list[_Attacked]:
     experiment, truth = results.experiment, results.images.labels
     cells = [cell for row in experiment.conditions for cell in experiment.cells_of(row)]
     return [
-        _Attacked(cell, cell.condition.threat, results.labels[cell] == truth)
+        _Attacked(cell, cell.condition.threat, results.labels[cell] == truth, results.labels[cell] != NOT_ATTACKED)
         for cell in dict.fromkeys(cells)
         if cell.condition.threat is not None and cell in results.labels
     ]
@@ -115,9 +121,10 @@ def _less_known_beats(results: Results, attacked: _Group) -> Iterator[Flag]:
     """Images that fall to attackers without gradients only: those with gradients have been stopped by something."""
     for group in _groups(attacked):
         white = [one for one in group if one.white_box]
-        survived = np.all([one.right for one in white], axis=0) if white else None
-        if survived is None:
+        if not white:
             continue
+        survived = np.all([one.right | ~one.there for one in white], axis=0)
+        survived &= np.any([one.there for one in white], axis=0)
         for one in group:
             if one.cell.knowledge not in (Knowledge.BLACK_BOX, Knowledge.TRANSFER):
                 continue
@@ -125,9 +132,10 @@ def _less_known_beats(results: Results, attacked: _Group) -> Iterator[Flag]:
                 # Each perturbation fools other images, also of attackers who know the same.
                 yield from _if_stronger(_LESS_KNOWN, one, _strongest(white))
             else:
-                only = int(np.sum(survived & ~one.right))
+                only = int(np.sum(survived & one.there & ~one.right))
                 if only:
-                    figure = f"{only} of the {int(survived.sum())} images that all attacks with gradients leave right"
+                    left = int(np.sum(survived & one.there))
+                    figure = f"{only} of the {left} images that all attacks with gradients leave right"
                     yield Flag(_LESS_KNOWN, _strongest(white).cell, one.cell, figure)
 
 
@@ -192,9 +200,9 @@ def _above_chance(results: Results, attacked: _Group) -> Iterator[Flag]:
     chance = 1 / max(len(results.images.classes), 2)
     for curve in _curves(attacked):
         largest = curve[-1]
-        if len(curve) < 2 or not largest.white_box or len(largest.right) < _FEWEST:
+        share = largest.share
+        if len(curve) < 2 or not largest.white_box or share.n < _FEWEST:
             continue
-        share = Share(int(largest.right.sum()), len(largest.right))
         if share.interval[0] > chance:
             size = f"{255 * largest.threat.eps:.4g}/255"
             figure = f"{share.count} of {share.n} images are right at {size}, and chance is {100 * chance:.1f} %"
@@ -209,7 +217,7 @@ def _noise_costs(results: Results, attacked: _Group) -> Iterator[Flag]:
     truth = results.images.labels
     before = accuracy(clean, truth)
     for one in attacked:
-        lost = before.value - float(np.mean(one.right))
+        lost = before.value - one.share.value
         if not one.threat.crafted and not one.defence and lost > _COSTS / 100:
             test = paired_difference(clean, results.labels[one.cell], truth)
             yield Flag(
@@ -247,16 +255,16 @@ RULES: tuple[Callable[[Results, _Group], Iterator[Flag]], ...] = (
 
 def _if_stronger(rule: str, weaker: _Attacked, stronger: _Attacked) -> Iterator[Flag]:
     """Yield a flag if what has to be the weaker attack does more harm than the stronger, by more than chance."""
-    test = PairedDifference(
-        int(np.sum(stronger.right & ~weaker.right)), int(np.sum(~stronger.right & weaker.right)), len(weaker.right)
-    )
-    if test.value > 0 and test.p_value < LEVEL and test.n >= _FEWEST:
-        left = f"{int(weaker.right.sum())} rather than {int(stronger.right.sum())} of {test.n} images are left right"
+    both = weaker.there & stronger.there
+    weak, strong = weaker.right & both, stronger.right & both
+    test = PairedDifference(int(np.sum(strong & ~weak)), int(np.sum(~strong & weak)), int(np.sum(both)))
+    if test.n >= _FEWEST and test.value > 0 and test.p_value < LEVEL:
+        left = f"{int(weak.sum())} rather than {int(strong.sum())} of {test.n} images are left right"
         yield Flag(rule, stronger.cell, weaker.cell, left, test.p_value)
 
 
 def _strongest(group: _Group) -> _Attacked:
-    return min(group, key=lambda one: int(one.right.sum()))
+    return min(group, key=lambda one: one.share.value)
 
 
 def _curves(attacked: _Group) -> Iterator[list[_Attacked]]:

@@ -155,14 +155,15 @@ def parse_attack(text: str) -> Threat:
     """Return who attacks: "sgd-uap", "pgd:eps=8,max_iter=20,knowledge=bpda", "art:NewtonFool".
 
     :param text: A name, or "art:ClassName" for any evasion attack of ART, and parameters: the bound `eps` (10 of 255
-        if it is left out), its `norm` (inf or 2), what the attacker has of the defence, `knowledge`, and those of the
-        attack itself.
+        if it is left out), its `norm` (inf or 2), what the attacker has of the defence, `knowledge`, how many `images`
+        are attacked if it is too slow for all, and those of the attack itself.
     :raises ValueError: If something in it does not exist or makes no sense, in one sentence.
     """
     name, given = read_component(text)
     knowledge, norm = given.pop("knowledge", None), given.pop("norm", None)
     eps = read_share("eps", given.pop("eps"), text) if "eps" in given else None
-    return _threat(name, _typed(given, intensities(name, True), text), knowledge, eps, norm, text)
+    images = read_value(given.pop("images")) if "images" in given else None
+    return _threat(name, _typed(given, intensities(name, True), text), knowledge, eps, norm, images, text)
 
 
 def make_preprocessor(name: str, **given: Any) -> Preprocessor:
@@ -179,6 +180,7 @@ def make_threat(
     knowledge: Knowledge | str | None = None,
     eps: float | None = None,
     norm: float | str | None = None,
+    images: int | None = None,
     **given: Any,
 ) -> Threat:
     """Return who attacks by name, with its parameters as Python has them: intensities are shares of the range.
@@ -186,9 +188,10 @@ def make_threat(
     :param knowledge: What the attacker has of the defence. None: nothing, or, of one who only asks, the answers.
     :param eps: Bound on what is added, as a share of the value range. None: 10/255.
     :param norm: Its norm, "inf" or 2. None: "inf".
+    :param images: Number of images that are attacked, spread over all. None: all of them.
     :raises ValueError: As :func:`parse_attack`.
     """
-    return _threat(name, given, knowledge, eps, norm, name)
+    return _threat(name, given, knowledge, eps, norm, images, name)
 
 
 def write_component(component: Component) -> str:
@@ -213,6 +216,8 @@ def write_attack(threat: Threat) -> str:
         given.append(f"norm={threat.norm}")
     if threat.knowledge is not _sensible(threat.attack)[0]:
         given.append(f"knowledge={threat.knowledge.value}")
+    if threat.images is not None:
+        given.append(f"images={threat.images}")
     return _written(threat.attack.name, [*given, *write_params(threat.attack)])
 
 
@@ -290,6 +295,7 @@ def _threat(
     knowledge: Knowledge | str | None,
     eps: float | None,
     norm: float | str | None,
+    images: Any,
     whole: str,
 ) -> Threat:
     attack = _attack(name, given, whole)
@@ -308,7 +314,11 @@ def _threat(
     eps = Threat.eps if eps is None else float(eps)
     if not eps > 0 or (chosen == "inf" and eps > 1):
         raise ValueError(f"{whole!r}: `eps` must be > 0 and at most the value range, 255/255, got {write_share(eps)}")
-    return Threat(attack, known, eps, chosen)
+    if images is not None and (isinstance(images, bool) or not isinstance(images, int) or images < 1):
+        raise ValueError(f"{whole!r}: `images` must be a whole number, at least 1, got {images}")
+    if images is not None and attack.kind != "per-image":
+        raise ValueError(f"{whole!r}: `images` is for attacks on single images, which {attack.name} is not")
+    return Threat(attack, known, eps, chosen, images)
 
 
 def _sensible(attack: Attack) -> tuple[Knowledge, ...]:

@@ -175,12 +175,15 @@ class Threat:
     :param knowledge: What it knows of the defence.
     :param eps: Bound of what it adds, as a share of the value range.
     :param norm: Norm of that bound.
+    :param images: Number of images that are attacked, spread over all, by an attack that is too slow for more; None:
+        all of them.
     """
 
     attack: Attack
     knowledge: Knowledge = Knowledge.OBLIVIOUS
     eps: float = 10 / 255
     norm: Literal["inf", "2"] = "inf"
+    images: int | None = None
 
     @property
     def crafted(self) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from itertools import product
 
-from art_denoise.data.photographs import CROP_SIZE
 from art_denoise.evaluation.building import build_chain
 from art_denoise.evaluation.checking import draws_of, has_gradient
 from art_denoise.evaluation.components import parse_attack, parse_defence, write_attack
@@ -14,13 +14,10 @@ from art_denoise.evaluation.notation import read_component
 from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.origins import OWN_PREPROCESSORS
 from art_denoise.evaluation.setting import Setting
-from art_denoise.evaluation.studies import grid, lee2018
+from art_denoise.evaluation.studies import grid, honest, lee2018
 
 #: Makes an experiment for a setting.
 Study = Callable[[Options, Setting], Experiment]
-
-#: Side of the images that a defence is tried on, where the options do not say it.
-_SIZE = 224
 
 
 def table1(options: Options, setting: Setting) -> Experiment:
@@ -54,20 +51,36 @@ def evaluation(options: Options, setting: Setting) -> Experiment:
     )
 
 
+def ladder(options: Options, setting: Setting) -> Experiment:
+    """Return the defences against attackers who have more and more to go by."""
+    defences = chosen_defences(options)
+    crafts = setting.source.counts.get("craft", 0) > 0
+    return honest.ladder(
+        setting.networks[0],
+        [column.source for column in setting.columns],
+        setting.networks,
+        defences=defences,
+        rungs=[(rung.title, _on_rung(rung, options, crafts)) for rung in honest.LADDER],
+        knows=[knowledge_of(defence, setting.target.input_size) for defence in defences],
+        seeds=range(options.seed, options.seed + options.seeds),
+    )
+
+
+def _on_rung(rung: honest.Rung, options: Options, crafts: bool) -> list[Threat]:
+    """Return the attackers on a rung; without images to craft on, there is no perturbation for all images."""
+    threats = []
+    for text, size in product(rung.attacks, rung.sizes):
+        # No bound is beyond the range.
+        (threat,) = chosen_attacks(replace(options, attacks=(text,), eps=min(1.0, size * options.eps)))
+        if crafts or threat.attack.kind != "universal":
+            threats.append(threat)
+    return threats
+
+
 def crafting(options: Options, setting: Setting) -> Experiment:
     """Return the first attack by itself, against the defences that are asked for."""
     defences = chosen_defences(options) if options.defences is not None else []
     return grid.perturbation(setting.networks[0], chosen_attacks(options)[0], defences, seed=options.seed)
-
-
-def attacks_on(options: Options) -> tuple[str, ...]:
-    """Return the attacks of an evaluation where none are asked for: without a gradient, nobody has the exact one.
-
-    :raises ValueError: If a defence cannot be built.
-    """
-    size = CROP_SIZE if options.on_photographs else options.input_size or _SIZE
-    exact = all(knowledge_of(defence, size) is Knowledge.EXACT for defence in chosen_defences(options))
-    return tuple(text for text in grid.ATTACKS if exact or not text.endswith(f"={Knowledge.EXACT.value}"))
 
 
 def chosen_attacks(options: Options) -> list[Threat]:

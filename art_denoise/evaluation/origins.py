@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from art_denoise._user_code import user_code, user_code_digest
+from art_denoise._user_code import digest_of, user_code
 from art_denoise.evaluation.experiment import Attack, Component
 
 #: "path/to/file.py:function", with or without parameters.
@@ -80,8 +80,7 @@ def code_of(component: Component) -> str:
     file = split_file(component.name)
     if not file:
         return art
-    _sources(file[0])
-    return f"{user_code_digest(place_of(file[0]))} {art}"
+    return f"{digest_of(_sources(file[0]), place_of(file[0]))} {art}"
 
 
 def split_file(name: str) -> tuple[str, str] | None:
@@ -147,7 +146,7 @@ def source_of(path: str) -> bytes:
 def _sources(path: str) -> dict[Path, bytes]:
     """Return the sources of a user's file and of those beside it that it imports."""
     try:
-        return user_code(place_of(path))
+        return _read(place_of(path))
     except OSError as error:
         raise ValueError(f"there is no file {path} in {Path.cwd()} ({error.strerror})") from None
 
@@ -163,6 +162,11 @@ def _version_of_art() -> str:
 def place_of(path: str) -> Path:
     """Return where a user's file is."""
     return Path(path).expanduser().resolve()
+
+
+@cache
+def _read(file: Path) -> dict[Path, bytes]:
+    return user_code(file)
 
 
 def _home(component: Component) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from art_denoise._files import replacing
 from art_denoise.evaluation._csv import csv_lines
 from art_denoise.evaluation.components import write_component, write_defence
 from art_denoise.evaluation.experiment import Cell, Condition, Experiment
-from art_denoise.evaluation.statistics import accuracy
+from art_denoise.evaluation.statistics import NOT_ATTACKED, accuracy
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
@@ -71,12 +71,14 @@ def per_image(results: Results) -> Iterator[bytes]:
         labels = results.labels.get(cell)
         if labels is not None:
             of_cell = csv_lines([_said(results.experiment, cell).values()])[:-1]
+            there = labels != NOT_ATTACKED
             right = labels == images.labels
-            outcomes = list(zip(labels.tolist(), right.tolist(), strict=True))
+            outcomes = list(zip(labels[there].tolist(), right[there].tolist(), strict=True))
             ends = {
                 (label, hit): as_bytes(f",{of_cell},{label},{int(hit)}\n") for label, hit in dict.fromkeys(outcomes)
             }
-            yield b"".join(chain.from_iterable(zip(starts, map(ends.__getitem__, outcomes), strict=True)))
+            attacked = compress(starts, there)
+            yield b"".join(chain.from_iterable(zip(attacked, map(ends.__getitem__, outcomes), strict=True)))
 
 
 def write_pieces(path: str | os.PathLike[str], pieces: Iterator[bytes]) -> None:

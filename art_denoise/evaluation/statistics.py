@@ -14,6 +14,12 @@ import numpy as np
 #: Confidence of every interval.
 CONFIDENCE = 0.95
 
+#: In the place of a predicted label: the image was not attacked, and says nothing.
+NOT_ATTACKED = -1
+
+#: In the place of a predicted label: the attack ended in an error, which is no merit of a defence. It counts as wrong.
+ATTACK_FAILED = -2
+
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
@@ -141,27 +147,28 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> Share:
     """Return the share of images whose predicted label is the true one.
 
-    :param predicted: Predicted labels, int (N,).
+    :param predicted: Predicted labels, int (N,); images that were not attacked are left out.
     :param labels: True labels, int (N,).
     :raises ValueError: If they are not of the same length, at least 1.
     """
     _check_lengths(predicted, labels)
-    return Share(int(np.sum(predicted == labels)), len(labels))
+    return Share(int(np.sum(predicted == labels)), int(np.sum(predicted != NOT_ATTACKED)))
 
 
 def changed(predicted: np.ndarray, clean: np.ndarray) -> Share:
     """Return the share of images whose predicted label is another than that of the clean image: the fooling rate.
 
-    :param predicted: Labels predicted for the attacked images, int (N,).
+    :param predicted: Labels predicted for the attacked images, int (N,); those that were not attacked are left out.
     :param clean: Labels predicted for the clean ones, int (N,).
     :raises ValueError: If they are not of the same length, at least 1.
     """
     _check_lengths(predicted, clean)
-    return Share(int(np.sum(predicted != clean)), len(clean))
+    there = predicted != NOT_ATTACKED
+    return Share(int(np.sum((predicted != clean) & there)), int(np.sum(there)))
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> PairedDifference:
-    """Compare two classifications of the same images.
+    """Compare two classifications of the same images, those left out that were not attacked in one of the two.
 
     :param first: Predicted labels of the one, int (N,).
     :param second: Predicted labels of the other, int (N,).
@@ -170,8 +177,11 @@ def paired_difference(first: np.ndarray, second: np.ndarray, labels: np.ndarray)
     """
     _check_lengths(first, labels)
     _check_lengths(second, labels)
+    there = (first != NOT_ATTACKED) & (second != NOT_ATTACKED)
     right, also_right = first == labels, second == labels
-    return PairedDifference(int(np.sum(right & ~also_right)), int(np.sum(~right & also_right)), len(labels))
+    return PairedDifference(
+        int(np.sum(right & ~also_right & there)), int(np.sum(~right & also_right & there)), int(np.sum(there))
+    )
 
 
 def _check_lengths(predicted: np.ndarray, labels: np.ndarray) -> None:

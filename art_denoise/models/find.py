@@ -19,7 +19,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._checks import check_integer
-from art_denoise._user_code import user_code_digest
+from art_denoise._user_code import digest_of, user_code
 from art_denoise.choices import CropMargin, DeviceType, Interpolation
 from art_denoise.models.networks import RECIPES, Recipe, build_network, published_network, wrap
 from art_denoise.models.weights import fetch_published, load_weights, published_file
@@ -351,7 +351,7 @@ def _of_file(spec: str, input_size: int | None) -> Model:
 
     @cache  # the configuration and every key ask for it
     def digest() -> str:
-        found = hashlib.sha256(user_code_digest(file).encode())
+        found = hashlib.sha256(digest_of(user_code(file), file).encode())
         for name, tensor in make().state_dict().items():
             values = tensor.detach().cpu().contiguous()
             found.update(f"{name}{values.dtype}{tuple(values.shape)}".encode())

@@ -11,7 +11,7 @@ from art_denoise.evaluation.studies import grid
 TARGET, OTHER = Network("inception_v1", "IncV1"), Network("vgg16", "VGG16")
 SOURCES = (Source(TARGET.key, TARGET.text), Source(OTHER.key, OTHER.text))
 ROF, JPEG = parse_defence("rof"), parse_defence("art:JpegCompression")
-PGD = [parse_attack(text) for text in grid.ATTACKS]
+PGD = [parse_attack(f"pgd:max_iter=10{knows}") for knows in ("", ",knowledge=bpda", ",knowledge=exact")]
 SQUARE = parse_attack("square")
 
 

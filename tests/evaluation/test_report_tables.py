@@ -25,6 +25,7 @@ from results_by_hand import (
     results,
 )
 
+from art_denoise.evaluation.components import parse_attack
 from art_denoise.evaluation.experiment import (
     Attack,
     Cell,
@@ -40,9 +41,10 @@ from art_denoise.evaluation.experiment import (
     Transfer,
     params,
 )
+from art_denoise.evaluation.records import per_image
 from art_denoise.evaluation.report import all_tables, tables
 from art_denoise.evaluation.report.table import Accuracy, Difference, Missing, Name, Number, Rate, Same, Table, Text
-from art_denoise.evaluation.statistics import PairedDifference, Share
+from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED, PairedDifference, Share, accuracy
 
 
 def table_of(found, kind: str, number: int = 0) -> Table:
@@ -210,16 +212,23 @@ def test_the_worst_of_all_attackers_is_image_by_image():
     # A control is no attacker.
     labels[Cell(Condition(SIGNS), TARGET.key)] = labels_with(1)
     table = table_of(results(asked, labels), "worst")
-    assert [c.name.text for c in table.columns] == ["nobody", "oblivious", "transfer", "bpda", "exact", "all of them"]
+    assert [c.name.text for c in table.columns] == [
+        *("nobody", "oblivious", "transfer", "bpda", "exact"),
+        *("all of them: robust accuracy", "of those right unattacked: adversarial accuracy", "the strongest by itself"),
+    ]
     found = {
         row.name.text: [getattr(getattr(v, "share", None), "count", None) for v in row.values] for row in table.rows
     }
     assert found == {
-        "v0": [N, N, N, None, None, N],
-        "D_jpeg(v0)": [190, 150, 150, None, None, 100],
-        "D_ROF(v0 + v_def)": [None, N, N, None, None, N],
-        "D_ROF(v0)": [None, None, None, 80, 120, 80],
+        "v0": [N, N, N, None, None, N, N, None],
+        "D_jpeg(v0)": [190, 150, 150, None, None, 100, 100, None],
+        "D_ROF(v0 + v_def)": [None, N, N, None, None, N, None, None],
+        "D_ROF(v0)": [None, None, None, 80, 120, 80, None, None],
     }
+    jpeg = row_of(table, "D_jpeg(v0)")
+    assert [value.share.n for value in jpeg.values[-3:-1]] == [N, 190]
+    assert jpeg.values[-1].name.text == "δ, IncV1 (oblivious)"
+    assert row_of(table, "D_ROF(v0)").values[-1].name.text == "δ, VGG16 (bpda)"
     assert table.note.endswith(
         "Nobody who attacks knows D_jpeg(v0), D_ROF(v0 + v_def): what they are worth is not known."
     )
@@ -227,7 +236,7 @@ def test_the_worst_of_all_attackers_is_image_by_image():
     del labels[Cell(Condition(UAP, JPEG), TARGET.key, OTHER.key)]
     row = row_of(table_of(results(asked, labels), "worst"), "D_jpeg(v0)")
     assert row.values[1].share.count == 150
-    assert row.values[-1] == Missing("not computed yet")
+    assert row.values[-3] == Missing("not computed yet")
 
 
 def test_controls_of_defences_are_no_defences():
@@ -235,6 +244,43 @@ def test_controls_of_defences_are_no_defences():
     table = table_of(results(experiment(sections=(Section("", rows),))), "worst")
     assert [row.name.text for row in table.rows] == ["v0", "D_ROF(v0)"]
     assert "Nobody" not in table.note
+
+
+def test_the_worst_is_told_by_the_size_of_the_attack_and_a_smaller_one_counts_for_a_larger():
+    small, large = (replace(UAP, eps=eps) for eps in (2 / 255, 8 / 255))
+    asked = experiment(sources=SOURCES[:1], sections=(Section("", (CLEAN, Condition(small), Condition(large))),))
+    labels = {cell: labels_with(N) for cell in asked.cells()}
+    (of_small,), (of_large,) = (tuple(asked.cells_of(Condition(threat))) for threat in (small, large))
+    labels[of_small], labels[of_large] = labels_with(150, first=0), labels_with(150, first=50)
+    table = table_of(results(asked, labels), "worst")
+    assert [section.title for section in table.sections] == [
+        *("At most 2/255 in the norm L∞", "At most 8/255 in the norm L∞")
+    ]
+    assert [section.rows[0].values[-3].share.count for section in table.sections] == [150, 100]
+
+
+def test_an_attack_on_few_images_says_nothing_of_the_others():
+    slow = parse_attack("square:images=50")
+    asked = experiment(sources=SOURCES[:1], sections=(Section("", (CLEAN, ATTACKED, Condition(slow))),))
+    labels = {cell: labels_with(N) for cell in asked.cells()}
+    (few,), (all_of_them,) = (tuple(asked.cells_of(c)) for c in (Condition(slow), ATTACKED))
+    labels[all_of_them] = labels_with(120, first=0)
+    labels[few] = np.where(np.arange(N) % 4 == 0, labels_with(100, first=0), NOT_ATTACKED)
+    found = results(asked, labels)
+    row = row_of(table_of(found, "accuracy"), "v0 + δ_Square")
+    assert (row.values[1].share.count, row.values[1].share.n) == (25, 50)
+    worst = row_of(table_of(found, "worst"), "v0")
+    # 120 are left by the one; of the last 20 of these the other, which has attacked every fourth, takes 5.
+    assert [(v.share.count, v.share.n) for v in worst.values[1:4]] == [(120, N), (25, 50), (115, N)]
+    assert sum(record["n"] == 50 for record in found.records()) == 1
+    lines = b"".join(per_image(found)).decode().splitlines()
+    assert len(lines) == 1 + (len(found.labels) - 1) * N + 50
+
+
+def test_an_image_that_an_attack_failed_on_counts_as_wrong():
+    labels = labels_with(N)
+    labels[:3] = ATTACK_FAILED
+    assert accuracy(labels, results().images.labels).count == N - 3
 
 
 def test_the_worst_of_one_attack_is_no_table():

@@ -110,9 +110,10 @@ def _of_attacks(experiment: Experiment, images: Images) -> Iterator[str]:
     seen = set()
     for threat in _threats(experiment):
         attack = threat.attack
-        if (attack, threat.eps, threat.norm) in seen:
+        known = (attack, threat.eps, threat.norm, threat.images)
+        if known in seen:
             continue
-        seen.add((attack, threat.eps, threat.norm))
+        seen.add(known)
         text = attack.text or attack.name
         size = f"{255 * threat.eps:.4g}/255"
         if not threat.crafted:
@@ -131,7 +132,8 @@ def _of_attacks(experiment: Experiment, images: Images) -> Iterator[str]:
             if count is not None:
                 how = f"one perturbation for all images, crafted from {count} {images.noun}s on the column's network"
         else:
-            how = "each image by itself, on the column's network"
+            each = "each image" if threat.images is None else f"each of {threat.images} {images.noun}s"
+            how = f"{each} by itself, on the column's network"
         yield f"{_capital(text)}: {_norm(threat)} ≤ {size}, {what}, {how}{_with(attack.params)}."
 
 

@@ -57,10 +57,11 @@ def _knowledge_text(condition: Condition) -> str:
 def _particulars(condition: Condition) -> tuple[str, ...]:
     """Return what can tell rows of the same name from each other."""
     threat, defence = condition.threat, condition.defence
-    of_threat = ("", "", "")
+    of_threat = ("", "", "", "")
     if threat is not None:
         norm = "∞" if threat.norm == "inf" else threat.norm
-        of_threat = (f"ε {255 * threat.eps:.4g}/255", f"L{norm}", write_component(threat.attack))
+        few = "all images" if threat.images is None else f"{threat.images} images"
+        of_threat = (f"ε {255 * threat.eps:.4g}/255", f"L{norm}", write_component(threat.attack), few)
     return (*of_threat, write_defence(defence))
 
 

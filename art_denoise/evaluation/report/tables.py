@@ -53,7 +53,7 @@ from art_denoise.evaluation.report.values import (
     why_no_cell,
     with_legend_of_what_is_there,
 )
-from art_denoise.evaluation.statistics import holm
+from art_denoise.evaluation.statistics import accuracy, holm
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Made, Results
@@ -81,7 +81,7 @@ def accuracies(results: Results) -> tuple[Table, ...]:
 
 
 def worst(results: Results) -> tuple[Table, ...]:
-    """Return the table of the worst that attackers do to each defence, image by image."""
+    """Return the table of the worst that attackers do to each defence, image by image, for each size of the attack."""
     experiment = results.experiment
     crafted: dict[Defence, list[Cell]] = {}
     for condition in experiment.conditions:
@@ -92,39 +92,79 @@ def worst(results: Results) -> tuple[Table, ...]:
     known = {cell.knowledge for cells in crafted.values() for cell in cells}
     there = [knowledge for knowledge in Knowledge if knowledge in known]
     names = row_names(Condition(None, defence) for defence in crafted)
-    rows = []
-    for defence, cells in crafted.items():
-        clean = Condition(None, defence)
-        alone = cells_of(experiment, clean, None) if clean in experiment.conditions else ()
-        groups: list[Sequence[Cell]] = [alone, *([c for c in cells if c.knowledge is k] for k in there), cells]
-        rows.append(
-            Row(
-                names[clean],
-                tuple(accuracy_in_all(results, group) for group in groups),
-                (("defence", write_defence(defence)),),
-            )
-        )
+    sizes = sorted({_size(cell) for cells in crafted.values() for cell in cells})
+    sections = []
+    for size in sizes:
+        rows = []
+        for defence, of_all_sizes in crafted.items():
+            # Who may change more can always change less.
+            cells = [cell for cell in of_all_sizes if _size(cell)[0] == size[0] and _size(cell)[1] <= size[1]]
+            if any(_size(cell) == size for cell in cells):
+                rows.append(_worst_row(results, defence, cells, there, names[Condition(None, defence)]))
+        title = f"At most {255 * size[1]:.4g}/255 in the norm L{'∞' if size[0] == 'inf' else size[0]}"
+        sections.append(Section(title if len(sizes) > 1 else "", tuple(rows)))
     untested = [
         names[Condition(None, defence)].text
         for defence, cells in crafted.items()
         if defence and not any(cell.condition.threat.knowledge.knows_defence for cell in cells if cell.condition.threat)
     ]
-    attackers = [NOBODY, *(knowledge.value for knowledge in there), "all of them"]
+    attackers = [NOBODY, *(knowledge.value for knowledge in there), "all of them: robust accuracy"]
     table = Table(
         kind="worst",
         title="The worst that attackers do to each defence, image by image",
         note=note_of(
+            quick_note(results),
             "An image counts if it is classified right whatever attacks it: with every attack that knows as much, "
             "every perturbation and every seed of the experiment. More attackers can only make it less.",
             f"Nobody who attacks knows {', '.join(untested)}: what they are worth is not known." if untested else "",
         ),
         legend=Shown("accuracy in %", "95 % interval"),
         head=Name("attacked by"),
-        columns=tuple(Column(Name(attacker)) for attacker in attackers),
-        sections=(Section("", tuple(rows)),),
+        columns=(
+            *(Column(Name(attacker)) for attacker in attackers),
+            Column(Name("of those right unattacked: adversarial accuracy")),
+            Column(Name("the strongest by itself"), of_row=True),
+        ),
+        sections=tuple(sections),
     )
     # With one attack each the table of accuracies says it all.
     return (table,) if any(len(cells) > 1 for cells in crafted.values()) and not is_empty(table) else ()
+
+
+def _size(cell: Cell) -> tuple[str, float]:
+    """Return the norm and the bound of a cell's attack."""
+    threat = cell.condition.threat
+    return ("", 0.0) if threat is None else (threat.norm, threat.eps)
+
+
+def _worst_row(
+    results: Results, defence: Defence, cells: Sequence[Cell], there: Sequence[Knowledge], name: Name
+) -> Row:
+    """Return what a defence is worth against each kind of attacker, and against all of them."""
+    experiment, clean = results.experiment, Condition(None, defence)
+    alone = cells_of(experiment, clean, None) if clean in experiment.conditions else ()
+    groups = [alone, *([cell for cell in cells if cell.knowledge is knowledge] for knowledge in there)]
+    # Who attacks can always leave it.
+    everybody = [*alone, *cells]
+    strongest = min(
+        (cell for cell in cells if cell in results.labels),
+        key=lambda cell: accuracy(results.labels[cell], results.images.labels).value,
+        default=None,
+    )
+    values = (
+        *(accuracy_in_all(results, group) for group in groups),
+        accuracy_in_all(results, everybody),
+        accuracy_in_all(results, everybody, among=alone) if alone else Missing("not in the experiment"),
+        Text(Name("–") if strongest is None else _attack_of(experiment, strongest)),
+    )
+    return Row(name, values, (("defence", write_defence(defence)),))
+
+
+def _attack_of(experiment: Experiment, cell: Cell) -> Name:
+    """Return what attacks in a cell, with what it was crafted on and knows."""
+    source = next((s for s in experiment.sources if s.key == cell.source), None)
+    condition = Condition(cell.condition.threat)
+    return attacked(experiment, cell.condition, bare(row_names([condition])[condition]), source)
 
 
 def comparisons(results: Results) -> tuple[Table, ...]:
@@ -240,9 +280,9 @@ def perturbations(results: Results) -> tuple[Table, ...]:
 
 #: The tables of a report, in order, by their kind.
 TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
-    "accuracy": accuracies,
     "worst": worst,
     "flags": doubts,
+    "accuracy": accuracies,
     "comparisons": comparisons,
     "transfer": transfers,
     "sweep": sweeps,

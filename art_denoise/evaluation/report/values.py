@@ -13,7 +13,14 @@ from art_denoise.evaluation.experiment import Cell, Condition, Experiment, Knowl
 from art_denoise.evaluation.records import reason
 from art_denoise.evaluation.report.names import attacker_in, cells_of, knowledge_of, source_names
 from art_denoise.evaluation.report.table import Accuracy, Difference, Missing, Name, Same, Table, Text, Value
-from art_denoise.evaluation.statistics import PairedDifferences, Share, Shares, accuracy, paired_difference
+from art_denoise.evaluation.statistics import (
+    NOT_ATTACKED,
+    PairedDifferences,
+    Share,
+    Shares,
+    accuracy,
+    paired_difference,
+)
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Made, Results
@@ -59,15 +66,28 @@ def accuracy_in(results: Results, cells: Sequence[Cell], published: float | None
     return Accuracy(share, published, attacker_in(cells[0]))
 
 
-def accuracy_in_all(results: Results, cells: Sequence[Cell]) -> Value:
-    """Return the share of the images that are classified right in all of some cells."""
-    for cell in cells:
+def accuracy_in_all(results: Results, cells: Sequence[Cell], among: Sequence[Cell] = ()) -> Value:
+    """Return the share of the images that are classified right in all of some cells.
+
+    What only asks for answers is slow, and may attack few images: the others count as if it had left them. They are
+    those that everybody else has attacked.
+
+    :param among: Cells in which an image has to be classified right to be counted at all.
+    """
+    for cell in (*cells, *among):
         if cell not in results.labels:
             return Missing(reason(results, cell))
     if not cells:
         return Missing("not in the experiment")
-    right = np.all([results.labels[cell] == results.images.labels for cell in cells], axis=0)
-    return Accuracy(Share(int(right.sum()), len(right)))
+    labels, truth = results.labels, results.images.labels
+    left = np.all([(labels[cell] == truth) | (labels[cell] == NOT_ATTACKED) for cell in cells], axis=0)
+    attacked = np.array([labels[cell] != NOT_ATTACKED for cell in cells])
+    asking = np.array([cell.knowledge is Knowledge.BLACK_BOX for cell in cells])
+    there = attacked.any(axis=0) if asking.all() else attacked[~asking].all(axis=0)
+    for cell in among:
+        there = there & (labels[cell] == truth)
+    count = int(np.sum(there))
+    return Accuracy(Share(int(np.sum(left & there)), count)) if count else Missing("no image is classified right")
 
 
 def difference(results: Results, first: Condition, second: Condition, source: Source | None) -> Value:

@@ -17,11 +17,6 @@ from art_denoise.evaluation.experiment import (
     Threat,
 )
 
-#: Attacks where none are asked for, as they are written: image by image, by who knows nothing of the defence, who takes
-#: its gradient as the identity, and who has its exact gradient.
-ATTACKS = ("pgd:max_iter=10", "pgd:max_iter=10,knowledge=bpda", "pgd:max_iter=10,knowledge=exact")
-
-
 #: The questions that comparisons belong to: what an attack does, alone and behind a defence, and what a defence does
 #: without an attack and against one.
 DOES, DOES_BEHIND = "What an attack does", "What an attack does behind a defence"

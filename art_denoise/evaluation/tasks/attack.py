@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from art_denoise.defences.chain import with_defences
-from art_denoise.evaluation.added import PART
-from art_denoise.evaluation.art_attacks import attack_images
+from art_denoise.evaluation.added import PART, spread
+from art_denoise.evaluation.art_attacks import attack_one_by_one
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
 from art_denoise.evaluation.scoring import unit_batch
@@ -35,6 +37,7 @@ class AttackImages(Task):
     :param number: Which part of them, of `PART` images each.
     :param through: What the attacker crafts through.
     :param seed: Seed of the attack; each part draws for itself.
+    :param few: How many of all the images are attacked, see :func:`spread`; None: all.
     :param text: What is attacked by what, for messages.
     """
 
@@ -48,7 +51,13 @@ class AttackImages(Task):
     number: int
     through: Through
     seed: int
+    few: int | None = None
     text: str = field(default="", compare=False)
+
+    @property
+    def _chosen(self) -> np.ndarray:
+        """Which images of the part are attacked, bool (M,)."""
+        return spread(self.images.count, self.few)[self._part]
 
     @property
     def _part(self) -> slice:
@@ -63,27 +72,35 @@ class AttackImages(Task):
 
     @property
     def work(self) -> Work:
-        count = self._part.stop - self._part.start
+        count = int(self._chosen.sum())
         steps = dict(self.attack.params).get("max_iter", _STEPS)
         stage = f"Attack images, {self.attack.name}"
         return Work(stage, self.network.name, count, count * steps, self.through.preprocessors)
 
     def run(self, on: Place) -> Artefact:
         classifier, split = on.classifier(self.network), on.split(self.images)
-        on.expects(self._part.stop - self._part.start)
+        images, chosen, first = unit_batch(split, self._part), self._chosen, self._part.start
+        on.expects(int(chosen.sum()))
         with with_defences(classifier, self.through.chain(on)):
-            attacked = attack_images(
+            images[chosen], failed = attack_one_by_one(
                 classifier,
                 self.attack,
                 eps=self.eps,
                 norm=self.norm,
-                x=unit_batch(split, self._part),
-                y=split.labels[self._part],
+                x=images[chosen],
+                y=split.labels[self._part][chosen],
                 # A number of its own for each part.
                 seed=self.seed + 1_000_003 * self.number,
                 told=on.told,
             )
-        return Artefact({"attack": self.attack.name, "first": self._part.start}, {"images": attacked})
+        where = first + np.flatnonzero(chosen)
+        record = {
+            "attack": self.attack.name,
+            "first": first,
+            "left_out": (first + np.flatnonzero(~chosen)).tolist(),
+            "failed": {str(where[i]): why for i, why in failed.items()},
+        }
+        return Artefact(record, {"images": images})
 
 
 def attack_all(
@@ -95,7 +112,8 @@ def attack_all(
     through: Through,
     seed: int,
     text: str,
+    few: int | None = None,
 ) -> tuple[AttackImages, ...]:
     """Return the tasks that attack all images, part by part."""
     parts = range(-(-images.count // PART))
-    return tuple(AttackImages(attack, eps, norm, network, images, n, through, seed, text) for n in parts)
+    return tuple(AttackImages(attack, eps, norm, network, images, n, through, seed, few, text) for n in parts)

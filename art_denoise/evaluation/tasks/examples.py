@@ -48,7 +48,7 @@ class ShowExamples(Task):
         split = on.split(self.clean.images)
         scores = (self.clean, self.attacked, *self.defended)
         predicted = [on.artefact(score).arrays["labels"] for score in scores]
-        worked = (predicted[0] == split.labels) & (predicted[1] != split.labels)
+        worked = (predicted[0] == split.labels) & (predicted[1] != split.labels) & (predicted[1] >= 0)
         order = np.argsort(~worked, kind="stable")
         _, first = np.unique(split.labels[order], return_index=True)
         chosen = order[np.sort(first)][: self.count]

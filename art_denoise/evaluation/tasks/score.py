@@ -12,6 +12,7 @@ from art_denoise.evaluation.added import PART, Added, ForAll, OneByOne, perturba
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
 from art_denoise.evaluation.scoring import predicted_labels
+from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED
 from art_denoise.evaluation.tasks.chain import chain, noise_modules
 
 if TYPE_CHECKING:
@@ -94,7 +95,15 @@ class Score(Task):
         predicted = np.concatenate(labels).astype(np.int64)
         if len(predicted) != count:
             raise RuntimeError(f"{self.text}: {len(predicted)} labels for {count} images")
+        self._mark(predicted, on)
         return Artefact({"seconds": round(spent + time.monotonic() - started, 3)}, {"labels": predicted})
+
+    def _mark(self, labels: np.ndarray, on: Place) -> None:
+        """Say in the place of labels which images were not attacked, and on which the attack failed."""
+        for part in self.added if isinstance(self.added, tuple) else ():
+            record = on.artefact(part).record
+            labels[record["left_out"]] = NOT_ATTACKED
+            labels[[int(i) for i in record["failed"]]] = ATTACK_FAILED
 
     def added_to(self, on: Place) -> Added | None:
         """Return what the attack adds to the images."""

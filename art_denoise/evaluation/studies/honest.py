@@ -1,0 +1,128 @@
+"""What a defence buys against somebody who knows it: attackers rung by rung, each with more to go by than the last.
+
+The rungs are those that Carlini et al. (2019), arXiv:1902.06705, Athalye et al. (2018), arXiv:1802.00420, and Tramèr et
+al. (2020), arXiv:2002.08347, ask for. What a defence is worth is what is left after the strongest, image by image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from art_denoise.evaluation.experiment import (
+    Comparison,
+    Condition,
+    Defence,
+    Experiment,
+    Knowledge,
+    Network,
+    Section,
+    Source,
+    Threat,
+)
+from art_denoise.evaluation.studies.grid import COSTS, DOES, DOES_BEHIND, WINS, name_of, undefended
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Attackers who have as much to go by.
+
+    :param title: Who they are, as a heading.
+    :param attacks: How they are written; those that do not say how large they are, are as large as all.
+    :param sizes: What their size is multiplied by, once each.
+    """
+
+    title: str
+    attacks: tuple[str, ...]
+    sizes: tuple[float, ...] = (1.0,)
+
+
+#: Who attacks, in the order of what they have to go by. The attack on single images that leaves least is there with few
+#: and with many iterations, so that it is seen whether it had come to its end; FGS is one step. Those that only ask are
+#: slow, and attack few images. The other sizes show whether accuracy falls with the size, and to chance.
+LADDER = (
+    Rung("Random noise of the same size", ("random-signs",)),
+    Rung("The attacker does not know the defence", ("best-pgd:max_iter=20", "sgd-uap")),
+    Rung(
+        "The attacker knows the defence, and takes its gradient as the identity",
+        ("best-pgd:max_iter=20,knowledge=bpda",),
+    ),
+    Rung(
+        "The attacker knows the defence, and its gradient",
+        (
+            "fgsm:knowledge=exact",
+            "best-pgd:max_iter=20,knowledge=exact",
+            "best-pgd:max_iter=50,knowledge=exact",
+            "sgd-uap:knowledge=exact",
+        ),
+    ),
+    Rung(
+        "The attacker only asks",
+        ("square:max_iter=300,images=60", "hopskipjump:max_iter=10,init_eval=20,max_eval=200,images=15"),
+    ),
+    Rung(
+        "The same at other sizes",
+        ("best-pgd:max_iter=10,num_random_init=0,loss=margin,knowledge=exact",),
+        (0.1, 0.2, 0.4, 1.0, 1.6, 3.2),
+    ),
+)
+
+
+def ladder(
+    target: Network,
+    sources: Sequence[Source],
+    networks: Sequence[Network],
+    *,
+    defences: Sequence[Defence],
+    rungs: Sequence[tuple[str, Sequence[Threat]]],
+    knows: Sequence[Knowledge] = (),
+    seeds: Sequence[int] = (0,),
+) -> Experiment:
+    """Return every defence against attackers rung by rung, each also without the defence on the same images.
+
+    :param target: The network whose accuracy is reported.
+    :param sources: The columns: the target, and others that attackers may have in its place.
+    :param networks: All networks.
+    :param defences: The defences.
+    :param rungs: Who attacks, under headings; see :data:`LADDER`.
+    :param knows: For each defence what an attacker who knows it can differentiate; by default exactly. Where he cannot,
+        there is nobody who does.
+    :param seeds: Seeds of the perturbations.
+    """
+    defences = list(dict.fromkeys(defences))
+    known = dict(zip(defences, [*knows, *[Knowledge.EXACT] * (len(defences) - len(knows))], strict=True))
+    clean = Condition()
+    sections = [Section("No attack", (clean, *(Condition(None, d) for d in defences)))]
+    pairs = [Comparison(Condition(None, d), clean, f"{d.text} on clean images", COSTS) for d in defences]
+    for title, threats in rungs:
+        rows = []
+        for threat in threats:
+            alone = undefended(threat)
+            behind = [
+                Condition(threat, d) for d in defences if _can(threat, known[d]) and not (threat.crafted and not d)
+            ]
+            rows += [alone, *behind]
+            name = name_of(threat)
+            pairs.append(Comparison(alone, clean, f"{name} without a defence", DOES))
+            for row in behind:
+                who = f"{name}, {threat.knowledge.value}" if threat.crafted else name
+                pairs.append(Comparison(row, alone, f"{row.defence.text} against {who}", WINS))
+                pairs.append(
+                    Comparison(row, Condition(None, row.defence), f"{who}, behind {row.defence.text}", DOES_BEHIND)
+                )
+        sections.append(Section(title, tuple(rows)))
+    whole = Experiment(
+        title="What the defence buys",
+        target=target,
+        sources=tuple(sources),
+        sections=tuple(sections),
+        comparisons=tuple(pairs),
+        networks=tuple(networks),
+        seeds=tuple(seeds),
+    )
+    return whole.without([row for row in whole.conditions if not whole.columns(row)])
+
+
+def _can(threat: Threat, knows: Knowledge) -> bool:
+    """Return whether an attacker can do with a defence what he is to do."""
+    return threat.knowledge is not Knowledge.EXACT or knows is Knowledge.EXACT
