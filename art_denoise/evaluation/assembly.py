@@ -13,6 +13,7 @@ from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.options import Fitting
 from art_denoise.evaluation.results import Made
 from art_denoise.evaluation.tasks.attack import attack_all
+from art_denoise.evaluation.tasks.audit import AuditGradients
 from art_denoise.evaluation.tasks.chain import Through
 from art_denoise.evaluation.tasks.check import CheckHalf
 from art_denoise.evaluation.tasks.examples import ShowExamples
@@ -36,6 +37,7 @@ class Assembly:
     :param images: The images by purpose.
     :param given: Digits of the perturbations from files, by name of their column.
     :param fitting: How v_def is fitted.
+    :param crafted_on: By name of a universal attack how many of the images for crafting it is crafted on, if not all.
     :param half: Whether labels are predicted in half precision where a check allows it.
     """
 
@@ -44,6 +46,7 @@ class Assembly:
     images: Mapping[str, Images]
     given: Mapping[str, str]
     fitting: Fitting
+    crafted_on: Mapping[str, int] = field(default_factory=dict)
     half: bool = False
     _known: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -91,6 +94,7 @@ class Assembly:
         text = f"{attack.text or attack.name} on {source}{behind}"
         if attack.kind == "universal":
             images = self.images["craft"]
+            images = images.first(self.crafted_on.get(attack.name, images.count))
             return Craft(attack, threat.eps, threat.norm, network, images, through, cell.seed, text)
         return attack_all(
             attack, threat.eps, threat.norm, network, self.images["test"], through, cell.seed, text, threat.images
@@ -174,6 +178,18 @@ class Assembly:
         clean = self.score(Cell(Condition(), self.experiment.target.key, seed=self.experiment.seeds[0]))
         scores = tuple(self.score(cell) for c in defended if (cell := cells[c]) is not None)
         return ShowExamples(clean, self.score(first), scores, ("v0", attacked.text, *(c.text for c in defended)))
+
+    def audits(self) -> dict[Defence, AuditGradients]:
+        """Return the tasks that look at the gradients through each defence that attackers differentiate."""
+        target, seed = self.experiment.target.key, self.experiment.seeds[0]
+        knowing = [c for c in self.experiment.conditions if c.threat is not None and c.threat.crafted]
+        found = {}
+        for defence in dict.fromkeys(c.defence for c in knowing if c.defence.noise is None):
+            through = Through(defence.preprocessors)
+            found[defence] = AuditGradients(
+                self.networks[target], self.images["test"], through, seed, defence.text if defence else "the network"
+            )
+        return found
 
     def made(self) -> Iterator[tuple[Made, Craft | Given | NoiseTask]]:
         """Yield the perturbations and defensive noises of the cells, without a record yet, and their tasks."""

@@ -1,18 +1,19 @@
-"""Signs that attacks were weaker than they look, and a defence is worth less than its figures: read from labels alone.
+"""Signs that attacks were weaker than they look, and a defence is worth less than its figures.
 
-A robust accuracy is the accuracy against the attacks that were tried. What the attacks did to each other shows whether
-they can be believed: whoever knows more, takes more steps or may change more must do at least as much harm. Each rule
-here is one of the checks that Carlini et al. (2019), arXiv:1902.06705, and Athalye et al. (2018), arXiv:1802.00420, ask
-for. A flag is no proof, and no flags are none either: they say which attack to look at, and why.
+A robust accuracy is the accuracy against the attacks that were tried. What they did to each other shows whether they
+can be believed: whoever knows more, takes more steps or may change more must do at least as much harm. So does what
+comes back through a defence, if gradients were looked at. Each rule is one of the checks that Carlini et al. (2019),
+arXiv:1902.06705, and Athalye et al. (2018), arXiv:1802.00420, ask for. A flag is no proof, and no flags are none
+either: they say which attack to look at, and why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise, product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,8 +32,11 @@ _FEWEST = 30
 #: Points of accuracy that noise of an attack's size may cost a network.
 _COSTS = 6
 
+#: By how many times a defence may change the size of a gradient, and by which share it may be off from differences.
+_SCALE, _OFF = 1e3, 0.1
+
 #: Attacks that take one step of the gradient, and those that take many.
-_ONE_STEP, _MANY_STEPS = ("fgsm",), ("ifgsm", "pgd", "mifgsm", "apgd", "autoattack")
+_ONE_STEP, _MANY_STEPS = ("fgsm",), ("best-pgd", "ifgsm", "pgd", "mifgsm", "apgd", "autoattack")
 
 #: Knowledge of who attacks the defended network itself, with gradients.
 _WHITE_BOX = (Knowledge.BPDA, Knowledge.EXACT)
@@ -229,6 +233,54 @@ def _noise_costs(results: Results, attacked: _Group) -> Iterator[Flag]:
             )
 
 
+def _gradients(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """What comes back through a defence: see :mod:`art_denoise.evaluation.gradients`."""
+    for defence, record in results.audits.items():
+        of_it = [one for one in attacked if one.defence == defence]
+        strongest = [one for one in of_it if one.white_box] or of_it
+        clean = Cell(Condition(None, defence), results.experiment.target.key, seed=results.experiment.seeds[0])
+        doubted = _strongest(strongest).cell if strongest else clean
+        for rule, figure in _of_record(record):
+            yield Flag(rule, doubted, doubted, figure)
+
+
+def _of_record(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the rules that what was found of gradients breaks, with what was counted."""
+    n = record["images"]
+    if record["draws"] == "own":
+        yield _DRAWS, "at each call, as it draws from a generator of its own"
+    elif record["draws"] == "seeded":
+        yield _DRAWS, "with each seed of the generators of Python, NumPy and PyTorch"
+    if record["probabilities"]:
+        yield _PROBABILITIES, f"of {n} images, what is returned is at least 0, and 1 altogether"
+    if record["solvers"]:
+        yield _SOLVES, f"it calls {' and '.join(record['solvers'])}"
+    if record["cut"]:
+        yield (
+            _CUT,
+            f"{' and '.join(record['cut'])} cuts it"
+            if len(record["cut"]) == 1
+            else (f"{' and '.join(record['cut'])} cut it"),
+        )
+    if record["zero"]:
+        yield _ZERO, f"of {record['zero']} of {n} images"
+    if record["not_finite"]:
+        yield _NOT_FINITE, f"of {record['not_finite']} of {n} images"
+    scale, off = record["scale"], record["off"]
+    if scale is not None and not record["not_finite"] and not 1 / _SCALE < scale < _SCALE:
+        yield _OTHER_SIZE, f"it is {scale:.2g} times as large as without the defence"
+    if off is not None and off > _OFF and not record["not_finite"]:
+        yield _NO_SLOPE, f"finite differences are off by {off:.0%} of it, in the median"
+
+
+_DRAWS = "What is predicted is another thing each time, and one gradient is that of one draw"
+_PROBABILITIES = "The model returns probabilities, not logits: their gradients vanish where it is sure"
+_SOLVES = "The defence solves a problem for each image, and its gradient may not be that of the solution"
+_CUT = "No gradient gets through the defence"
+_ZERO = "The gradient through the defence is zero, though the prediction changes"
+_NOT_FINITE = "The gradient through the defence is not finite"
+_OTHER_SIZE = "The gradient through the defence vanishes or explodes"
+_NO_SLOPE = "The gradient through the defence is not the slope of what is predicted"
 _LESS_KNOWN = "An attack without the gradients of the defended network succeeds where all those with them fail"
 _NOISE = "Random noise of the same size does more harm than the attack"
 _IGNORING = "Attackers who ignore the defence do more harm than those who know it"
@@ -250,6 +302,7 @@ RULES: tuple[Callable[[Results, _Group], Iterator[Flag]], ...] = (
     _not_monotone,
     _above_chance,
     _noise_costs,
+    _gradients,
 )
 
 

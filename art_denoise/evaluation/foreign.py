@@ -93,7 +93,7 @@ def build_foreign(
                 f"{preprocessor.name}: ART would not apply {type(stage).__name__} at prediction: make it with "
                 "`apply_predict=True`"
             )
-    return [_for_pytorch(stage, gradient) for stage in built]
+    return [for_pytorch(stage, gradient) for stage in built]
 
 
 def art_class(name: str) -> type[Preprocessor]:
@@ -183,7 +183,8 @@ def _told(name: str, path: str, error: BaseException) -> ValueError:
     return ValueError(f"{name} cannot be built ({type(error).__name__} in {path}{where}: {error})")
 
 
-def _for_pytorch(stage: Preprocessor, gradient: str) -> PreprocessorPyTorch:
+def for_pytorch(stage: Preprocessor, gradient: str) -> PreprocessorPyTorch:
+    """Return a preprocessor for PyTorch, with its own gradient where it has one, "exact", or with the "identity"."""
     if isinstance(stage, PreprocessorPyTorch):
         return PassedThrough(stage) if gradient == "identity" else stage
     own = type(stage).estimate_gradient is not Preprocessor.estimate_gradient

@@ -49,7 +49,6 @@ _SCHEDULES = {"inception_v1": Schedule(), "vgg16": Schedule(), "vgg19": Schedule
 _DEFAULTS: dict[str, Any] = {
     "shares": SHARES,
     "schedules": _SCHEDULES,
-    "sgd_passes": 10,
     "noise_sigmas": (8 / 255, 16 / 255),
     "noise_eps": (1 / 255, 2 / 255, 4 / 255),
     "noise_draws": 12,
@@ -58,10 +57,10 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 #: ... on the photographs, a few crops and passes, for minutes on a CPU, ...
-_ON_PHOTOGRAPHS: dict[str, Any] = {"craft_images": 80, "craft_passes": 3, "sgd_batch_size": 16}
+_ON_PHOTOGRAPHS: dict[str, Any] = {"deepfool_images": 80, "craft_passes": 3, "sgd_passes": 3, "sgd_batch_size": 16}
 
 #: ... on everything else, what the paper has, as far as there are images (`craft_images` None: see `draw_splits`), ...
-_ON_FOLDERS: dict[str, Any] = {"craft_passes": 10, "sgd_batch_size": 64}
+_ON_FOLDERS: dict[str, Any] = {"craft_passes": 10, "sgd_passes": 10, "sgd_batch_size": 64}
 
 #: ... and for a run of every step on few crops, whose figures mean nothing.
 _QUICK: dict[str, Any] = {
@@ -118,7 +117,10 @@ class Options:
     :param rows: All rows, or the paper's only, without the table of transfer.
     :param sweep: Also score over strengths of the denoisers, as in the paper's appendix.
     :param eps: L∞ bound of the perturbations and of the random signs.
-    :param craft_images: Images that each universal perturbation is crafted on.
+    :param craft_images: Images that universal perturbations are crafted on; None: on the photographs all training
+        crops.
+    :param deepfool_images: How many of these DeepFoolUAP is crafted on, which takes many times as long for each; None:
+        all, on the photographs 80.
     :param tune_images: Images that σ and ε of v_def, the defensive noise, are chosen on; 0 leaves v_def out.
     :param noise_images: Images that v_def is fitted on; 0 leaves v_def out.
     :param test_images: Images that are scored.
@@ -160,6 +162,7 @@ class Options:
     sweep: Annotated[bool, Shown(WHAT)] = False
     eps: Annotated[float, Shown(ATTACKS, of_255=True)] = 10 / 255
     craft_images: Annotated[int | None, Shown(SIZES)] = None
+    deepfool_images: Annotated[int | None, Shown(SIZES)] = None
     tune_images: Annotated[int | None, Shown(SIZES)] = None
     noise_images: Annotated[int | None, Shown(SIZES)] = None
     test_images: Annotated[int | None, Shown(SIZES)] = None
@@ -195,9 +198,19 @@ class Options:
         for name in ("craft_images", "tune_images", "noise_images", "test_images"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), low=0)
-        for name in ("craft_passes", "craft_batch_size", "craft_steps", "sgd_passes", "sgd_batch_size", "noise_draws"):
+        for name in (
+            "deepfool_images",
+            "craft_passes",
+            "craft_batch_size",
+            "craft_steps",
+            "sgd_passes",
+            "sgd_batch_size",
+            "noise_draws",
+        ):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), low=1)
+        if self.deepfool_images is not None:
+            check_integer("deepfool_images", self.deepfool_images, low=1)
         check_integer("seeds", self.seeds, low=1)
         for name in ("noise_sigmas", "noise_eps"):
             if getattr(self, name) is not None:

@@ -170,6 +170,7 @@ class Prepared:
             images,
             {key: fingerprint(given.array) for key, given in self.setting.given.items()},
             Fitting.of(self.options),
+            crafted_on(self.options),
             self.machine.mixed_precision,
         )
 
@@ -203,6 +204,11 @@ class Prepared:
                 assembly.networks[name], few, published, model.recipe is None, titles[name]
             )
         return checks
+
+
+def crafted_on(options: Options) -> dict[str, int]:
+    """Return by name of a universal attack how many of the images for crafting it is crafted on, if not all."""
+    return {} if options.deepfool_images is None else {"deepfool-uap": options.deepfool_images}
 
 
 def holds_results(folder: Path) -> bool:

@@ -23,7 +23,7 @@ from art_denoise.evaluation.records import per_image, records, write_pieces
 from art_denoise.evaluation.store import read_artefact
 
 #: Changes with the form of `results.json`.
-SCHEMA = 1
+SCHEMA = 2
 
 #: Name of the file, in a run folder, that says what the results are of.
 FILE = "results.json"
@@ -129,6 +129,8 @@ class Results:
     :param config: Every choice, version and fingerprint of the run, JSON-like.
     :param examples: Pictures; None if there are none.
     :param failures: What failed on the way, and why, one line each.
+    :param audits: What was found of gradients through each defence, see
+        :func:`art_denoise.evaluation.gradients.audit_gradients`.
     """
 
     experiment: Experiment
@@ -140,6 +142,7 @@ class Results:
     config: Mapping[str, Any] = field(default_factory=dict)
     examples: Examples | None = None
     failures: tuple[str, ...] = ()
+    audits: Mapping[Defence, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Results:
@@ -212,6 +215,7 @@ class Results:
             config=content["config"],
             examples=_load_examples(folder, content["examples"]),
             failures=tuple(content["failures"]),
+            audits={from_json(audit["defence"]): audit["record"] for audit in content["audits"]},
         )
 
     def save(self, folder: str | os.PathLike[str], keys: Mapping[Cell, str], examples_key: str | None = None) -> None:
@@ -243,6 +247,7 @@ class Results:
             "config": dict(self.config),
             "examples": examples_key,
             "failures": list(self.failures),
+            "audits": [{"defence": to_json(d), "record": record} for d, record in self.audits.items()],
         }
         document = {"schema": SCHEMA, "sha256": _digest(content), "content": content}
         text = json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
@@ -250,6 +255,14 @@ class Results:
         # Bytes: what is there may be damaged.
         if not file.is_file() or file.read_bytes() != text.encode():
             write_text(file, text)
+
+    def summary(self) -> str:
+        """Return the short form as text: the worst that attackers do, what casts doubt on it, and every attacker."""
+        from art_denoise.evaluation.report import all_tables, renderers
+
+        tables = all_tables(self)
+        short = [table for kind in ("worst", "flags", "accuracy") for table in tables.get(kind, ())]
+        return str(renderers.renderer("text").render(short))
 
     def records(self) -> list[dict[str, Any]]:
         """Return one row for each cell, for tables of one's own: `pandas.DataFrame(results.records())`.

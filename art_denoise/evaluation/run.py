@@ -83,7 +83,8 @@ def run(
         failed = do(list(checks.values()), jobs=1).failures
         if failed:
             raise ValueError(next(iter(failed.values())).error)
-        wanted: list[Task] = [*scores.values(), *([examples] if examples is not None else [])]
+        wanted: list[Task] = [*assembly.audits().values(), *scores.values()]
+        wanted += [examples] if examples is not None else []
         outcome = do(wanted)
         results = _collected(prepared, assembly, images, outcome, checks, remarks)
         if not results.failures:
@@ -177,6 +178,11 @@ def _collected(
         checks={title: artefact.record for title, task in checks.items() if (artefact := stores.run.read(task))},
         config=prepared.config,
         examples=Examples.of(shown) if shown is not None and there else None,
+        audits={
+            defence: artefact.record
+            for defence, task in assembly.audits().items()
+            if (artefact := stores.run.read(task)) is not None
+        },
         failures=tuple(f"{failure.task.title}: {failure.error}" for failure in outcome.failures.values()),
     )
     results.save(prepared.folder, keys, examples_task.key if examples_task is not None and there else None)

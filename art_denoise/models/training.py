@@ -10,13 +10,20 @@ from torch.nn import functional
 from art_denoise.data.sets import Split
 from art_denoise.models.schedule import Schedule
 
+#: Largest standard deviation of the noise in a view.
+_NOISE = 12 / 255
+
 
 def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return random views of image crops: zoom, shift, flip, and strong changes of colour.
+    """Return random views of image crops: zoom, shift, flip, strong changes of colour, and a little noise.
 
     The colour changes are what makes the evaluation honest. Photographs differ so much in colour that a network trained
     without them looks at nothing else; a universal perturbation is then a slow drift of colour that no denoiser can
     remove, and the network has learnt nothing about shape or texture.
+
+    So does the noise, Gaussian with a standard deviation from 0 to 12/255, another for each view. A network that never
+    saw any loses as many images to random signs as to a perturbation that was crafted on another network: what
+    transfers cannot be told from noise.
 
     :param x: Images (N, 3, H, W) in [0, 1].
     :param generator: CPU source of every random draw, so that any device sees the same views.
@@ -40,7 +47,9 @@ def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     order = torch.rand((n, 3), generator=generator).argsort(dim=1).to(x.device)
     shuffled = x.gather(1, order[:, :, None, None].expand_as(x))
     x = torch.where(uniform((n, 1, 1, 1), 0, 1) < 0.5, shuffled, x)
-    return (x * uniform((n, 3, 1, 1), 0.6, 1.4) + uniform((n, 3, 1, 1), -0.2, 0.2)).clamp(0, 1)
+    x = (x * uniform((n, 3, 1, 1), 0.6, 1.4) + uniform((n, 3, 1, 1), -0.2, 0.2)).clamp(0, 1)
+    noise = torch.randn(x.shape, generator=generator).to(x.device)
+    return (x + uniform((n, 1, 1, 1), 0, _NOISE) * noise).clamp(0, 1)
 
 
 def train(

@@ -54,7 +54,7 @@ def reading(results: Results) -> list[str]:
     experiment, images = results.experiment, results.images
     lines = [*_of_images(images)]
     lines.append("Order: v0, + δ and clip to [0, 1], + v_def and clip, the defence and clip, standardise, classify.")
-    lines += _of_attacks(experiment, images)
+    lines += _of_attacks(results)
     lines += _of_columns(results)
     known = {cell.knowledge for cell in experiment.cells()}
     lines += [f"“{knowledge.value}”: the attacker {knowledge.text}." for knowledge in Knowledge if knowledge in known]
@@ -105,7 +105,9 @@ def _of_images(images: Images) -> Iterator[str]:
         yield f"v0: {classes}."
 
 
-def _of_attacks(experiment: Experiment, images: Images) -> Iterator[str]:
+def _of_attacks(results: Results) -> Iterator[str]:
+    experiment, images = results.experiment, results.images
+    options = results.config.get("options") or {}
     crafted = [source for source in experiment.sources if source.stands_for is None]
     seen = set()
     for threat in _threats(experiment):
@@ -128,6 +130,8 @@ def _of_attacks(experiment: Experiment, images: Images) -> Iterator[str]:
         what = _ATTACKS.get(attack.name, f"the attack {attack.name}")
         if attack.kind == "universal":
             count = images.counts.get("craft")
+            if count is not None and attack.name == "deepfool-uap":
+                count = min(count, options.get("deepfool_images") or count)
             how = "one perturbation for all images, crafted on the column's network"
             if count is not None:
                 how = f"one perturbation for all images, crafted from {count} {images.noun}s on the column's network"

@@ -119,6 +119,7 @@ def ladder(
         comparisons=tuple(pairs),
         networks=tuple(networks),
         seeds=tuple(seeds),
+        knowing_on_target=True,
     )
     return whole.without([row for row in whole.conditions if not whole.columns(row)])
 

@@ -82,7 +82,7 @@ class Craft(Task):
             )
             crafting.told = on.told
             on.expects(self.images.count * crafting.max_iter)
-            images = on.split(self.images).images
+            images = on.split(self.images).images[: self.images.count]
             try:
                 made = crafting.craft(images)
             except CheckpointError:

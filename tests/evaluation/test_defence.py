@@ -1,0 +1,284 @@
+"""What a defence buys in one call: honest figures of an honest defence, and every fake is told of by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from art.attacks.evasion import ProjectedGradientDescent
+from art.defences.preprocessor import JpegCompression
+from art.estimators.classification import PyTorchClassifier
+from fake_defences import FAKES, Draws, Fake
+from torch.nn import functional
+
+from art_denoise import ROFDefence
+from art_denoise.evaluation import defence as module
+from art_denoise.evaluation.audit import flags
+from art_denoise.evaluation.defence import evaluate_defence
+from art_denoise.evaluation.experiment import NOTHING, Knowledge
+from art_denoise.evaluation.gradients import audit_gradients
+from art_denoise.evaluation.report import write_report
+from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED
+
+SHAPE, CLASSES, EPS = (3, 8, 8), 4, 0.1
+
+#: Enough to see that all is there, in a second.
+FEW = (
+    "random-signs",
+    "best-pgd:max_iter=4",
+    "best-pgd:max_iter=4,knowledge=bpda",
+    "best-pgd:max_iter=4,knowledge=exact",
+)
+
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Softplus(), torch.nn.Flatten(), torch.nn.Linear(512, CLASSES)
+        )
+
+    def forward(self, x):
+        return self.layers(x - 0.5)
+
+
+def images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images of which one quarter is brighter: which, is the class."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(count) % CLASSES
+    x = rng.uniform(0.2, 0.6, size=(count, *SHAPE))
+    for i, (row, column) in enumerate(zip(y // 2, y % 2, strict=True)):
+        x[i, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 0.25
+    return x.astype(np.float32), y
+
+
+@pytest.fixture(scope="module")
+def classifier() -> PyTorchClassifier:
+    """A small network that was trained on attacked images (Madry et al. 2018), and is honestly robust."""
+    torch.manual_seed(0)
+    network = Network()
+    found = PyTorchClassifier(
+        network, torch.nn.CrossEntropyLoss(), SHAPE, CLASSES, clip_values=(0.0, 1.0), device_type="cpu"
+    )
+    attack = ProjectedGradientDescent(found, eps=EPS, eps_step=EPS / 3, max_iter=4, verbose=False)
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    for step in range(40):
+        x, y = images(64, 1000 + step)
+        attacked = torch.from_numpy(attack.generate(x, y))
+        network.train()
+        optimizer.zero_grad()
+        functional.cross_entropy(network(attacked), torch.from_numpy(y)).backward()
+        optimizer.step()
+    network.eval()
+    return found
+
+
+@pytest.fixture(scope="module")
+def test_images() -> tuple[np.ndarray, np.ndarray]:
+    return images(48, 0)
+
+
+def right(results, knowledge: Knowledge | None, defended: bool = True) -> list[int]:
+    return [
+        int(np.sum(labels == results.images.labels))
+        for cell, labels in results.labels.items()
+        if cell.knowledge is knowledge and bool(cell.condition.defence) == defended
+    ]
+
+
+def test_an_honest_network_raises_nothing_and_keeps_something(classifier, test_images):
+    results = evaluate_defence(classifier, ROFDefence(), *test_images, eps=EPS, verbose=False)
+    assert not results.failures
+    assert [flag.rule for flag in flags(results) if "chance" not in flag.rule] == []
+    assert set(results.labels) == set(results.experiment.cells())
+    # All attackers but those who transfer are there, and the strongest of them leave something.
+    known = {cell.knowledge for cell in results.labels}
+    assert known == {None, *Knowledge} - {Knowledge.TRANSFER}
+    text = results.summary()
+    assert text.startswith("The worst that attackers do to each defence, image by image")
+    assert "D_ROF(v0)" in text
+    assert "adversarial" in text
+
+
+@pytest.mark.parametrize(("make", "rule"), FAKES.items(), ids=lambda value: getattr(value, "__name__", None))
+def test_every_fake_is_told_of_by_name(classifier, test_images, make, rule):
+    x, y = test_images
+    results = evaluate_defence(classifier, [make()], x[:32], y[:32], eps=EPS, attacks=FEW, draws=2, verbose=False)
+    assert any(flag.rule.startswith(rule) for flag in flags(results)), [flag.rule for flag in flags(results)]
+    # In the table, too.
+    assert rule[:20] in " ".join(results.summary().split())
+
+
+def test_probabilities_are_told_of(classifier, test_images):
+    x, y = test_images
+    sure = torch.nn.Sequential(classifier.model, torch.nn.Softmax(1)).eval()
+    found = PyTorchClassifier(
+        sure, torch.nn.CrossEntropyLoss(), SHAPE, CLASSES, clip_values=(0.0, 1.0), device_type="cpu"
+    )
+    results = evaluate_defence(found, ROFDefence(), x[:8], y[:8], eps=EPS, attacks=FEW, verbose=False)
+    assert any("returns probabilities" in flag.rule for flag in flags(results))
+
+
+def test_several_defences_are_compared_and_the_classifier_is_left_as_it_was(classifier, test_images, tmp_path):
+    x, y = test_images
+    own = JpegCompression(clip_values=(0, 1), channels_first=True)
+    classifier.set_params(preprocessing_defences=own)
+    try:
+        chains = {"weak": ROFDefence(weight=0.001), "strong": [own, ROFDefence(weight=0.2)]}
+        results = evaluate_defence(
+            classifier, chains, x, y, eps=EPS, attacks=FEW, craft=images(16, 5)[0], verbose=False
+        )
+        assert classifier.preprocessing_defences == [own]
+        (defence,) = {c.condition.defence for c in evaluate_own(classifier, x, y).labels} - {NOTHING}
+        assert defence.text == "D_JpegCompression"
+    finally:
+        classifier.set_params(preprocessing_defences=None)
+    assert {c.condition.defence.text for c in results.labels} == {"no defence", "D_weak", "D_strong"}
+    # JPEG has no gradient: nobody has the exact one of the chain.
+    exact = {c.condition.defence.text for c in results.labels if c.knowledge is Knowledge.EXACT}
+    assert exact == {"D_weak"}
+    write_report(results, tmp_path)
+    assert "D_strong" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    # What knows a weak defence does what is done to none.
+    assert right(results, Knowledge.EXACT)[0] <= right(results, Knowledge.OBLIVIOUS)[0] + 1
+
+
+def evaluate_own(classifier, x, y):
+    return evaluate_defence(classifier, None, x[:4], y[:4], eps=EPS, attacks=FEW[:1], verbose=False)
+
+
+def test_another_range_and_one_hot_labels_are_the_same(classifier, test_images):
+    x, y = test_images
+
+    class Scaled(torch.nn.Module):
+        def forward(self, x):
+            return classifier.model(x / 255)
+
+    found = PyTorchClassifier(
+        Scaled().eval(), torch.nn.CrossEntropyLoss(), SHAPE, CLASSES, clip_values=(0.0, 255.0), device_type="cpu"
+    )
+    ours = evaluate_defence(classifier, ROFDefence(), x, y, eps=EPS, attacks=FEW, verbose=False)
+    theirs = evaluate_defence(
+        found, ROFDefence(clip_values=(0, 255)), 255 * x, np.eye(CLASSES)[y], eps=255 * EPS, attacks=FEW, verbose=False
+    )
+    for knowledge in (None, Knowledge.OBLIVIOUS, Knowledge.EXACT):
+        assert right(theirs, knowledge) == pytest.approx(right(ours, knowledge), abs=2)
+
+
+def test_who_transfers_has_another_classifier(classifier, test_images):
+    x, y = test_images
+    other = PyTorchClassifier(
+        Network().eval(), torch.nn.CrossEntropyLoss(), SHAPE, CLASSES, clip_values=(0.0, 1.0), device_type="cpu"
+    )
+    results = evaluate_defence(
+        classifier, ROFDefence(), x, y, eps=EPS, attacks=FEW, transfer_from={"other": other}, verbose=False
+    )
+    assert {c.source for c in results.labels if c.knowledge is Knowledge.TRANSFER} == {"other"}
+    assert {c.source for c in results.labels if c.knowledge is Knowledge.EXACT} == {"classifier"}
+
+
+def test_perturbations_for_all_images_are_crafted_on_images_of_their_own(classifier, test_images):
+    x, y = test_images
+    attacks = ("sgd-uap:max_iter=2", "sgd-uap:max_iter=2,knowledge=exact")
+    without = evaluate_defence(classifier, ROFDefence(), x, y, eps=EPS, attacks=attacks, verbose=False)
+    assert all(cell.condition.threat is None for cell in without.labels)
+    results = evaluate_defence(
+        classifier, ROFDefence(), x, y, eps=EPS, attacks=attacks, craft=images(32, 7)[0], verbose=False
+    )
+    assert not results.failures
+    assert sum(cell.condition.threat is not None for cell in results.labels) == 3
+
+
+def test_of_what_draws_at_random_every_draw_counts(classifier, test_images):
+    x, y = test_images
+
+    def left(draws: int) -> int:
+        results = evaluate_defence(
+            classifier, Draws(0.8), x, y, eps=EPS, attacks=FEW[:1], draws=draws, seed=1, verbose=False
+        )
+        return right(results, None)[0]
+
+    assert left(8) < left(1)
+
+
+def test_an_attack_on_few_images_says_which(classifier, test_images):
+    x, y = test_images
+    results = evaluate_defence(
+        classifier, ROFDefence(), x, y, eps=EPS, attacks=("square:max_iter=3,images=10",), verbose=False
+    )
+    for cell, labels in results.labels.items():
+        attacked = cell.condition.threat is not None
+        assert int(np.sum(labels != NOT_ATTACKED)) == (10 if attacked else len(x))
+
+
+def test_an_image_that_an_attack_fails_on_is_named_and_counts_as_wrong(classifier, test_images, monkeypatch):
+    x, y = test_images
+    original = module.attack_one_by_one.__globals__["attack_images"]
+
+    def fails(net, attack, *, x, **more):
+        if (x == images(48, 0)[0][3]).all(axis=(1, 2, 3)).any():
+            raise FloatingPointError("a fault")
+        return original(net, attack, x=x, **more)
+
+    monkeypatch.setitem(module.attack_one_by_one.__globals__, "attack_images", fails)
+    results = evaluate_defence(classifier, ROFDefence(), x, y, eps=EPS, attacks=FEW[3:], verbose=False)
+    marked = {int(i) for labels in results.labels.values() for i in np.flatnonzero(labels == ATTACK_FAILED)}
+    assert marked == {3}
+    said = results.images.facts["remarks"]
+    assert any("image 3, which counts as wrong (FloatingPointError: a fault)" in remark for remark in said)
+
+
+def test_an_attack_that_fails_on_all_images_costs_its_own_rows_only(classifier, test_images, monkeypatch):
+    x, y = test_images
+
+    def fails(*args, **more):
+        raise FloatingPointError("a fault")
+
+    monkeypatch.setitem(module.attack_one_by_one.__globals__, "attack_images", fails)
+    results = evaluate_defence(classifier, ROFDefence(), x, y, eps=EPS, attacks=FEW[:2], verbose=False)
+    assert {cell.condition.threat.attack.name for cell in results.missing} == {"best-pgd"}
+    assert all("FloatingPointError: a fault" in failure for failure in results.failures)
+    assert len(results.labels) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"eps": 0}, ValueError, "`eps` must be finite and > 0 and <= 1, got 0"),
+        ({"eps": 3}, ValueError, "`eps`"),
+        ({"x": np.zeros((2, 3, 9, 9), np.float32)}, ValueError, r"`x` must be images \(N, 3, 8, 8\)"),
+        ({"x": np.zeros((2, *SHAPE), np.uint8)}, TypeError, "`x` must be an array of floats"),
+        ({"x": np.full((2, *SHAPE), 7.0)}, ValueError, r"`x` must be within `clip_values` = \(0, 1\), got 7 to 7"),
+        ({"y": np.array([0.5, 1.0])}, ValueError, "`y` must be labels"),
+        ({"y": np.array([0, 4])}, ValueError, "`y` must be from 0 to 3, got 0 to 4"),
+        ({"y": np.array([0])}, ValueError, "`y` must be labels"),
+        ({"defences": []}, ValueError, "`defences` must hold at least one preprocessor"),
+        ({"defences": {}}, ValueError, "`defences` must hold at least one defence"),
+        ({"defences": [3]}, TypeError, "`defences` must be ART preprocessors, got 3"),
+        ({"attacks": ["pgdd"]}, ValueError, "there is no attack 'pgdd'"),
+        ({"attacks": ["best-pgd:max_iter=0"]}, ValueError, "`max_iter` must be >= 1"),
+        ({"norm": 1}, ValueError, "`norm`"),
+        ({"draws": 0}, ValueError, "`draws` must be >= 1"),
+        ({"seed": -1}, ValueError, "`seed` must be >= 0"),
+        ({"classifier": 3}, TypeError, "`classifier` must be one of ART's PyTorchClassifier, got int"),
+    ],
+)
+def test_bad_input_is_one_error(classifier, change, error, message):
+    x, y = images(2, 0)
+    given = {"classifier": classifier, "defences": ROFDefence(), "x": x, "y": y, "eps": EPS, "verbose": False} | change
+    with pytest.raises(error, match=message):
+        evaluate_defence(given.pop("classifier"), given.pop("defences"), given.pop("x"), given.pop("y"), **given)
+
+
+def test_a_chain_that_cuts_the_gradient_is_named_by_its_stage(classifier, test_images):
+    class Detaches(Fake):
+        def change(self, x):
+            return x.detach()
+
+    x, y = test_images
+    record = audit_gradients(classifier, [ROFDefence(), Detaches()], x, y)
+    assert record["cut"] == ["Detaches"]
+    honest = audit_gradients(classifier, [ROFDefence()], x, y)
+    assert (honest["cut"], honest["zero"], honest["draws"], honest["solvers"]) == ([], 0, "none", [])
+    assert honest["off"] < 0.02
+    assert 0.1 < honest["scale"] < 10
