@@ -15,6 +15,7 @@ from .defences import DefensiveNoiseDefence as DefensiveNoiseDefence
 from .defences import NLMeansDefence as NLMeansDefence
 from .defences import ROFDefence as ROFDefence
 from .defences import check_chain as check_chain
+from .evaluation.defence import evaluate_defence as evaluate_defence
 from .filters import nl_means_denoise as nl_means_denoise
 from .filters import rof_denoise as rof_denoise
 from .models import inception_v1 as inception_v1

@@ -57,7 +57,7 @@ def evaluate_defence(
     y: np.ndarray,
     *,
     eps: float,
-    norm: float | Literal["inf", "2"] = "inf",
+    norm: float | Literal["inf"] = np.inf,
     attacks: Sequence[str] | None = None,
     transfer_from: Mapping[str, PyTorchClassifier] | None = None,
     craft: np.ndarray | None = None,
@@ -85,7 +85,7 @@ def evaluate_defence(
     :param x: Test images, floats (N, C, H, W) in units of `clip_values`.
     :param y: Their labels, int (N,) or one-hot (N, K).
     :param eps: Bound on what is added to an image, in units of `clip_values`, above 0, at most their range.
-    :param norm: Norm of that bound, "inf" or 2.
+    :param norm: Norm of that bound, `np.inf` or "inf", or 2.
     :param attacks: Attacks in the place of the ladder's, as the command line writes them: "best-pgd:knowledge=exact".
         Those that do not say an `eps`, which is of 255 of the range there, have `eps`.
     :param transfer_from: Other classifiers by name, of images in the same units and the same labels, whose

@@ -23,7 +23,7 @@ from art_denoise.models.schedule import Schedule
 
 #: What may stay open: how many images there are decides.
 OPEN = {"data_dir", "classes", "sources", "defences", "attacks", "input_size", "num_classes"}
-SIZES = {"craft_images", "tune_images", "noise_images", "test_images"}
+SIZES = {"craft_images", "deepfool_images", "tune_images", "noise_images", "test_images"}
 
 
 def open_in(options: Options) -> set[str]:
@@ -32,10 +32,11 @@ def open_in(options: Options) -> set[str]:
 
 def test_defaults_on_the_photographs():
     filled = Options().filled()
-    assert open_in(filled) == OPEN | SIZES - {"craft_images"}
+    assert open_in(filled) == OPEN | SIZES - {"deepfool_images"}
     assert filled.shares == {"train": 32, "tune": 8, "noise-fit": 12, "test": 28}
     assert filled.schedules == {"inception_v1": Schedule(), "vgg16": Schedule(), "vgg19": Schedule(epochs=6)}
-    assert (filled.craft_images, filled.craft_passes, filled.sgd_passes, filled.sgd_batch_size) == (80, 3, 10, 16)
+    assert (filled.craft_images, filled.deepfool_images, filled.craft_passes) == (None, 80, 3)
+    assert (filled.sgd_passes, filled.sgd_batch_size) == (3, 16)
     assert filled.noise_sigmas == (8 / 255, 16 / 255)
     assert filled.noise_eps == (1 / 255, 2 / 255, 4 / 255)
     assert (filled.noise_draws, filled.noise_accept, filled.noise_knowing) == (12, "flip", False)
@@ -151,7 +152,7 @@ def test_the_two_attacks_of_table_1_with_the_parameters_of_the_options():
         "delta": 0.5,
         "max_iter": 3,
     }
-    assert dict(sgd.attack.params) == {"max_iter": 10, "batch_size": 16}
+    assert dict(sgd.attack.params) == {"max_iter": 3, "batch_size": 16}
 
 
 def test_attacks_that_are_asked_for_have_them_too():
@@ -165,7 +166,7 @@ def test_attacks_that_are_asked_for_have_them_too():
     ("text", "has"),
     [
         ("deepfool-uap:max_iter=7", {"max_iter": 7, "batch_size": 1}),
-        ("sgd-uap:batch_size=5", {"batch_size": 5, "max_iter": 10}),
+        ("sgd-uap:batch_size=5", {"batch_size": 5, "max_iter": 3}),
         ("deepfool-uap:attacker_params.max_iter=5", {"attacker_params": (("max_iter", 5),), "max_iter": 3}),
     ],
 )

@@ -123,9 +123,9 @@ def test_rows_that_would_be_called_the_same_are_told_apart():
         Condition(UAP, ROF),
     )
     assert [name.text for name in tables.row_names(rows).values()] == [
-        "v0 + δ, ε 10/255, deepfool-uap:max_iter=3",
-        "v0 + δ, ε 4/255, deepfool-uap:max_iter=3",
-        "v0 + δ, ε 10/255, deepfool-uap:max_iter=9",
+        "v0 + δ, ε 10/255, max_iter 3",
+        "v0 + δ, ε 4/255, max_iter 3",
+        "v0 + δ, ε 10/255, max_iter 9",
         "D_jpeg(v0), art:JpegCompression:quality=75",
         "D_jpeg(v0), art:JpegCompression:quality=50",
         # These have another attacker.
@@ -133,9 +133,7 @@ def test_rows_that_would_be_called_the_same_are_told_apart():
         "D_ROF(v0 + δ knowing D_ROF)",
         "D_ROF(v0 + δ)",
     ]
-    assert tables.row_names(rows)[rows[1]].latex == (
-        r"v_0 + \delta\mbox{, $\varepsilon$ 4/255, deepfool-uap:max\_iter=3}"
-    )
+    assert tables.row_names(rows)[rows[1]].latex == (r"v_0 + \delta\mbox{, $\varepsilon$ 4/255, max\_iter 3}")
 
 
 def test_columns_that_would_be_called_the_same_are_told_apart():

@@ -12,6 +12,7 @@ from art_denoise import DefensiveNoiseDefence, Perturbation, ROFDefence
 from art_denoise.attacks import _crafting
 from art_denoise.data.sets import ImageSet, Split
 from art_denoise.data.splits import fingerprint
+from art_denoise.evaluation import art_attacks
 from art_denoise.evaluation.added import perturbation_of
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.components import make_preprocessor, parse_attack, parse_defence
@@ -19,9 +20,11 @@ from art_denoise.evaluation.engines import local
 from art_denoise.evaluation.experiment import Defence
 from art_denoise.evaluation.graph import Environment, Network, Task
 from art_denoise.evaluation.images import Images
+from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED
 from art_denoise.evaluation.tasks import attack as attacking
 from art_denoise.evaluation.tasks import score as scoring
 from art_denoise.evaluation.tasks.attack import AttackImages, attack_all
+from art_denoise.evaluation.tasks.audit import AuditGradients
 from art_denoise.evaluation.tasks.chain import Through
 from art_denoise.evaluation.tasks.check import CheckHalf, CheckNetwork
 from art_denoise.evaluation.tasks.examples import ShowExamples
@@ -185,12 +188,19 @@ def test_controls_and_files(place):
     assert np.array_equal(perturbation(place, Given("theirs", "digits")).array, np.full(SHAPE, 0.1, np.float32))
 
 
+def test_of_the_images_for_crafting_only_the_first_are_used_if_so_many_are_asked_for(place):
+    task = replace(craft(SGD), images=CRAFT.first(12))
+    found = perturbation(place, task)
+    assert found.provenance["images"] == 12
+    assert not np.array_equal(found.array, perturbation(place, craft(SGD)).array)
+
+
 # Images one by one.
 
 
 def parts(text: str = "pgd:max_iter=3", through: Through | None = None, seed: int = 0) -> tuple[AttackImages, ...]:
     threat = parse_attack(text)
-    return attack_all(threat.attack, EPS, threat.norm, NETWORK, TEST, through or Through(), seed, "δ")
+    return attack_all(threat.attack, EPS, threat.norm, NETWORK, TEST, through or Through(), seed, "δ", threat.images)
 
 
 def test_images_one_by_one(place, monkeypatch):
@@ -227,6 +237,56 @@ def test_images_one_by_one_through_a_defence(place):
     through = [Through(), Through(ROF), Through(ROF, "identity")]
     images = [made(place, parts(through=t)[0]).arrays["images"] for t in through]
     assert len({array.tobytes() for array in images}) == 3
+
+
+def test_of_many_images_few_are_attacked_spread_over_all(place, monkeypatch):
+    monkeypatch.setattr(attacking, "PART", 16)
+    monkeypatch.setattr(scoring, "PART", 16)
+    tasks = parts("best-pgd:max_iter=3,images=5")
+    assert [round(task.work.forward) for task in tasks] == [2, 2, 1]
+    attacked, x = np.concatenate([made(place, task).arrays["images"] for task in tasks]), clean(SPLITS["test"])
+    few = [0, 10, 20, 29, 39]
+    assert set(np.flatnonzero((attacked != x).any(axis=(1, 2, 3)))) <= set(few)
+    labels = made(place, Score(NETWORK, TEST, tasks)).arrays["labels"]
+    assert np.flatnonzero(labels != NOT_ATTACKED).tolist() == few
+    assert len({task.key for task in (*tasks, *parts("best-pgd:max_iter=3,images=6"))}) == 6
+
+
+def test_an_image_that_an_attack_fails_on_counts_as_wrong_and_the_others_are_kept(place, monkeypatch):
+    broken, original = clean(SPLITS["test"])[3], art_attacks.attack_images
+
+    def fails(classifier, attack, *, x, **more):
+        if (x == broken).all(axis=(1, 2, 3)).any():
+            raise FloatingPointError("a fault")
+        return original(classifier, attack, x=x, **more)
+
+    monkeypatch.setattr(art_attacks, "attack_images", fails)
+    tasks = parts("best-pgd:max_iter=3")
+    assert made(place, tasks[0]).record["failed"] == {"3": "FloatingPointError: a fault"}
+    labels = made(place, Score(NETWORK, TEST, tasks)).arrays["labels"]
+    assert np.flatnonzero(labels == ATTACK_FAILED).tolist() == [3]
+    assert np.mean(labels == SPLITS["test"].labels) < 0.4
+
+
+def test_an_attack_that_fails_on_all_images_is_an_error(place, monkeypatch):
+    def fails(*args, **more):
+        raise FloatingPointError("a fault")
+
+    monkeypatch.setattr(art_attacks, "attack_images", fails)
+    outcome = local.run([parts()[0]], place.stores, lambda: place, progress=False)
+    assert "a fault" in next(iter(outcome.failures.values())).error
+
+
+def test_gradients_are_looked_at_on_a_few_images(place):
+    alone, behind, cut = (
+        made(place, AuditGradients(NETWORK, TEST, Through(chain), 0, "D")).record
+        for chain in ((), ROF, parse_defence("art:JpegCompression:quality=20").preprocessors)
+    )
+    assert (alone["images"], alone["cut"], alone["draws"], alone["scale"]) == (8, [], "none", 1.0)
+    assert alone["off"] < 0.02
+    assert behind["off"] < 0.1
+    assert behind["scale"] < 1
+    assert cut["off"] > 0.1
 
 
 # v_def.
@@ -437,7 +497,7 @@ def test_what_tasks_say_of_themselves(place):
     tasks = [
         craft(SGD), Signs(SHAPE, EPS, 0), Given("theirs", ""), *parts(), fit(), ChooseNoise((fit(),), (0.1,), TUNE),
         RandomDirection(fit(), 0, 0), Score(NETWORK, TEST, text="a cell"), CheckHalf(NETWORK, TEST),
-        CheckNetwork(NETWORK, TEST, None, True, "net"),
+        CheckNetwork(NETWORK, TEST, None, True, "net"), AuditGradients(NETWORK, TEST, Through(ROF), 0, "D_ROF"),
     ]  # fmt: skip
     for task in tasks:
         assert len(task.key) == 16

@@ -8,8 +8,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from art_denoise.evaluation.components import write_component, write_defence
-from art_denoise.evaluation.experiment import Cell, Component, Condition, Experiment, Source
+from art_denoise.evaluation.components import write_defence
+from art_denoise.evaluation.experiment import Attack, Cell, Component, Condition, Experiment, Source
+from art_denoise.evaluation.notation import write_params
 from art_denoise.evaluation.report._text import latex_text
 from art_denoise.evaluation.report.table import Column, Name
 
@@ -27,7 +28,8 @@ def row_names(conditions: Iterable[Condition]) -> dict[Condition, Name]:
     keyed = sorted(there, key=lambda c: (c.text, _knowledge_text(c)))
     for _, group in groupby(keyed, key=lambda c: (c.text, _knowledge_text(c))):
         same = list(group)
-        said = [_particulars(c) for c in same]
+        parameters = sorted({name for c in same if c.threat is not None for name, _ in c.threat.attack.params})
+        said = [_particulars(c, parameters) for c in same]
         for number, (condition, particulars) in enumerate(zip(same, said, strict=True), 1):
             differing = [text for i, text in enumerate(particulars) if len({other[i] for other in said}) > 1]
             if len(same) > 1 and said.count(particulars) > 1:
@@ -54,15 +56,22 @@ def _knowledge_text(condition: Condition) -> str:
     return "" if condition.threat is None else condition.threat.knowledge.value
 
 
-def _particulars(condition: Condition) -> tuple[str, ...]:
-    """Return what can tell rows of the same name from each other."""
+def _particulars(condition: Condition, parameters: Sequence[str]) -> tuple[str, ...]:
+    """Return what can tell rows of the same name from each other, in the same order; "" for what is by default."""
     threat, defence = condition.threat, condition.defence
-    of_threat = ("", "", "", "")
+    of_threat: tuple[str, ...] = ("",) * (4 + len(parameters))
     if threat is not None:
         norm = "∞" if threat.norm == "inf" else threat.norm
         few = "all images" if threat.images is None else f"{threat.images} images"
-        of_threat = (f"ε {255 * threat.eps:.4g}/255", f"L{norm}", write_component(threat.attack), few)
+        of_threat = (f"ε {255 * threat.eps:.4g}/255", f"L{norm}", threat.attack.name, few)
+        of_threat += tuple(_parameter(threat.attack, name) for name in parameters)
     return (*of_threat, write_defence(defence))
+
+
+def _parameter(attack: Attack, name: str) -> str:
+    """Return a parameter of an attack with its value; "" if it is by default."""
+    only = replace(attack, params=tuple(p for p in attack.params if p[0] == name))
+    return ", ".join(text.replace("=", " ", 1) for text in write_params(only))
 
 
 def _latex(condition: Condition) -> str:
