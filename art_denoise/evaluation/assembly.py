@@ -37,8 +37,8 @@ class Assembly:
     :param images: The images by purpose.
     :param given: Digits of the perturbations from files, by name of their column.
     :param fitting: How v_def is fitted.
-    :param crafted_on: By name of a universal attack how many of the images for crafting it is crafted on, if not all.
     :param half: Whether labels are predicted in half precision where a check allows it.
+    :param crafted_on: By name of a universal attack how many of the images for crafting it is crafted on, if not all.
     """
 
     experiment: Experiment
@@ -46,8 +46,8 @@ class Assembly:
     images: Mapping[str, Images]
     given: Mapping[str, str]
     fitting: Fitting
-    crafted_on: Mapping[str, int] = field(default_factory=dict)
     half: bool = False
+    crafted_on: Mapping[str, int] = field(default_factory=dict)
     _known: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     def scores(self) -> dict[Cell, Score]:

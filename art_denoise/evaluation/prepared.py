@@ -170,8 +170,8 @@ class Prepared:
             images,
             {key: fingerprint(given.array) for key, given in self.setting.given.items()},
             Fitting.of(self.options),
-            crafted_on(self.options),
             self.machine.mixed_precision,
+            crafted_on(self.options),
         )
 
     def classifier(self, name: str) -> PyTorchClassifier:
