@@ -180,8 +180,8 @@ def remarks_on(experiment: Experiment, input_size: int) -> tuple[str, ...]:
                 )
             elif draws == "seeded":
                 remarks.append(
-                    f"{text} draws at random, and attackers here do not average over its draws (EOT), but for sgd-uap "
-                    "with eot_samples: its figures are too good."
+                    f"{text} draws at random: best-pgd averages over its draws (EOT), and sgd-uap with eot_samples; "
+                    "the other attacks here do not, and figures against them are too good."
                 )
     return tuple(dict.fromkeys(remarks))
 

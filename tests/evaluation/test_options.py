@@ -259,7 +259,7 @@ def fixed():
         ("art:JpegCompression", None),
         ("mine.py:fixed", None),
         ("mine.py:failing", None),
-        ("mine.py:seeded", "D_seeded draws at random, and attackers here do not average over its draws"),
+        ("mine.py:seeded", "D_seeded draws at random: best-pgd averages over its draws"),
         ("rof+mine.py:own", "D_own draws from a generator of its own: the same run gives other figures"),
     ],
 )
