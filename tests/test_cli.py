@@ -507,7 +507,9 @@ def test_doubts_are_an_error_if_they_are_asked_to_be(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     believed = results()
     alike = labels_with(N)
-    fake_run(monkeypatch, replace(believed, labels=dict.fromkeys(believed.labels, alike)))
+    attacked = {c: c.condition.threat is not None and c.condition.threat.crafted for c in believed.labels}
+    harmed = {cell: labels_with(20) if crafted else alike for cell, crafted in attacked.items()}
+    fake_run(monkeypatch, replace(believed, labels=harmed))
     assert main(["table1", "--fail-on-flag"]) == 0
     labels = {cell: alike if cell.condition.threat == UAP else labels_with(20) for cell in believed.labels}
     fake_run(monkeypatch, replace(believed, labels=labels))

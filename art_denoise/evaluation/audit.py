@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_denoise.evaluation.experiment import Cell, Condition, Defence, Knowledge, Threat
-from art_denoise.evaluation.statistics import NOT_ATTACKED, PairedDifference, Share, accuracy, paired_difference
+from art_denoise.evaluation.statistics import NOT_ATTACKED, PairedDifference, Share, accuracy, holm, paired_difference
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
@@ -233,6 +233,24 @@ def _noise_costs(results: Results, attacked: _Group) -> Iterator[Flag]:
             )
 
 
+def _transfer_is_noise(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """Where nothing that is transferred does more than noise, the columns of other networks show nothing."""
+    for group in _groups(attacked, kinds=False):
+        alone = [one for one in group if not one.defence]
+        noise = [one for one in alone if not one.threat.crafted]
+        transferred = [one for one in alone if one.cell.knowledge is Knowledge.TRANSFER]
+        for control in noise:
+            tests = [_difference(control, one) for one in transferred]
+            corrected = holm([test.p_value for test in tests])
+            if any(test.value > 0 and p < LEVEL for test, p in zip(tests, corrected, strict=True)):
+                continue
+            # The fewer images, the less can be seen.
+            if tests and tests[0].n >= _FEWEST:
+                best = _strongest(transferred)
+                left = f"{int(best.right.sum())} and {int(control.right.sum())} of {tests[0].n} images are left right"
+                yield Flag(_NO_TRANSFER, best.cell, control.cell, left, corrected[transferred.index(best)])
+
+
 def _gradients(results: Results, attacked: _Group) -> Iterator[Flag]:
     """What comes back through a defence: see :mod:`art_denoise.evaluation.gradients`."""
     for defence, record in results.audits.items():
@@ -289,6 +307,7 @@ _ONE = "One step does more harm than many"
 _STEPS = "More steps still do more harm: the attack had not come to its end"
 _MONOTONE = "A smaller bound does more harm than a larger one"
 _CHANCE = "Accuracy does not fall to chance at the largest bound"
+_NO_TRANSFER = "Nothing that is crafted on another network does more harm than random noise of its size"
 _FRAGILE = f"Random noise of the attack's size costs the network more than {_COSTS} points"
 
 #: The rules, in the order in which flags are told.
@@ -302,18 +321,25 @@ RULES: tuple[Callable[[Results, _Group], Iterator[Flag]], ...] = (
     _not_monotone,
     _above_chance,
     _noise_costs,
+    _transfer_is_noise,
     _gradients,
 )
 
 
 def _if_stronger(rule: str, weaker: _Attacked, stronger: _Attacked) -> Iterator[Flag]:
     """Yield a flag if what has to be the weaker attack does more harm than the stronger, by more than chance."""
-    both = weaker.there & stronger.there
-    weak, strong = weaker.right & both, stronger.right & both
-    test = PairedDifference(int(np.sum(strong & ~weak)), int(np.sum(~strong & weak)), int(np.sum(both)))
+    test, both = _difference(stronger, weaker), weaker.there & stronger.there
     if test.n >= _FEWEST and test.value > 0 and test.p_value < LEVEL:
-        left = f"{int(weak.sum())} rather than {int(strong.sum())} of {test.n} images are left right"
+        weak, strong = (int(np.sum(one.right & both)) for one in (weaker, stronger))
+        left = f"{weak} rather than {strong} of {test.n} images are left right"
         yield Flag(rule, stronger.cell, weaker.cell, left, test.p_value)
+
+
+def _difference(first: _Attacked, second: _Attacked) -> PairedDifference:
+    """Return how many more images the first leaves right than the second, of those that both have attacked."""
+    both = first.there & second.there
+    one, other = first.right & both, second.right & both
+    return PairedDifference(int(np.sum(one & ~other)), int(np.sum(~one & other)), int(np.sum(both)))
 
 
 def _strongest(group: _Group) -> _Attacked:

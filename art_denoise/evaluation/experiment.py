@@ -371,8 +371,8 @@ class Experiment:
     :param networks: All networks that perturbations are scored on by `transfers`.
     :param published: Figures of others; `published_by` says whose.
     :param seeds: Seeds of the perturbations: each is crafted and scored so often.
-    :param knowing_on_target: Whether who knows the defence attacks the target itself, and has no column of another
-        network.
+    :param on_target: Kinds of attacks that, where they know the defence, are made on the target itself only, and have
+        no column of another network.
     """
 
     title: str
@@ -386,7 +386,7 @@ class Experiment:
     published: tuple[Published, ...] = field(default=(), compare=False)
     published_by: str = field(default="", compare=False)
     seeds: tuple[int, ...] = (0,)
-    knowing_on_target: bool = False
+    on_target: tuple[AttackKind, ...] = ()
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -410,7 +410,9 @@ class Experiment:
         there = [s for s in self.sources if s.stands_for is None or s.stands_for == stood_for]
         if threat.knowledge is Knowledge.TRANSFER:
             there = [s for s in there if s.key != self.target.key]
-        elif threat.knowledge is Knowledge.BLACK_BOX or (self.knowing_on_target and threat.knowledge.knows_defence):
+        elif threat.knowledge is Knowledge.BLACK_BOX or (
+            threat.knowledge.knows_defence and threat.attack.kind in self.on_target
+        ):
             # Who queries the defended network has no need of another.
             there = [s for s in there if s.key == self.target.key]
         return tuple(there)

@@ -16,6 +16,9 @@ from art_denoise.evaluation.origins import OWN_PREPROCESSORS
 from art_denoise.evaluation.setting import Setting
 from art_denoise.evaluation.studies import grid, honest, lee2018
 
+#: Who attacks the images of Table 1 one by one: enough to see what a defence is worth against him, in half a minute.
+_SINGLE = "best-pgd:max_iter=10,num_random_init=0,loss=margin,images=200"
+
 #: Makes an experiment for a setting.
 Study = Callable[[Options, Setting], Experiment]
 
@@ -31,12 +34,20 @@ def table1(options: Options, setting: Setting) -> Experiment:
         attacks=chosen_attacks(options),
         defences=defences,
         knows=[knowledge_of(defence, setting.target.input_size) for defence in defences],
+        single=_single(options),
         noise=counts.get("tune", 0) > 0 and counts.get("noise-fit", 0) > 0,
         knowing=bool(options.noise_knowing),
         paper_only=options.rows == "paper",
         sweep=options.sweep,
         seeds=range(options.seed, options.seed + options.seeds),
     )
+
+
+def _single(options: Options) -> Threat | None:
+    """Return who attacks the images of Table 1 one by one; nobody where other attacks are asked for than its own."""
+    if options.attacks is not None:
+        return None
+    return replace(parse_attack(_SINGLE), eps=options.eps)
 
 
 def evaluation(options: Options, setting: Setting) -> Experiment:

@@ -124,6 +124,20 @@ def test_twice_the_steps_should_not_help_any_more():
     assert flag.doubted.condition.threat == short
 
 
+def test_where_nothing_that_transfers_is_more_than_noise_it_is_told_once():
+    rows = (CLEAN, Condition(SIGNS), Condition(UAP))
+    asked = experiment(sections=(Section("", rows),), comparisons=(), transfers=(), sweeps=())
+    white, other = (Cell(Condition(UAP), TARGET.key, source) for source in (TARGET.key, OTHER.key))
+    noise = Cell(Condition(SIGNS), TARGET.key)
+    labels = {Cell(CLEAN, TARGET.key): labels_with(190), noise: labels_with(180), white: labels_with(50)}
+    (flag,) = flags(results(asked, labels | {other: labels_with(178)}))
+    assert flag.rule.startswith("Nothing that is crafted on another network does more harm")
+    assert (flag.doubted, flag.because) == (other, noise)
+    assert flag.figure == f"178 and 180 of {N} images are left right"
+    assert flag.p_value == pytest.approx(0.5)
+    assert not flags(results(asked, labels | {other: labels_with(150)}))
+
+
 def test_a_network_that_noise_breaks_is_told_of():
     (flag,) = flags(of({(None, NOTHING): labels_with(190), (SIGNS, NOTHING): labels_with(170)}))
     assert flag.figure == "10.0 points less than clean"

@@ -52,9 +52,13 @@ ROWS = {
 #: Pairs that are compared: what the first adds to the second.
 KNOWING, RANDOM = "What it costs that the attacker knows the defence", "v0 + δ + random direction"
 
+BEYOND = "What an attack does that noise of its size does not"
+
 COMPARISONS = [
     ("What an attack does", "the attack", "v0 + δ", "v0"),
     ("What an attack does", "δ_SGD rather than δ", "v0 + δ_SGD", "v0 + δ"),
+    (BEYOND, "δ rather than random signs", "v0 + δ", "v0 + random signs"),
+    (BEYOND, "δ_SGD rather than random signs", "v0 + δ_SGD", "v0 + random signs"),
     ("What a defence costs without an attack", "D_ROF on clean images", "D_ROF(v0)", "v0"),
     ("What a defence costs without an attack", "D_nlm on clean images", "D_nlm(v0)", "v0"),
     ("What a defence wins back", "D_ROF against δ", "D_ROF(v0 + δ)", "v0 + δ"),
@@ -222,10 +226,24 @@ def test_files_alone_need_nothing_crafted():
         "D_ROF(v0 + random signs)", "D_nlm(v0 + random signs)",
     ]  # fmt: skip
     assert [pair.text for pair in experiment.comparisons] == [
-        "the attack", "D_ROF on clean images", "D_nlm on clean images", "D_ROF against δ", "D_nlm against δ",
-        "δ behind D_ROF", "δ behind D_nlm",
+        "the attack", "δ rather than random signs", "D_ROF on clean images", "D_nlm on clean images",
+        "D_ROF against δ", "D_nlm against δ", "δ behind D_ROF", "δ behind D_nlm",
     ]  # fmt: skip
     assert {cell.source for cell in experiment.cells()} == {None, "theirs", "other"}
+
+
+def test_images_may_also_be_attacked_one_by_one_on_the_target_by_who_knows_the_defence():
+    single = parse_attack("best-pgd:images=50")
+    experiment = table(single=single)
+    (section,) = [s for s in experiment.sections if s.title == "He attacks each image by itself"]
+    knowing = replace(single, knowledge=Knowledge.EXACT)
+    assert section.conditions == (Condition(single), Condition(knowing, ROF), Condition(knowing, NLM))
+    columns = [[source.key for source in experiment.columns(row)] for row in section.conditions]
+    assert columns == [["inception_v1", "vgg16", "vgg19"], ["inception_v1"], ["inception_v1"]]
+    # One perturbation for all images is also crafted through the defence on other networks, as before.
+    assert len(experiment.columns(Condition(replace(SGD, knowledge=Knowledge.EXACT), ROF))) == 3
+    # All other rows are those of the table without.
+    assert set(experiment.conditions) - set(section.conditions) == set(table().conditions)
 
 
 def test_the_attacker_knows_what_can_be_differentiated():

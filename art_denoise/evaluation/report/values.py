@@ -34,7 +34,8 @@ def why_no_cell(experiment: Experiment, condition: Condition, source: Source | N
         return "this is the target itself, and the attacker has another network"
     if condition.threat is not None and condition.threat.knowledge is Knowledge.BLACK_BOX:
         return "who queries the target has no need of another network"
-    if experiment.knowing_on_target and condition.threat is not None and condition.threat.knowledge.knows_defence:
+    threat = condition.threat
+    if threat is not None and threat.knowledge.knows_defence and threat.attack.kind in experiment.on_target:
         return "who knows the defence attacks the target itself"
     return "the row is not of this column"
 

@@ -119,7 +119,7 @@ def ladder(
         comparisons=tuple(pairs),
         networks=tuple(networks),
         seeds=tuple(seeds),
-        knowing_on_target=True,
+        on_target=("universal", "per-image"),
     )
     return whole.without([row for row in whole.conditions if not whole.columns(row)])
 

@@ -54,6 +54,9 @@ _FIGURES = (
 #: The heading of comparisons of who knows the defence with who does not.
 _KNOWING = "What it costs that the attacker knows the defence"
 
+#: Of those of attacks with noise of their size.
+_BEYOND_NOISE = "What an attack does that noise of its size does not"
+
 #: And of those of v_def.
 _V_DEF = "What v_def adds"
 
@@ -76,6 +79,7 @@ def table1(
     attacks: Sequence[Threat] = (DEEPFOOL, SGD),
     defences: Sequence[Defence] = (ROF, NLM),
     knows: Sequence[Knowledge] = (),
+    single: Threat | None = None,
     noise: bool = True,
     knowing: bool = False,
     paper_only: bool = False,
@@ -90,6 +94,7 @@ def table1(
     :param attacks: The attacks; the first is in the place of the paper's.
     :param defences: The defences, in the place of the paper's two.
     :param knows: For each defence, what the attacker of the rows that know it can differentiate; by default exactly.
+    :param single: Who attacks each image by itself, knowing the defence, beside the rows of the paper; None: no one.
     :param noise: Whether there are images to fit v_def on.
     :param knowing: Also rows of a defender who has fitted v_def on images that the first attack has perturbed.
     :param paper_only: Only the rows that are in the paper.
@@ -115,8 +120,11 @@ def table1(
         sections.append(Section(title, _family(other, defences, noise)))
     aware = [_row(replace(oblivious[-1], knowledge=k), d) for d, k in known] if oblivious else []
     if not paper_only:
+        alone = [] if single is None else [undefended(single)]
+        alone += [_row(replace(single, knowledge=k), d) for d, k in known if d and single is not None]
         sections += [
             Section("The attacker knows the defence", tuple(aware)),
+            Section("He attacks each image by itself", tuple(alone)),
             Section(
                 "Besides",
                 (
@@ -132,9 +140,15 @@ def table1(
         sections.append(Section("The defender knows the attack", rows))
 
     pairs = [Comparison(undefended(first), Condition(), "the attack", DOES)]
+    if single is not None:
+        pairs.append(Comparison(undefended(single), Condition(), f"{name_of(single)}, image by image", DOES))
     pairs += [
         Comparison(undefended(other), undefended(first), f"{name_of(other)} rather than {name_of(first)}", DOES)
         for other in others
+    ]
+    pairs += [
+        Comparison(undefended(a), Condition(signs), f"{name_of(a)} rather than random signs", _BEYOND_NOISE)
+        for a in oblivious
     ]
     pairs += [Comparison(Condition(None, d), Condition(), f"{d.text} on clean images", COSTS) for d in defences]
     for threat in (first, *others):
@@ -172,6 +186,7 @@ def table1(
         published=tuple(_published()),
         published_by="Lee, Park & Lee (2018), on ImageNet",
         seeds=tuple(seeds),
+        on_target=("per-image",) if single is not None else (),
     )
     # Without rows that have no cell: what would have to be crafted, where there are files only.
     return whole.without([row for row in whole.conditions if not whole.columns(row)])
