@@ -5,6 +5,7 @@ from .attacks import DeepFoolUAP as DeepFoolUAP
 from .attacks import Perturbation as Perturbation
 from .attacks import SharedForwardDeepFool as SharedForwardDeepFool
 from .attacks import UniversalNoise as UniversalNoise
+from .attacks import as_module as as_module
 from .attacks import load_perturbation as load_perturbation
 from .data import load_photographs as load_photographs
 from .defences import AsFlat as AsFlat

@@ -1,5 +1,6 @@
 """Who attacks: DeepFool, universal perturbations and controls, and the perturbation as a file."""
 
+from art_denoise.attacks.as_module import as_module
 from art_denoise.attacks.best_pgd import BestPGD
 from art_denoise.attacks.deepfool import SharedForwardDeepFool
 from art_denoise.attacks.deepfool_uap import DeepFoolUAP
@@ -15,6 +16,7 @@ __all__ = [
     "Perturbation",
     "SharedForwardDeepFool",
     "UniversalNoise",
+    "as_module",
     "load_perturbation",
     "random_direction",
     "random_signs",

@@ -32,6 +32,9 @@ _STEP = 1e-3
 #: Size of the noise that a prediction has to answer to, likewise: where it does, a gradient of zero is none.
 _NOISE = 2 / 255
 
+#: Size of random signs, of which it is seen how much gets through, as a share of the range.
+_SIGNS = 10 / 255
+
 #: Functions that solve a problem while images go through, or take a gradient for it, and the packages that they are of.
 _SOLVERS = frozenset(
     [
@@ -59,14 +62,16 @@ def audit_gradients(
         `probabilities`, whether these are returned; `solvers`, what solves a problem in the forward pass; `cut`, the
         preprocessors that no gradient gets through; and, None where there is none, of how many images the gradient is
         `zero`, though the prediction changes, or not finite, `not_finite`; its size as a share of that without a
-        defence, the median, `scale`; and by how much it is `off` from finite differences, the median, as a share.
+        defence, the median, `scale`; by how much it is `off` from finite differences, the median, as a share; the peak
+        signal-to-noise ratio of images behind the defence in dB, `psnr`, the median; and `noise_left`, the share of
+        random signs of 10/255 that gets through, |D(x + s) - D(x)| / |s|, likewise.
     """
     low, high = value_range(classifier)
     images = torch.from_numpy(np.ascontiguousarray(x[:IMAGES], dtype=np.float32)).to(classifier.device)
     labels = torch.from_numpy(np.asarray(y[:IMAGES], dtype=np.int64)).to(classifier.device)
     chain = [as_pytorch(stage) for stage in defences]
     record: dict[str, Any] = {"images": len(images), "cut": [], "zero": None, "not_finite": None}
-    record |= {"scale": None, "off": None}
+    record |= {"scale": None, "off": None, **_effect(chain, images, high - low, seed)}
 
     def margins(points: torch.Tensor, of_seed: int = seed) -> torch.Tensor:
         with drawn_from(of_seed):
@@ -111,6 +116,26 @@ def audit_gradients(
         if record["draws"] != "own":
             record["off"] = _off(margins, images, gradient, (low, high), drawn)
     return record
+
+
+def _effect(chain: Sequence[Any], images: torch.Tensor, width: float, seed: int) -> dict[str, float | None]:
+    """Return what a defence does to images, and to noise; None where images of another shape come out."""
+
+    def behind(points: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), drawn_from(seed):
+            for stage in chain:
+                points = stage.forward(points)[0]
+        return points
+
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=images.shape).astype(np.float32)
+    noise = torch.from_numpy(signs).to(images.device) * (_SIGNS * width)
+    clean, noisy = behind(images), behind(images + noise)
+    if clean.shape != images.shape:
+        return {"psnr": None, "noise_left": None}
+    squares = (clean - images).square().flatten(1).mean(1)
+    left = (noisy - clean).flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1)
+    psnr = 10 * torch.log10(width**2 / squares.clamp(min=1e-20))
+    return {"psnr": float(psnr.median()) if bool(squares.any()) else None, "noise_left": float(left.median())}
 
 
 def _off(

@@ -17,7 +17,8 @@ from art_denoise.evaluation.audit import flags
 from art_denoise.evaluation.defence import evaluate_defence
 from art_denoise.evaluation.experiment import NOTHING, Knowledge
 from art_denoise.evaluation.gradients import audit_gradients
-from art_denoise.evaluation.report import write_report
+from art_denoise.evaluation.report import all_tables, write_report
+from art_denoise.evaluation.report.table import Missing, Name, Text
 from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED
 
 SHAPE, CLASSES, EPS = (3, 8, 8), 4, 0.1
@@ -98,6 +99,10 @@ def test_an_honest_network_raises_nothing_and_keeps_something(classifier, test_i
     assert text.startswith("The worst that attackers do to each defence, image by image")
     assert "D_ROF(v0)" in text
     assert "adversarial" in text
+    (table,) = all_tables(results)["mechanism"]
+    assert [row.name.text for row in table.rows] == ["v0", "D_ROF(v0)"]
+    assert [row.values[0] for row in table.rows] == [Text(Name("yes"))] * 2
+    assert table.rows[0].values[1] == Missing("the images are as they were")
 
 
 @pytest.mark.parametrize(("make", "rule"), FAKES.items(), ids=lambda value: getattr(value, "__name__", None))
@@ -281,4 +286,7 @@ def test_a_chain_that_cuts_the_gradient_is_named_by_its_stage(classifier, test_i
     honest = audit_gradients(classifier, [ROFDefence()], x, y)
     assert (honest["cut"], honest["zero"], honest["draws"], honest["solvers"]) == ([], 0, "none", [])
     assert honest["off"] < 0.02
+    assert 20 < honest["psnr"] < 60
+    assert 0.1 < honest["noise_left"] < 1
+    assert audit_gradients(classifier, [], x, y)["noise_left"] == pytest.approx(1, abs=1e-5)
     assert 0.1 < honest["scale"] < 10

@@ -12,6 +12,7 @@ from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Cell, Comparison, Condition, Defence, Experiment, Knowledge, Source
 from art_denoise.evaluation.records import attack_name
 from art_denoise.evaluation.report.doubts import doubts
+from art_denoise.evaluation.report.mechanism import mechanisms
 from art_denoise.evaluation.report.names import (
     ATTACKER,
     NOBODY,
@@ -286,6 +287,7 @@ TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
     "comparisons": comparisons,
     "transfer": transfers,
     "sweep": sweeps,
+    "mechanism": mechanisms,
     "perturbations": perturbations,
 }
 
