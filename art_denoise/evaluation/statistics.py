@@ -14,6 +14,9 @@ import numpy as np
 #: Confidence of every interval.
 CONFIDENCE = 0.95
 
+#: Perturbations, each of a seed of its own, below which nothing is said of others.
+FEWEST_SEEDS = 5
+
 #: In the place of a predicted label: the image was not attacked, and says nothing.
 NOT_ATTACKED = -1
 
@@ -49,14 +52,16 @@ class Share:
 class Shares:
     """The same share with several seeds, on the same images.
 
-    Its spread is that of the perturbations. It says nothing of images that were not there: each share has its interval.
+    Its spread is that of the perturbations. It says nothing of images that were not there, which the interval does.
 
     :param shares: One for each seed that there are results for, at least one.
     :param asked: Number of seeds that were asked for.
+    :param interval: 95 % interval over images and perturbations, see :func:`two_way_interval`; None: of too few seeds.
     """
 
     shares: tuple[Share, ...]
     asked: int
+    interval: tuple[float, float] | None = None
 
     @property
     def value(self) -> float:
@@ -127,6 +132,29 @@ class PairedDifferences:
         """
         low, high = self.spread
         return 1.0 if low < 0 < high else max(difference.p_value for difference in self.differences)
+
+
+def two_way_interval(right: np.ndarray, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Return a 95 % interval of the mean over perturbations and images, both of which might have been others.
+
+    The percentile bootstrap of Owen (2007), "The pigeonhole bootstrap", doi:10.1214/07-AOAS122: rows and columns are
+    drawn with replacement, each by themselves. It is a little too wide rather than too narrow.
+
+    :param right: Whether an image is classified right, bool (S, N): perturbations by images.
+    :param resamples: Number of draws.
+    :param seed: Seed of the draws: the same values have the same interval.
+    :raises ValueError: If there are fewer perturbations than :data:`FEWEST_SEEDS`.
+    """
+    rows, columns = right.shape
+    if rows < FEWEST_SEEDS:
+        raise ValueError(f"`right` must be of at least {FEWEST_SEEDS} perturbations, got {rows}")
+    rng = np.random.default_rng(seed)
+    of_rows = rng.multinomial(rows, np.full(rows, 1 / rows), size=resamples)
+    of_columns = rng.multinomial(columns, np.full(columns, 1 / columns), size=resamples)
+    means = np.einsum("rn,rn->r", of_rows @ right.astype(float), of_columns) / (rows * columns)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -20,7 +20,8 @@ from art_denoise.evaluation.report.transfer import transfers
 
 TEXTS = {
     *("table1.txt", "table1.md", "table1.tex", "table1.json", "table1.csv", "index.html"),
-    *("worst.csv", "comparisons.csv", "transfer.csv", "sweep.csv", "perturbations.csv", "cells.csv", "per_image.csv"),
+    *("worst.csv", "comparisons.csv", "transfer.csv", "sweep.csv", "perturbations.csv"),
+    *("checklist.csv", "cells.csv", "per_image.csv"),
 }
 
 FIGURES = {"examples.png", "sweep.png", "transfer-deepfool-uap.png"}

@@ -113,7 +113,7 @@ def test_a_format_more_is_a_file(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(renderers, "__path__", [*renderers.__path__, str(tmp_path)])
     assert "names_only" in renderers.names()
-    assert render(results(), "names_only") == "worst accuracy comparisons transfer sweep perturbations"
+    assert render(results(), "names_only") == "worst accuracy comparisons transfer sweep perturbations checklist"
 
 
 @pytest.mark.parametrize("name", ["csv", "html", "json", "latex", "markdown", "text"])
@@ -390,7 +390,7 @@ def test_the_json_of_a_report_has_every_cell():
     document = json.loads(render(found, "json"))
     assert document["cells"] == json.loads(json.dumps(found.records()))
     assert [t["kind"] for t in document["tables"]] == [
-        *("worst", "accuracy", "comparisons", "transfer", "sweep", "perturbations")
+        *("worst", "accuracy", "comparisons", "transfer", "sweep", "perturbations", "checklist")
     ]
 
 

@@ -118,6 +118,8 @@ class _OfImages(Value):
             detail = "–".join(f"{100 * bound:.1f}" for bound in share.interval)
         else:
             detail = _spread(share, len(share.shares), "{:.1f}")
+            if share.interval is not None:
+                detail = f"{'–'.join(f'{100 * bound:.1f}' for bound in share.interval)}; {detail}"
         published = "" if self.published is None else f"{self.published:.1f}"
         return Shown(f"{100 * share.value:.1f}", detail, published)
 
@@ -131,6 +133,8 @@ class _OfImages(Value):
             lowest, highest = share.spread
             found = {"seeds": len(share.shares), "n": share.shares[0].n, self._field: percent(share.value)}
             found |= {"lowest": percent(lowest), "highest": percent(highest)}
+            if share.interval is not None:
+                found |= dict(zip(("low", "high"), map(percent, share.interval), strict=True))
         of_attacker = {"attacker": self.attacker} if self.attacker else {}
         return {**of_attacker, **found, "published": self.published}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Cell, Comparison, Condition, Defence, Experiment, Knowledge, Source
 from art_denoise.evaluation.records import attack_name
+from art_denoise.evaluation.report.checklist import checklist
 from art_denoise.evaluation.report.doubts import doubts
 from art_denoise.evaluation.report.mechanism import mechanisms
 from art_denoise.evaluation.report.names import (
@@ -289,6 +290,7 @@ TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
     "sweep": sweeps,
     "mechanism": mechanisms,
     "perturbations": perturbations,
+    "checklist": checklist,
 }
 
 

@@ -14,12 +14,14 @@ from art_denoise.evaluation.records import reason
 from art_denoise.evaluation.report.names import attacker_in, cells_of, knowledge_of, source_names
 from art_denoise.evaluation.report.table import Accuracy, Difference, Missing, Name, Same, Table, Text, Value
 from art_denoise.evaluation.statistics import (
+    FEWEST_SEEDS,
     NOT_ATTACKED,
     PairedDifferences,
     Share,
     Shares,
     accuracy,
     paired_difference,
+    two_way_interval,
 )
 
 if TYPE_CHECKING:
@@ -62,10 +64,16 @@ def of_threat(threat: Threat | None) -> tuple[tuple[str, Any], ...]:
 
 def accuracy_in(results: Results, cells: Sequence[Cell], published: float | None = None) -> Value:
     """Return the accuracy in cells that differ in their seed alone."""
-    found = [accuracy(results.labels[c], results.images.labels) for c in cells if c in results.labels]
+    truth, there = results.images.labels, [results.labels[c] for c in cells if c in results.labels]
+    found = [accuracy(labels, truth) for labels in there]
     if not found:
         return Missing(reason(results, cells[0]))
-    share = found[0] if len(cells) == 1 else Shares(tuple(found), len(cells))
+    share: Share | Shares = found[0]
+    if len(cells) > 1:
+        # Of few perturbations, or images that were not all attacked, the spread says all that is known.
+        whole = len(found) >= FEWEST_SEEDS and all(one.n == len(truth) for one in found)
+        interval = two_way_interval(np.array([labels == truth for labels in there])) if whole else None
+        share = Shares(tuple(found), len(cells), interval)
     return Accuracy(share, published, attacker_in(cells[0]))
 
 
@@ -160,6 +168,8 @@ def seeds_note(experiment: Experiment, of: str) -> str:
         f"With an attack, each {of} is the mean over the seeds {seeds} of the perturbations, on the same images, and "
         "“… to …” are the lowest and the highest of them, not an interval."
     )
+    if of == "accuracy" and len(experiment.seeds) >= FEWEST_SEEDS:
+        note += " “…–…” is a 95 % interval over images and perturbations, both of which might have been others."
     if of == "difference":
         note += " p is the largest of the seeds' p-values, and 1 if they point in both directions."
     return note

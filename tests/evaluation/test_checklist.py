@@ -1,0 +1,93 @@
+"""What reviewers ask for: each demand is found where it is, and not where it is not."""
+
+from __future__ import annotations
+
+import pytest
+from results_by_hand import JPEG, SIGNS, SOURCES, UAP, N, experiment, labels_with, results
+
+from art_denoise.evaluation.components import parse_attack
+from art_denoise.evaluation.experiment import NOTHING, Condition, Section
+from art_denoise.evaluation.report import all_tables
+
+AUDIT = {"images": 8, "draws": "none", "probabilities": False, "solvers": [], "cut": [], "zero": 0, "not_finite": 0}
+AUDIT |= {"scale": 1.0, "off": 0.01, "psnr": 30.0, "noise_left": 0.5}
+
+EXACT = "pgd:max_iter=10,knowledge=exact"
+
+
+def answers(
+    *attacks: str, sources=SOURCES[:1], alone: int = 10, behind: int = 10, audits=None, seeds=(0,)
+) -> dict[str, str]:
+    """Return what is told of attacks on a defence, by number of the demand.
+
+    :param alone: Images that attacks leave right without the defence.
+    :param behind: And behind it.
+    """
+    threats = [parse_attack(text) for text in attacks]
+    rows = [Condition(), Condition(None, JPEG)]
+    rows += [Condition(threat, defence) for threat in threats for defence in (NOTHING, JPEG)]
+    sections = (Section("", tuple(dict.fromkeys(rows))),)
+    asked = experiment(sources=sources, sections=sections, comparisons=(), transfers=(), sweeps=(), seeds=seeds)
+    labels = {}
+    for cell in asked.cells():
+        attacked = cell.condition.threat is not None and cell.condition.threat.crafted
+        labels[cell] = labels_with((behind if cell.condition.defence else alone) if attacked else 180)
+    (table,) = all_tables(results(asked, labels, audits=audits or {}))["checklist"]
+    assert len(table.rows) == 24
+    return {row.name.text.partition(":")[0]: row.values[0].name.text for row in table.rows}
+
+
+@pytest.mark.parametrize(
+    ("demand", "with_it", "without"),
+    [
+        ("C2", (EXACT,), ("pgd:max_iter=10",)),
+        ("C4", (EXACT, "pgd:max_iter=20,knowledge=exact", "fgsm:knowledge=exact"), ("deepfool",)),
+        ("C6", (EXACT, *(f"{EXACT},eps={eps}" for eps in (2, 4))), (EXACT,)),
+        ("C8", (EXACT, "square"), (EXACT,)),
+        ("C9", ("square", "hopskipjump"), (EXACT,)),
+        ("C19", ("sgd-uap:knowledge=exact",), (EXACT,)),
+    ],
+)
+def test_each_demand_is_found_where_it_is(demand, with_it, without):
+    assert answers(*with_it)[demand] == "yes"
+    assert answers(*without)[demand] == "no"
+
+
+def test_what_figures_contradict_is_not_there():
+    rows = (Condition(), Condition(None, JPEG), *(Condition(parse_attack(t), JPEG) for t in (EXACT, "square")))
+    asked = experiment(sources=SOURCES[:1], sections=(Section("", rows),), comparisons=(), transfers=(), sweeps=())
+    labels = {cell: labels_with(180) for cell in asked.cells()}
+    (square,) = (cell for cell in labels if cell.condition.threat == parse_attack("square"))
+    labels[square] = labels_with(100)
+    (table,) = all_tables(results(asked, labels))["checklist"]
+    assert table.rows[7].name.text.startswith("C8: ")
+    assert table.rows[7].values[0].name.text == "no"
+
+
+def test_an_attack_that_does_nothing_is_no_control():
+    bpda = "pgd:max_iter=10,knowledge=bpda"
+    assert answers("pgd:max_iter=10", bpda)["C12"] == "yes"
+    assert answers("pgd:max_iter=10", bpda, alone=180)["C12"] == "no"
+
+
+def test_what_was_looked_at_is_told():
+    known, unknown = answers(EXACT, audits={JPEG: AUDIT}), answers(EXACT)
+    assert (known["C11"], known["C14"], known["C24"]) == ("does not apply", "yes", "yes")
+    assert (unknown["C11"], unknown["C14"], unknown["C24"]) == ("no", "in part", "no")
+    drawing = {JPEG: AUDIT | {"draws": "seeded"}}
+    assert answers(EXACT, audits=drawing)["C11"] == "no"
+    assert answers("best-pgd:knowledge=exact", audits=drawing)["C11"] == "yes"
+
+
+def test_other_networks_and_seeds():
+    assert answers("pgd")["C10"] == "no"
+    assert answers("pgd", sources=SOURCES)["C10"] == "in part"
+    assert answers(EXACT, sources=SOURCES)["C10"] == "yes"
+    assert answers("sgd-uap")["C20"] == "no"
+    assert answers("sgd-uap", seeds=tuple(range(5)))["C20"] == "yes"
+
+
+def test_without_a_defence_that_is_attacked_there_is_no_table():
+    rows = (Condition(), Condition(UAP), Condition(SIGNS, JPEG))
+    asked = experiment(sections=(Section("", rows),), comparisons=(), transfers=(), sweeps=())
+    assert "checklist" not in all_tables(results(asked, {cell: labels_with(N) for cell in asked.cells()}))
