@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from itertools import product
 
@@ -65,25 +65,28 @@ def evaluation(options: Options, setting: Setting) -> Experiment:
 def ladder(options: Options, setting: Setting) -> Experiment:
     """Return the defences against attackers who have more and more to go by."""
     defences = chosen_defences(options)
-    crafts = setting.source.counts.get("craft", 0) > 0
+    counts = setting.source.counts
     return honest.ladder(
         setting.networks[0],
         [column.source for column in setting.columns],
         setting.networks,
         defences=defences,
-        rungs=[(rung.title, _on_rung(rung, options, crafts)) for rung in honest.LADDER],
+        rungs=[(rung.title, _on_rung(rung, options, counts)) for rung in honest.LADDER],
         knows=[knowledge_of(defence, setting.target.input_size) for defence in defences],
         seeds=range(options.seed, options.seed + options.seeds),
     )
 
 
-def _on_rung(rung: honest.Rung, options: Options, crafts: bool) -> list[Threat]:
+def _on_rung(rung: honest.Rung, options: Options, counts: Mapping[str, int]) -> list[Threat]:
     """Return the attackers on a rung; without images to craft on, there is no perturbation for all images."""
+    many = counts["test"] > honest.MOST
     threats = []
     for text, size in product(rung.attacks, rung.sizes):
         # No bound is beyond the range.
         (threat,) = chosen_attacks(replace(options, attacks=(text,), eps=min(1.0, size * options.eps)))
-        if crafts or threat.attack.kind != "universal":
+        if threat.attack.kind == "per-image" and threat.images is None and many:
+            threat = replace(threat, images=honest.MOST)
+        if counts.get("craft", 0) or threat.attack.kind != "universal":
             threats.append(threat)
     return threats
 

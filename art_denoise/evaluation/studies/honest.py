@@ -37,33 +37,39 @@ class Rung:
     sizes: tuple[float, ...] = (1.0,)
 
 
+#: The attack on single images, from the image itself: from random points it finds little more, and takes twice as long.
+_PGD = "best-pgd:num_random_init=0"
+
+#: Images that are attacked one by one, where there are more.
+MOST = 300
+
 #: Who attacks, in the order of what they have to go by. The attack on single images that leaves least is there with few
 #: and with many iterations, so that it is seen whether it had come to its end; FGS is one step. Those that only ask are
 #: slow, and attack few images. The other sizes show whether accuracy falls with the size, and to chance.
 LADDER = (
     Rung("Random noise of the same size", ("random-signs",)),
-    Rung("The attacker does not know the defence", ("best-pgd:max_iter=20", "sgd-uap")),
+    Rung("The attacker does not know the defence", (f"{_PGD},max_iter=20", "sgd-uap")),
     Rung(
         "The attacker knows the defence, and takes its gradient as the identity",
-        ("best-pgd:max_iter=20,knowledge=bpda",),
+        (f"{_PGD},max_iter=20,knowledge=bpda",),
     ),
     Rung(
         "The attacker knows the defence, and its gradient",
         (
             "fgsm:knowledge=exact",
-            "best-pgd:max_iter=20,knowledge=exact",
-            "best-pgd:max_iter=50,knowledge=exact",
+            f"{_PGD},max_iter=20,knowledge=exact",
+            f"{_PGD},max_iter=40,knowledge=exact",
             "sgd-uap:knowledge=exact",
         ),
     ),
     Rung(
         "The attacker only asks",
-        ("square:max_iter=300,images=60", "hopskipjump:max_iter=10,init_eval=20,max_eval=200,images=15"),
+        ("square:max_iter=300,images=50", "hopskipjump:max_iter=10,init_eval=20,max_eval=200,images=15"),
     ),
     Rung(
         "The same at other sizes",
-        ("best-pgd:max_iter=10,num_random_init=0,loss=margin,knowledge=exact",),
-        (0.1, 0.2, 0.4, 1.0, 1.6, 3.2),
+        (f"{_PGD},max_iter=10,loss=margin,knowledge=exact",),
+        (0.2, 0.4, 1.0, 1.6, 3.2),
     ),
 )
 
