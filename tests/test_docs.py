@@ -52,7 +52,13 @@ def attacker() -> dict:
 
 @pytest.mark.parametrize(
     ("page", "having"),
-    [("README.md", reader), ("docs/art.md", reader), ("docs/attacks.md", attacker), ("docs/evaluation.md", dict)],
+    [
+        ("README.md", reader),
+        ("docs/art.md", reader),
+        ("docs/attacks.md", attacker),
+        ("docs/evaluation.md", dict),
+        ("docs/honest.md", dict),
+    ],
 )
 def test_code_runs(page, having, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -70,8 +76,8 @@ def test_every_defence_is_on_the_page_for_users_of_art():
 
 def test_every_attack_is_on_the_page_of_the_attacks():
     page = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
-    attacks = [name for name in names if name.endswith(("UAP", "Noise", "DeepFool"))]
-    assert len(attacks) == 4
+    attacks = [name for name in names if name.endswith(("UAP", "Noise", "DeepFool", "PGD"))]
+    assert len(attacks) == 5
     assert [name for name in attacks if f"`{name}`" not in page] == []
 
 
@@ -87,7 +93,7 @@ def test_options_in_the_documentation_are_options():
     options = {f"--{option.name}" for option in all_options()}
     options |= {"--help", "--no-preflight", "--no-progress", "--format"}
     assert len(options) > 30
-    for page in ("README.md", "docs/evaluation.md"):
+    for page in ("README.md", "docs/evaluation.md", "docs/honest.md"):
         mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / page).read_text(encoding="utf-8")))
         assert mentioned <= options, page
     page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
