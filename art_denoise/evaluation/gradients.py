@@ -71,7 +71,7 @@ def audit_gradients(
     labels = torch.from_numpy(np.asarray(y[:IMAGES], dtype=np.int64)).to(classifier.device)
     chain = [as_pytorch(stage) for stage in defences]
     record: dict[str, Any] = {"images": len(images), "cut": [], "zero": None, "not_finite": None}
-    record |= {"scale": None, "off": None, **_effect(chain, images, high - low, seed)}
+    record |= {"scale": None, "off": None, **_effect(chain, images, (low, high), seed)}
 
     def margins(points: torch.Tensor, of_seed: int = seed) -> torch.Tensor:
         with drawn_from(of_seed):
@@ -118,7 +118,9 @@ def audit_gradients(
     return record
 
 
-def _effect(chain: Sequence[Any], images: torch.Tensor, width: float, seed: int) -> dict[str, float | None]:
+def _effect(
+    chain: Sequence[Any], images: torch.Tensor, ends: tuple[float, float], seed: int
+) -> dict[str, float | None]:
     """Return what a defence does to images, and to noise; None where images of another shape come out."""
 
     def behind(points: torch.Tensor) -> torch.Tensor:
@@ -127,9 +129,12 @@ def _effect(chain: Sequence[Any], images: torch.Tensor, width: float, seed: int)
                 points = stage.forward(points)[0]
         return points
 
+    low, high = ends
+    width = high - low
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=images.shape).astype(np.float32)
-    noise = torch.from_numpy(signs).to(images.device) * (_SIGNS * width)
-    clean, noisy = behind(images), behind(images + noise)
+    # Some preprocessors refuse what is outside of the range.
+    noise = (images + torch.from_numpy(signs).to(images.device) * (_SIGNS * width)).clamp(low, high) - images
+    clean, noisy = behind(images), behind((images + noise).clamp(low, high))
     if clean.shape != images.shape:
         return {"psnr": None, "noise_left": None}
     squares = (clean - images).square().flatten(1).mean(1)

@@ -1,0 +1,62 @@
+"""The ladder of attackers from files: every rung is climbed, gradients are looked at, and the worst stands first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from folders import machine_of, options_of, write_project
+
+from art_denoise.evaluation.experiment import Knowledge
+from art_denoise.evaluation.from_options import ladder
+from art_denoise.evaluation.report import all_tables
+from art_denoise.evaluation.results import Results
+from art_denoise.evaluation.run import run
+from art_denoise.evaluation.statistics import NOT_ATTACKED
+from art_denoise.evaluation.studies.honest import LADDER
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Results:
+    project = write_project(tmp_path_factory.mktemp("own"))
+    options = options_of(project, defences=("rof", "art:JpegCompression:quality=50"), sgd_passes=1)
+    found = run(project / "run", options, machine_of(project), ladder)
+    # As it is read again.
+    assert Results.load(project / "run").audits == found.audits
+    return found
+
+
+def test_every_rung_is_climbed(results):
+    assert not results.failures
+    assert not results.missing
+    assert [section.title for section in results.experiment.sections] == ["No attack", *(r.title for r in LADDER)]
+    rof, jpeg = (d for d in results.audits if d)
+    known = {d: {c.knowledge for c in results.labels if c.condition.defence == d} for d in (rof, jpeg)}
+    assert known[rof] >= {None, Knowledge.OBLIVIOUS, Knowledge.BPDA, Knowledge.EXACT, Knowledge.BLACK_BOX}
+    # It has no gradient: nobody has the exact one.
+    assert known[jpeg] == known[rof] - {Knowledge.EXACT}
+
+
+def test_what_is_slow_attacks_few_images(results):
+    for cell, labels in results.labels.items():
+        threat = cell.condition.threat
+        attacked = int(np.sum(labels != NOT_ATTACKED))
+        assert attacked == min(len(labels), (threat and threat.images) or len(labels))
+
+
+def test_gradients_were_looked_at_through_every_defence(results):
+    assert [bool(defence) for defence in results.audits] == [False, True, True]
+    alone, rof, jpeg = results.audits.values()
+    assert alone["off"] < 0.1
+    assert rof["off"] < 0.1 < jpeg["off"]
+
+
+def test_the_worst_stands_first_for_each_size(results):
+    tables = all_tables(results)
+    assert next(iter(tables)) == "worst"
+    (table,) = tables["worst"]
+    assert len(table.sections) == 5
+    robust = [section.rows[0].values[-3].share.value for section in table.sections]
+    assert robust == sorted(robust, reverse=True)
+    assert {"flags", "mechanism", "checklist"} <= set(tables)
