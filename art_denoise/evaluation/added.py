@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,9 +17,8 @@ PART = 64
 
 
 def spread(count: int, few: int | None) -> np.ndarray:
-    """Return which of `count` images are attacked if only `few` are, bool (count,), spread over all; None: all."""
-    chosen = np.zeros(count, dtype=bool)
-    chosen[np.linspace(0, count - 1, count if few is None else min(few, count)).round().astype(int)] = True
+    """Return which of `count` images are attacked if only `few` are, their numbers, spread over all; None: all."""
+    chosen: np.ndarray = np.linspace(0, count - 1, count if few is None else min(few, count)).round().astype(np.int64)
     return chosen
 
 
@@ -46,24 +45,23 @@ class ForAll:
 
 
 class OneByOne:
-    """Images that were attacked one by one, read some at a time.
+    """Images that were attacked one by one, read some at a time; the others are as they are.
 
-    :param read: Returns the attacked images, float32 (`size` or fewer, 3, H, W), of the part with this number.
-    :param size: Images in a part.
+    :param parts: The numbers of the images in each part, in order.
+    :param read: Returns the attacked images of a part, float32 (M, 3, H, W).
     """
 
-    def __init__(self, read: Callable[[int], np.ndarray], size: int) -> None:
-        self._read, self._size = read, size
+    def __init__(self, parts: Sequence[np.ndarray], read: Callable[[int], np.ndarray]) -> None:
+        self._parts, self._read = parts, read
         self._last: tuple[int, np.ndarray] | None = None
 
     def add_to(self, batch: np.ndarray, which: slice) -> np.ndarray:
-        found, place = [], which.start
-        while place < which.start + len(batch):
-            number, within = divmod(place, self._size)
-            part = self._part(number)[within : within + which.start + len(batch) - place]
-            found.append(part)
-            place += len(part)
-        return np.concatenate(found)
+        attacked = batch.copy()
+        for number, images in enumerate(self._parts):
+            here = (images >= which.start) & (images < which.start + len(batch))
+            if here.any():
+                attacked[images[here] - which.start] = self._part(number)[here]
+        return attacked
 
     def _part(self, number: int) -> np.ndarray:
         if self._last is None or self._last[0] != number:

@@ -135,7 +135,7 @@ def evaluate_defence(
         ],
         seeds=(seed,),
     )
-    few = np.flatnonzero(spread(len(images), IMAGES))
+    few = spread(len(images), IMAGES)
     in_units = (low + (high - low) * images[few]).astype(np.float32)
     audits = {
         defence: audit_gradients(classifier, chain, in_units, labels[few], seed=seed)
@@ -254,9 +254,9 @@ class _Bench:
                 y=self.truth[chosen],
                 seed=self.seed,
             )
-        marks[~chosen] = NOT_ATTACKED
+        marks[~np.isin(np.arange(len(marks)), chosen)] = NOT_ATTACKED
         for i, why in failed.items():
-            number = int(np.flatnonzero(chosen)[i])
+            number = int(chosen[i])
             marks[number] = ATTACK_FAILED
             self.remarks.append(f"{cell.text}: the attack failed on image {number}, which counts as wrong ({why})")
         return attacked, marks

@@ -34,7 +34,7 @@ class AttackImages(Task):
     :param norm: Norm of the bound.
     :param network: Network that is attacked.
     :param images: All the images.
-    :param number: Which part of them, of `PART` images each.
+    :param number: Which part of those that are attacked, of `PART` images each.
     :param through: What the attacker crafts through.
     :param seed: Seed of the attack; each part draws for itself.
     :param few: How many of all the images are attacked, see :func:`spread`; None: all.
@@ -55,51 +55,42 @@ class AttackImages(Task):
     text: str = field(default="", compare=False)
 
     @property
-    def _chosen(self) -> np.ndarray:
-        """Which images of the part are attacked, bool (M,)."""
-        return spread(self.images.count, self.few)[self._part]
-
-    @property
-    def _part(self) -> slice:
-        return slice(self.number * PART, min((self.number + 1) * PART, self.images.count))
+    def where(self) -> np.ndarray:
+        """The numbers of the images of this part that are attacked, int64 (M,)."""
+        return spread(self.images.count, self.few)[self.number * PART : (self.number + 1) * PART]
 
     def modules(self) -> tuple[str, ...]:
         return (__name__, *noise_modules(self.through.noise))
 
     @property
     def title(self) -> str:
-        return f"Attack images {self._part.start + 1} to {self._part.stop}: {self.text}"
+        where = self.where
+        which = f"{where[0] + 1} to {where[-1] + 1}" if self.few is None else f"{len(where)} of {self.images.count}"
+        return f"Attack images {which}: {self.text}"
 
     @property
     def work(self) -> Work:
-        count = int(self._chosen.sum())
+        count = len(self.where)
         steps = dict(self.attack.params).get("max_iter", _STEPS)
         stage = f"Attack images, {self.attack.name}"
         return Work(stage, self.network.name, count, count * steps, self.through.preprocessors)
 
     def run(self, on: Place) -> Artefact:
-        classifier, split = on.classifier(self.network), on.split(self.images)
-        images, chosen, first = unit_batch(split, self._part), self._chosen, self._part.start
-        on.expects(int(chosen.sum()))
+        classifier, split, where = on.classifier(self.network), on.split(self.images), self.where
+        on.expects(len(where))
         with with_defences(classifier, self.through.chain(on)):
-            images[chosen], failed = attack_one_by_one(
+            images, failed = attack_one_by_one(
                 classifier,
                 self.attack,
                 eps=self.eps,
                 norm=self.norm,
-                x=images[chosen],
-                y=split.labels[self._part][chosen],
+                x=unit_batch(split, where),
+                y=split.labels[where],
                 # A number of its own for each part.
                 seed=self.seed + 1_000_003 * self.number,
                 told=on.told,
             )
-        where = first + np.flatnonzero(chosen)
-        record = {
-            "attack": self.attack.name,
-            "first": first,
-            "left_out": (first + np.flatnonzero(~chosen)).tolist(),
-            "failed": {str(where[i]): why for i, why in failed.items()},
-        }
+        record = {"attack": self.attack.name, "failed": {str(where[i]): why for i, why in failed.items()}}
         return Artefact(record, {"images": images})
 
 
@@ -115,5 +106,5 @@ def attack_all(
     few: int | None = None,
 ) -> tuple[AttackImages, ...]:
     """Return the tasks that attack all images, part by part."""
-    parts = range(-(-images.count // PART))
+    parts = range(-(-len(spread(images.count, few)) // PART))
     return tuple(AttackImages(attack, eps, norm, network, images, n, through, seed, few, text) for n in parts)

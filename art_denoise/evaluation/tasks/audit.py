@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from art_denoise.evaluation.added import spread
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.gradients import IMAGES, audit_gradients
@@ -52,7 +50,7 @@ class AuditGradients(Task):
 
     def run(self, on: Place) -> Artefact:
         split = on.split(self.images)
-        few = np.flatnonzero(spread(self.images.count, IMAGES))
+        few = spread(self.images.count, IMAGES)
         on.expects(1)
         x, y, chain = unit_batch(split, few), split.labels[few], self.through.chain(on)
         record = audit_gradients(on.classifier(self.network), chain, x, y, seed=self.seed)

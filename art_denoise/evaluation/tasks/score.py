@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from art_denoise.evaluation.added import PART, Added, ForAll, OneByOne, perturbation_of
+from art_denoise.evaluation.added import Added, ForAll, OneByOne, perturbation_of
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
 from art_denoise.evaluation.scoring import predicted_labels
@@ -100,10 +100,11 @@ class Score(Task):
 
     def _mark(self, labels: np.ndarray, on: Place) -> None:
         """Say in the place of labels which images were not attacked, and on which the attack failed."""
-        for part in self.added if isinstance(self.added, tuple) else ():
-            record = on.artefact(part).record
-            labels[record["left_out"]] = NOT_ATTACKED
-            labels[[int(i) for i in record["failed"]]] = ATTACK_FAILED
+        if isinstance(self.added, tuple):
+            attacked = np.concatenate([part.where for part in self.added])
+            labels[~np.isin(np.arange(len(labels)), attacked)] = NOT_ATTACKED
+            for part in self.added:
+                labels[[int(i) for i in on.artefact(part).record["failed"]]] = ATTACK_FAILED
 
     def added_to(self, on: Place) -> Added | None:
         """Return what the attack adds to the images."""
@@ -111,5 +112,5 @@ class Score(Task):
             return None
         if isinstance(self.added, tuple):
             parts = self.added
-            return OneByOne(lambda number: on.artefact(parts[number]).arrays["images"], PART)
+            return OneByOne([part.where for part in parts], lambda number: on.artefact(parts[number]).arrays["images"])
         return ForAll(perturbation_of(on.artefact(self.added)))
