@@ -414,8 +414,7 @@ def test_transfer_between_networks(project, tmp_path):
 
 @pytest.mark.parametrize("knowledge", ["oblivious", "exact", "bpda"])
 def test_images_one_by_one_in_parts(project, tmp_path, monkeypatch, knowledge):
-    for module in ("attack", "score"):
-        monkeypatch.setattr(f"art_denoise.evaluation.tasks.{module}.PART", 10)
+    monkeypatch.setattr("art_denoise.evaluation.tasks.attack.PART", 10)
     options = options_of(
         project, attacks=(f"pgd:max_iter=3,knowledge={knowledge}",), defences=("rof",), tune_images=0, noise_images=0
     )

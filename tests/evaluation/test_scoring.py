@@ -91,6 +91,7 @@ class Parts:
 
     def __init__(self, images: np.ndarray, size: int) -> None:
         self.images, self.size, self.read = images, size, []
+        self.where = np.split(np.arange(len(images)), range(size, len(images), size))
 
     def __call__(self, number: int) -> np.ndarray:
         self.read.append(number)
@@ -102,7 +103,7 @@ class Parts:
 def test_images_attacked_one_by_one_are_found_by_their_place(split, size, batch):
     attacked = np.random.default_rng(2).uniform(0, 1, split.images.shape).astype(np.float32)
     parts = Parts(attacked, size)
-    added = OneByOne(parts, size)
+    added = OneByOne(parts.where, parts)
     clean = unit_batch(split, slice(0, N))
     for first in range(0, N, batch):
         which = slice(first, min(first + batch, N))
@@ -111,7 +112,19 @@ def test_images_attacked_one_by_one_are_found_by_their_place(split, size, batch)
     assert parts.read == list(range(-(-N // size)))
     # And from anywhere.
     which = slice(5, 9)
-    np.testing.assert_array_equal(OneByOne(parts, size).add_to(clean[which], which), attacked[which])
+    np.testing.assert_array_equal(OneByOne(parts.where, parts).add_to(clean[which], which), attacked[which])
+
+
+def test_images_that_were_not_attacked_are_as_they_are(split):
+    clean = unit_batch(split, slice(0, N))
+    where = [np.array([0, 3]), np.array([7])]
+    attacked = [np.ones((2, *clean.shape[1:]), np.float32), np.zeros((1, *clean.shape[1:]), np.float32)]
+    expected = clean.copy()
+    expected[[0, 3]], expected[7] = 1, 0
+    for batch in (1, 4, N):
+        added = OneByOne(where, lambda number: attacked[number])
+        found = [added.add_to(clean[i : i + batch], slice(i, min(i + batch, N))) for i in range(0, N, batch)]
+        np.testing.assert_array_equal(np.concatenate(found), expected)
 
 
 def test_labels_of_images_attacked_one_by_one(split):
@@ -120,7 +133,8 @@ def test_labels_of_images_attacked_one_by_one(split):
     expected = classifier.predict(attacked).argmax(axis=1)
     assert expected.tolist() != classifier.predict(unit_batch(split, slice(0, N))).argmax(axis=1).tolist()
     for start in (0, 4):
-        found = labels(classifier, split, 2, added=OneByOne(Parts(attacked, 4), 4), start=start)
+        parts = Parts(attacked, 4)
+        found = labels(classifier, split, 2, added=OneByOne(parts.where, parts), start=start)
         assert found.tolist() == expected[start:].tolist()
 
 
