@@ -64,7 +64,7 @@ LADDER = (
     ),
     Rung(
         "The attacker only asks",
-        ("square:max_iter=300,images=50", "hopskipjump:max_iter=10,init_eval=20,max_eval=200,images=15"),
+        ("square:max_iter=150,images=40", "hopskipjump:max_iter=8,init_eval=20,max_eval=150,images=10"),
     ),
     Rung(
         "The same at other sizes",
