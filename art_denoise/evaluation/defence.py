@@ -120,7 +120,7 @@ def evaluate_defence(
     networks = (target, *(Network(name, name, name) for name in others))
     rungs = LADDER if attacks is None else (Rung("The attacks", tuple(attacks)),)
     # An attack of one's own choice has been asked for, whatever it takes.
-    threats = [(rung.title, list(_threats(rung, share, norm, craft is not None))) for rung in rungs]
+    threats = [(rung, list(_threats(rung, share, norm, craft is not None))) for rung in rungs]
     for threat in dict.fromkeys(threat for _, of_rung in threats for threat in of_rung):
         check_attack(threat, write_attack(threat))
     asked = ladder(

@@ -71,7 +71,7 @@ def ladder(options: Options, setting: Setting) -> Experiment:
         [column.source for column in setting.columns],
         setting.networks,
         defences=defences,
-        rungs=[(rung.title, _on_rung(rung, options, counts)) for rung in honest.LADDER],
+        rungs=[(rung, _on_rung(rung, options, counts)) for rung in honest.LADDER],
         knows=[knowledge_of(defence, setting.target.input_size) for defence in defences],
         seeds=range(options.seed, options.seed + options.seeds),
     )

@@ -6,11 +6,12 @@ import pytest
 
 from art_denoise.evaluation.components import parse_attack, parse_defence
 from art_denoise.evaluation.experiment import NOTHING, Condition, Knowledge, Network, Source
+from art_denoise.evaluation.studies.grid import undefended
 from art_denoise.evaluation.studies.honest import LADDER, ladder
 
 NET, OTHER = Network("net", "Net"), Network("other", "Other")
 ROF, JPEG = parse_defence("rof"), parse_defence("art:JpegCompression")
-RUNGS = [(rung.title, [parse_attack(text) for text in rung.attacks]) for rung in LADDER]
+RUNGS = [(rung, [parse_attack(text) for text in rung.attacks]) for rung in LADDER]
 
 
 @pytest.fixture
@@ -28,8 +29,9 @@ def test_every_rung_is_a_section_and_every_row_is_there_once(asked):
 
 
 def test_every_defence_meets_every_attacker_who_can_do_what_he_is_to_do(asked):
-    for _, threats in RUNGS:
+    for rung, threats in RUNGS:
         for threat in threats:
+            assert (undefended(threat) in asked.conditions) or not rung.alone
             assert Condition(threat, ROF) in asked.conditions
             can = threat.knowledge is not Knowledge.EXACT
             assert (Condition(threat, JPEG) in asked.conditions) == can

@@ -30,11 +30,13 @@ class Rung:
     :param title: Who they are, as a heading.
     :param attacks: How they are written; those that do not say how large they are, are as large as all.
     :param sizes: What their size is multiplied by, once each.
+    :param alone: Whether they also attack the network without a defence.
     """
 
     title: str
     attacks: tuple[str, ...]
     sizes: tuple[float, ...] = (1.0,)
+    alone: bool = True
 
 
 #: The attack on single images, from the image itself: from random points it finds little more, and takes twice as long.
@@ -70,6 +72,7 @@ LADDER = (
         "The same at other sizes",
         (f"{_PGD},max_iter=10,loss=margin,knowledge=exact",),
         (0.2, 0.4, 1.0, 1.6, 3.2),
+        alone=False,
     ),
 )
 
@@ -80,17 +83,17 @@ def ladder(
     networks: Sequence[Network],
     *,
     defences: Sequence[Defence],
-    rungs: Sequence[tuple[str, Sequence[Threat]]],
+    rungs: Sequence[tuple[Rung, Sequence[Threat]]],
     knows: Sequence[Knowledge] = (),
     seeds: Sequence[int] = (0,),
 ) -> Experiment:
-    """Return every defence against attackers rung by rung, each also without the defence on the same images.
+    """Return every defence against attackers rung by rung, most also without the defence on the same images.
 
     :param target: The network whose accuracy is reported.
     :param sources: The columns: the target, and others that attackers may have in its place.
     :param networks: All networks.
     :param defences: The defences.
-    :param rungs: Who attacks, under headings; see :data:`LADDER`.
+    :param rungs: Who attacks: the rungs, as of :data:`LADDER`, and the attackers on each.
     :param knows: For each defence what an attacker who knows it can differentiate; by default exactly. Where he cannot,
         there is nobody who does.
     :param seeds: Seeds of the perturbations.
@@ -100,14 +103,14 @@ def ladder(
     clean = Condition()
     sections = [Section("No attack", (clean, *(Condition(None, d) for d in defences)))]
     pairs = [Comparison(Condition(None, d), clean, f"{d.text} on clean images", COSTS) for d in defences]
-    for title, threats in rungs:
+    for rung, threats in rungs:
         rows = []
         for threat in threats:
             alone = undefended(threat)
             behind = [
                 Condition(threat, d) for d in defences if _can(threat, known[d]) and not (threat.crafted and not d)
             ]
-            rows += [alone, *behind]
+            rows += [*([alone] if rung.alone else []), *behind]
             name = name_of(threat)
             pairs.append(Comparison(alone, clean, f"{name} without a defence", DOES))
             for row in behind:
@@ -116,7 +119,7 @@ def ladder(
                 pairs.append(
                     Comparison(row, Condition(None, row.defence), f"{who}, behind {row.defence.text}", DOES_BEHIND)
                 )
-        sections.append(Section(title, tuple(rows)))
+        sections.append(Section(rung.title, tuple(rows)))
     whole = Experiment(
         title="What the defence buys",
         target=target,
