@@ -7,7 +7,7 @@ al. (2020), arXiv:2002.08347, ask for. What a defence is worth is what is left a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from art_denoise.evaluation.experiment import (
     Comparison,
@@ -45,15 +45,17 @@ _PGD = "best-pgd:num_random_init=0"
 #: Images that are attacked one by one, where there are more.
 MOST = 300
 
-#: Who attacks, in the order of what they have to go by. The attack on single images that leaves least is there with few
+#: Who attacks, in the order of what they have to go by. Who does not know what he attacks goes on where the network that
+#: he has is fooled already, as that of the target may not be. The attack on single images that leaves least is there with few
 #: and with many iterations, so that it is seen whether it had come to its end; FGS is one step. Those that only ask are
 #: slow, and attack few images. The other sizes show whether accuracy falls with the size, and to chance.
 LADDER = (
     Rung("Random noise of the same size", ("random-signs",)),
-    Rung("The attacker does not know the defence", (f"{_PGD},max_iter=20", "sgd-uap")),
+    Rung("The attacker does not know the defence", ("mifgsm:max_iter=20", "sgd-uap")),
     Rung(
         "The attacker knows the defence, and takes its gradient as the identity",
         (f"{_PGD},max_iter=20,knowledge=bpda",),
+        alone=False,
     ),
     Rung(
         "The attacker knows the defence, and its gradient",
@@ -106,7 +108,7 @@ def ladder(
     for rung, threats in rungs:
         rows = []
         for threat in threats:
-            alone = undefended(threat)
+            alone = _alone(threat)
             behind = [
                 Condition(threat, d) for d in defences if _can(threat, known[d]) and not (threat.crafted and not d)
             ]
@@ -131,6 +133,13 @@ def ladder(
         on_target=("universal", "per-image"),
     )
     return whole.without([row for row in whole.conditions if not whole.columns(row)])
+
+
+def _alone(threat: Threat) -> Condition:
+    """Return the row of an attack on the network alone: who attacks single images there has the target itself."""
+    if threat.attack.kind == "per-image" and threat.knowledge in (Knowledge.BPDA, Knowledge.EXACT):
+        return Condition(replace(threat, knowledge=Knowledge.EXACT))
+    return undefended(threat)
 
 
 def _can(threat: Threat, knows: Knowledge) -> bool:
