@@ -45,10 +45,10 @@ _PGD = "best-pgd:num_random_init=0"
 #: Images that are attacked one by one, where there are more.
 MOST = 300
 
-#: Who attacks, in the order of what they have to go by. Who does not know what he attacks goes on where the network that
-#: he has is fooled already, as that of the target may not be. The attack on single images that leaves least is there
-#: with few and with many iterations, so that it is seen whether it had come to its end; FGS is one step. Those that only
-#: ask are slow, and attack few images. The other sizes show whether accuracy falls with the size, and to chance.
+#: Who attacks, in the order of what they have to go by. Who does not know what he attacks goes on where the network
+#: that he has is fooled already, as that of the target may not be. The attack on single images that leaves least is
+#: there with few and with many iterations, so that it is seen whether it had come to its end; FGS is one step. Those
+#: that only ask are slow, and attack few images. The other sizes show whether accuracy falls, and to chance.
 LADDER = (
     Rung("Random noise of the same size", ("random-signs",)),
     Rung("The attacker does not know the defence", ("mifgsm:max_iter=20", "sgd-uap")),
