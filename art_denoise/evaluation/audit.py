@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from art_denoise.evaluation.experiment import Cell, Condition, Defence, Knowledge, Threat
+from art_denoise.evaluation.experiment import NOTHING, Cell, Condition, Defence, Knowledge, Threat
 from art_denoise.evaluation.statistics import NOT_ATTACKED, PairedDifference, Share, accuracy, holm, paired_difference
 
 if TYPE_CHECKING:
@@ -253,17 +253,21 @@ def _transfer_is_noise(results: Results, attacked: _Group) -> Iterator[Flag]:
 
 def _gradients(results: Results, attacked: _Group) -> Iterator[Flag]:
     """What comes back through a defence: see :mod:`art_denoise.evaluation.gradients`."""
+    bare = results.audits.get(NOTHING, {}).get("off") or 0.0
     for defence, record in results.audits.items():
         of_it = [one for one in attacked if one.defence == defence]
         strongest = [one for one in of_it if one.white_box] or of_it
         clean = Cell(Condition(None, defence), results.experiment.target.key, seed=results.experiment.seeds[0])
         doubted = _strongest(strongest).cell if strongest else clean
-        for rule, figure in _of_record(record):
+        for rule, figure in _of_record(record, max(_OFF, 2 * bare) if defence else _OFF):
             yield Flag(rule, doubted, doubted, figure)
 
 
-def _of_record(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the rules that what was found of gradients breaks, with what was counted."""
+def _of_record(record: Mapping[str, Any], most: float) -> Iterator[tuple[str, str]]:
+    """Yield the rules that what was found of gradients breaks, with what was counted.
+
+    :param most: By which share a gradient may be off from finite differences: a network has corners of its own.
+    """
     n = record["images"]
     if record["draws"] == "own":
         yield _DRAWS, "at each call, as it draws from a generator of its own"
@@ -287,7 +291,7 @@ def _of_record(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     scale, off = record["scale"], record["off"]
     if scale is not None and not record["not_finite"] and not 1 / _SCALE < scale < _SCALE:
         yield _OTHER_SIZE, f"it is {scale:.2g} times as large as without the defence"
-    if off is not None and off > _OFF and not record["not_finite"]:
+    if off is not None and off > most and not record["not_finite"]:
         yield _NO_SLOPE, f"finite differences are off by {off:.0%} of it, in the median"
 
 

@@ -107,10 +107,15 @@ def _converged(run: _Looked) -> Answer:
 
 
 def _restarts(run: _Looked) -> Answer:
-    several = run.has("best-pgd", "apgd", "apgd-dlr", "autoattack")
-    if several:
-        return "in part", f"{', '.join(several)}: several starts, a step that falls; no sweep over steps"
-    return ("in part", "a random start") if run.has("pgd") else ("no", "no attack has a random start")
+    begins = ("best-pgd", "pgd", "apgd", "apgd-dlr", "autoattack")
+    drawn = [
+        t.attack.name
+        for t in run.threats
+        if t.attack.name in begins and dict(t.attack.params).get("num_random_init") != 0
+    ]
+    if drawn:
+        return "in part", f"{', '.join(sorted(set(drawn)))}: from random points, too; no sweep over steps"
+    return "no", "no attack has a random start"
 
 
 def _sizes(run: _Looked) -> Answer:

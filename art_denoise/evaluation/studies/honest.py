@@ -63,6 +63,7 @@ LADDER = (
             "fgsm:knowledge=exact",
             f"{_PGD},max_iter=20,knowledge=exact",
             f"{_PGD},max_iter=40,knowledge=exact",
+            "best-pgd:max_iter=20,knowledge=exact",
             "sgd-uap:knowledge=exact",
         ),
     ),
