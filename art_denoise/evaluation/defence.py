@@ -119,7 +119,6 @@ def evaluate_defence(
     target = Network(_TARGET, "the classifier", "the classifier")
     networks = (target, *(Network(name, name, name) for name in others))
     rungs = LADDER if attacks is None else (Rung("The attacks", tuple(attacks)),)
-    # An attack of one's own choice has been asked for, whatever it takes.
     threats = [(rung, list(_threats(rung, share, norm, craft is not None))) for rung in rungs]
     for threat in dict.fromkeys(threat for _, of_rung in threats for threat in of_rung):
         check_attack(threat, write_attack(threat))
@@ -307,7 +306,6 @@ def _chains(classifier: PyTorchClassifier, defences: Any) -> dict[Defence, Chain
     if not isinstance(defences, Mapping):
         stages = _stages(defences)
         parts = tuple(Preprocessor(type(stage).__name__, _plain(stage), _symbol(stage)) for stage in stages)
-        # Two of the same kind, with what is no number or text in them, are told apart by their place.
         return {Defence(parts): stages}
     if not defences:
         raise ValueError("`defences` must hold at least one defence")
