@@ -130,7 +130,9 @@ def run_project(folder: Path, options: Options, machine: Machine, **kwargs: obje
 def times(folder: Path) -> dict[str, int]:
     """Return when each file below a folder was written: what is not written anew keeps its time.
 
-    Locks are no content, nor is what Python keeps of a user's file.
+    Locks are no content, nor is what says that a run has finished, which each run says anew, nor what Python keeps of a
+    user's file.
     """
-    files = [p for p in folder.rglob("*") if p.is_file() and p.name != ".lock" and p.parent.name != "__pycache__"]
+    passing = (".lock", "finished.json")
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name not in passing and p.parent.name != "__pycache__"]
     return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in files}

@@ -79,7 +79,7 @@ def test_who_waits_is_told_before_anything_takes_long(project, tmp_path):
 def test_every_cell_has_a_label_for_every_image(whole):
     folder, results = whole
     assert set(results.labels) == set(results.experiment.cells())
-    assert len(results.labels) == 20
+    assert len(results.labels) == 23
     assert not results.missing
     assert not results.failures
     for labels in results.labels.values():
@@ -89,7 +89,7 @@ def test_every_cell_has_a_label_for_every_image(whole):
     assert accuracy["v0 + δ on mine-net, crafted on mine-net, seed 0"] < 0.9
     # Nothing half done is left, and what is there is whole.
     assert not [*folder.rglob("*.part"), *folder.rglob("*.checkpoint")]
-    assert len([read_artefact(file, file.stem) for file in folder.glob("labels/*")]) == 20
+    assert len([read_artefact(file, file.stem) for file in folder.glob("labels/*")]) == 23
     assert_same(Results.load(folder), results)
 
 
@@ -196,8 +196,8 @@ def test_files_beside_the_results_that_are_damaged(folder, whole, project):
     (folder / "config.json").write_bytes(b"\xff{")
     with pytest.raises(ValueError, match=r"config\.json is damaged: choose another folder, or delete this file"):
         run(folder, options_of(project), machine_of(project))
-    shutil.rmtree(folder / "labels")
-    shutil.rmtree(folder / "perturbations")
+    for part in ("labels", "perturbations", "images"):
+        shutil.rmtree(folder / part)
     run(folder, options_of(project), machine_of(project))
 
 
@@ -297,8 +297,9 @@ def test_a_defence_that_fails_takes_only_its_own_cells_with_it(project, tmp_path
     assert set(results.missing) == own
     assert all(f"ZeroDivisionError: it is too dark ({file}, line {line})" in why for why in results.missing.values())
     assert set(results.labels) == set(results.experiment.cells()) - own
-    # Those that failed as what they need did are not failures of their own.
-    assert len(results.failures) == len(own)
+    # Those that failed as what they need did are not failures of their own; nobody could look at gradients.
+    assert len(results.failures) == len(own) + 1
+    assert any(failure.startswith("Look at the gradients through D_broken: ") for failure in results.failures)
     assert any(failure.startswith("Craft δ_SGD on mine-net through D_broken: ") for failure in results.failures)
     assert_same(Results.load(tmp_path / "run"), results)
 
