@@ -90,10 +90,22 @@ def labels_of(
     return labels
 
 
-def warn_of_probabilities(logits: torch.Tensor) -> None:
-    """Warn if what a classifier returned, (N, K), are probabilities: their gradients vanish where it is sure."""
+def margins_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return by how much each label's logit is above all others, (N,); above 0 where the image is classified right."""
+    own = logits.gather(1, labels[:, None])[:, 0]
+    others = logits.scatter(1, labels[:, None], -math.inf).max(1).values
+    return own - others
+
+
+def are_probabilities(logits: torch.Tensor) -> bool:
+    """Return whether what a classifier returned, (N, K), are probabilities: their gradients vanish where it is sure."""
     sums = logits.detach().sum(1)
-    if bool((logits.detach() >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
+    return bool((logits.detach() >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+
+
+def warn_of_probabilities(logits: torch.Tensor) -> None:
+    """Warn if what a classifier returned, (N, K), are probabilities."""
+    if are_probabilities(logits):
         warnings.warn(
             "`classifier` seems to return probabilities, whose gradients vanish: attacks come out weaker than they "
             "are. Take the softmax off the end of the network, so that it returns logits",

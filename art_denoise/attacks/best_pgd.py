@@ -17,8 +17,14 @@ from tqdm.auto import tqdm
 from art_denoise._checks import check_choice, check_flag, check_integer, check_number
 from art_denoise._images import Images
 from art_denoise._random import drawn_from
-from art_denoise.attacks._classifier import at_once, logits_of, scores_of, value_range
+from art_denoise.attacks._classifier import at_once, logits_of, margins_of, scores_of, value_range
 from art_denoise.choices import ImageLoss
+
+#: Draws that a gradient is the mean of, by default, if there is anything drawn.
+_SAMPLES = 8
+
+#: Keeps quotients finite.
+_TINY = 1e-30
 
 
 class BestPGD(EvasionAttack):
@@ -140,7 +146,7 @@ class BestPGD(EvasionAttack):
         # Rounding is the same each time.
         draws = not torch.equal(first, second)
         samples = self.eot_samples or (_SAMPLES if draws else 1)
-        best, margins = clean.clone(), _margins(first, truth)
+        best, margins = clean.clone(), margins_of(first, truth)
         for loss in get_args(ImageLoss)[:2] if self.loss == "both" else (self.loss,):
             for start in range(1 + self.num_random_init):
                 # What was classified wrong once is done with, if it is classified the same each time.
@@ -175,12 +181,12 @@ class BestPGD(EvasionAttack):
                 logits, labels = logits_of(self.estimator, point, labels=truth)
                 assert labels is not None
                 if loss == "margin":
-                    value = -_margins(logits, labels).sum()
+                    value = -margins_of(logits, labels).sum()
                 else:
                     value = functional.cross_entropy(logits, labels, reduction="sum")
                 gradient += torch.autograd.grad(value, point)[0] / samples
             copies = logits.detach().view(len(x), -1, logits.shape[1]).mean(1)
-            margins += _margins(copies, truth) / samples
+            margins += margins_of(copies, truth) / samples
         # Where there is none, the step is none: what is not finite would spoil the image.
         return gradient.nan_to_num(0, 0, 0), margins
 
@@ -236,17 +242,3 @@ class BestPGD(EvasionAttack):
                 check_integer(name, getattr(self, name), low=1)
         check_integer("seed", self.seed, low=0)
         check_flag("verbose", self.verbose)
-
-
-#: Draws that a gradient is the mean of, by default, if there is anything drawn.
-_SAMPLES = 8
-
-#: Keeps quotients finite.
-_TINY = 1e-30
-
-
-def _margins(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return by how much each label's logit is above all others, (N,); above 0 where the image is classified right."""
-    own = logits.gather(1, labels[:, None])[:, 0]
-    others = logits.scatter(1, labels[:, None], -math.inf).max(1).values
-    return own - others

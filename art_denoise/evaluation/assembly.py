@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -83,9 +82,7 @@ class Assembly:
         attack = threat.attack
         if attack.kind == "control":
             shape = self.images["test"].shape
-            # As large as an attack of that norm.
-            eps = threat.eps if threat.norm == "inf" else threat.eps / math.sqrt(math.prod(shape))
-            return Signs(shape, eps, cell.seed)
+            return Signs(shape, threat.size_of_signs(shape), cell.seed)
         source = str(cell.source)
         if source in self.given:
             return Given(source, self.given[source])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -231,9 +230,8 @@ class _Bench:
         """Return attacked images, and 0 for each, or what says that it was not attacked, or that this failed."""
         marks = np.zeros(len(self.images), dtype=np.int64)
         if not threat.crafted:
-            # As large as an attack of that norm.
-            size = threat.eps if threat.norm == "inf" else threat.eps / np.sqrt(self.images[0].size)
-            return random_signs(self.images.shape[1:], size, self.seed).add_to(self.images), marks
+            shape = self.images.shape[1:]
+            return random_signs(shape, threat.size_of_signs(shape), self.seed).add_to(self.images), marks
         classifier = self.networks[str(cell.source)]
         with with_defences(classifier, self._known(cell, threat)):
             if threat.attack.kind == "universal":
@@ -338,9 +336,8 @@ def _plain(stage: ArtPreprocessor) -> Any:
 
 def _threats(rung: Rung, eps: float, norm: float | str, crafts: bool) -> Iterator[Threat]:
     """Yield the attackers on a rung; without images to craft on, nobody has one perturbation for all images."""
-    for text, size in product(rung.attacks, rung.sizes):
+    for text, bound in rung.sized(eps):
         name, written = read_component(text)
-        bound = min(1.0, size * eps)
         if {"eps", "norm"} & set(written):
             threat = parse_attack(text)
         else:

@@ -11,6 +11,7 @@ All values are equal if everything is equal that can change a result; what they 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -189,6 +190,13 @@ class Threat:
     def crafted(self) -> bool:
         """Whether a network has a part in it."""
         return self.attack.kind != "control"
+
+    def size_of_signs(self, shape: Sequence[int]) -> float:
+        """Return how large random signs are that are as large as this attack in its norm.
+
+        :param shape: Shape of an image.
+        """
+        return self.eps if self.norm == "inf" else self.eps / math.sqrt(math.prod(shape))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from itertools import product
 
 from art_denoise.evaluation.building import build_chain
 from art_denoise.evaluation.checking import draws_of, has_gradient
@@ -81,9 +80,8 @@ def _on_rung(rung: honest.Rung, options: Options, counts: Mapping[str, int]) -> 
     """Return the attackers on a rung; without images to craft on, there is no perturbation for all images."""
     many = counts["test"] > honest.MOST
     threats = []
-    for text, size in product(rung.attacks, rung.sizes):
-        # No bound is beyond the range.
-        (threat,) = chosen_attacks(replace(options, attacks=(text,), eps=min(1.0, size * options.eps)))
+    for text, bound in rung.sized(options.eps):
+        (threat,) = chosen_attacks(replace(options, attacks=(text,), eps=bound))
         if threat.attack.kind == "per-image" and threat.images is None and many:
             threat = replace(threat, images=honest.MOST)
         if counts.get("craft", 0) or threat.attack.kind != "universal":

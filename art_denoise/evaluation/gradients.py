@@ -19,7 +19,7 @@ from art.defences.preprocessor import Preprocessor
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._random import drawn_from
-from art_denoise.attacks._classifier import logits_of, scores_of, value_range
+from art_denoise.attacks._classifier import are_probabilities, logits_of, margins_of, scores_of, value_range
 from art_denoise.defences.adapters import as_pytorch
 from art_denoise.defences.chain import with_defences
 
@@ -77,17 +77,13 @@ def audit_gradients(
         with drawn_from(of_seed):
             scores, targets = logits_of(classifier, points, labels=labels)
         assert targets is not None
-        own = scores.gather(1, targets[:, None])[:, 0]
-        others = scores.scatter(1, targets[:, None], -torch.inf).max(1).values
-        return (own - others).view(len(points), -1).mean(1)
+        return margins_of(scores, targets).view(len(points), -1).mean(1)
 
     with with_defences(classifier, chain), torch.no_grad():
         with _solvers_called() as called, drawn_from(seed):
             logits = scores_of(classifier, images)
         record["solvers"] = called
-        record["probabilities"] = bool((logits >= 0).all()) and torch.allclose(
-            logits.sum(1), torch.ones(len(logits), device=logits.device), atol=1e-4
-        )
+        record["probabilities"] = are_probabilities(logits)
         before, again, other = margins(images), margins(images), margins(images, seed + 1)
         record["draws"] = "own" if not _same(before, again) else "none" if _same(before, other) else "seeded"
     with with_defences(classifier, chain):

@@ -6,8 +6,9 @@ al. (2020), arXiv:2002.08347, ask for. What a defence is worth is what is left a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from art_denoise.evaluation.experiment import (
     Comparison,
@@ -37,6 +38,14 @@ class Rung:
     attacks: tuple[str, ...]
     sizes: tuple[float, ...] = (1.0,)
     alone: bool = True
+
+    def sized(self, eps: float) -> Iterator[tuple[str, float]]:
+        """Yield how each attack is written with each of its sizes, as a share of the value range: never beyond it.
+
+        :param eps: The size that theirs are multiples of.
+        """
+        for text, size in product(self.attacks, self.sizes):
+            yield text, min(1.0, size * eps)
 
 
 #: The attack on single images, from the image itself: from random points it finds little more, and takes twice as long.
