@@ -162,7 +162,10 @@ def saved(found: Results, folder: Path) -> dict[Cell, str]:
     store, keys = Store(folder), {}
     for cell, labels in found.labels.items():
         keys[cell] = hashlib.sha256(repr(cell).encode()).hexdigest()[:16]
-        store.write(Task(keys[cell]), Artefact({}, {"labels": labels}))
+        store.write(
+            Task(keys[cell]),
+            Artefact({}, {"labels": labels, **({"drawn": found.drawn[cell]} if cell in found.drawn else {})}),
+        )
     examples_key = None
     if found.examples is not None:
         examples_key = "0123456789abcdef"

@@ -117,6 +117,42 @@ class AsPyTorch(Adapter, PreprocessorPyTorch):
         check_choice("gradient", self.gradient, get_args(WrappedGradient))
 
 
+class PassedThrough(Adapter, PreprocessorPyTorch):
+    """A preprocessor for PyTorch whose gradient is taken as the identity (BPDA, Athalye et al. 2018, arXiv:1802.00420).
+
+    :param preprocessor: The preprocessor; it keeps the shape of what it is given.
+    """
+
+    def __init__(self, preprocessor: PreprocessorPyTorch) -> None:
+        self.preprocessor: PreprocessorPyTorch = preprocessor
+        self._check_params()
+        super().__init__(device_type="cpu")
+
+    def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
+        """Apply the preprocessor; autograd passes the gradient through unchanged.
+
+        :raises ValueError: If the preprocessor changes the shape.
+        """
+        with torch.no_grad():
+            result, y = self.preprocessor.forward(x, y)
+        if not (x.requires_grad and torch.is_grad_enabled()):
+            return result, y
+        if result.shape != x.shape:
+            raise ValueError(
+                f"{type(self.preprocessor).__name__} makes {tuple(result.shape)} of {tuple(x.shape)}, and so its "
+                "gradient cannot be taken as the identity (bpda)"
+            )
+        return StraightThrough.apply(x.to(result.dtype), result), y
+
+    def __call__(self, x: np.ndarray, y: Any | None = None) -> tuple[np.ndarray, Any | None]:
+        """Apply the preprocessor to an array."""
+        return self.preprocessor(x, y)
+
+    def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
+        """Return the gradient unchanged."""
+        return grad
+
+
 class AsNumPy(Adapter):
     """Hide that a preprocessor is PyTorch's, so that ART asks its `estimate_gradient`.
 

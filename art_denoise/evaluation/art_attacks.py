@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -23,12 +23,14 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from art.estimators.classification import PyTorchClassifier
 from art.exceptions import EstimatorError
 
+from art_denoise._checks import check_integer
 from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import value_range
 from art_denoise.attacks.best_pgd import BestPGD
 from art_denoise.defences.adapters import as_pytorch
 from art_denoise.defences.chain import defences_of, with_defences
 from art_denoise.evaluation.attack_table import ART, ArtAttack, art_attack
+from art_denoise.evaluation.expectation import SAMPLES, draws, mean_of_draws
 from art_denoise.evaluation.experiment import Attack
 from art_denoise.evaluation.origins import arguments_of, check_arguments, unknown
 
@@ -50,6 +52,9 @@ _SET_HERE = (
     "attacks",
 )
 
+#: The parameter that every attack has here: how many draws of the defences its gradients and scores are the mean of.
+_SAMPLES = "eot_samples"
+
 #: Attacks of ART that make one perturbation for all images.
 _UNIVERSAL = ("UniversalPerturbation", "TargetedUniversalPerturbation")
 
@@ -69,6 +74,10 @@ def attack_images(
     """Attack images one by one with one of ART's evasion attacks, untargeted.
 
     The defences that are in place on the classifier are attacked with it: who knows less is given another classifier.
+
+    If a defence draws at random, an attack goes by the mean of several draws (expectation over transformation, Athalye
+    et al. 2018, arXiv:1707.07397), of gradients and of scores: of `eot_samples`, which each attack has as a parameter
+    here, by default 8.
 
     Attacks that promise a bound keep to it; what rounding leaves beyond it is projected back. Those that look for the
     least perturbation return what they need: an image that would need more than `eps` is returned as it was, because
@@ -100,10 +109,15 @@ def attack_images(
     row, order = art_attack(attack.name), _order(norm)
     _check_images(x, y, classifier)
     attacked = np.array(x, dtype=np.float32)
-    with _undisturbed(classifier, seed, probabilities=row.probabilities):
+    with ExitStack() as stack:
+        stack.enter_context(_undisturbed(classifier, seed, probabilities=row.probabilities))
         made = build_art_attack(classifier, attack, eps=eps, norm=norm, seed=seed, verbose=verbose)
         chosen = np.ones(len(x), dtype=bool)
         images = _to_range(classifier, attacked)
+        if len(x) and not isinstance(made, BestPGD):
+            # That one sees to it itself, and knows which of its points is the best on average.
+            samples = dict(attack.params).get(_SAMPLES) or (SAMPLES if draws(classifier, images) else 1)
+            stack.enter_context(mean_of_draws(classifier, samples))
         if not row.bounded and len(x):
             chosen = classifier.predict(images).argmax(axis=1) == y
         if chosen.any():
@@ -173,7 +187,13 @@ def build_art_attack(
     make = _class(row, attack.name)
     takes = inspect.signature(make).parameters
     given = {**row.defaults, **arguments_of(attack)}
-    check_arguments(attack.name, make, given, (*_SET_HERE, row.eps or ""), ("eps", "norm", "knowledge"))
+    also = ["eps", "norm", "knowledge"]
+    if _SAMPLES not in takes:
+        samples = given.pop(_SAMPLES, None)
+        also.append(_SAMPLES)
+        if samples is not None:
+            check_integer(_SAMPLES, samples, low=1)
+    check_arguments(attack.name, make, given, (*_SET_HERE, row.eps or ""), tuple(also))
     low, high = value_range(classifier)
     bound = float(eps) * (high - low)
     if "eps_step" in given:

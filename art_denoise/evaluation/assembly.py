@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, Knowledge, NoiseKind, Threat
+from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, NoiseKind, Preprocessor, Threat
 from art_denoise.evaluation.graph import Network
 from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.options import Fitting
@@ -38,6 +38,7 @@ class Assembly:
     :param fitting: How v_def is fitted.
     :param half: Whether labels are predicted in half precision where a check allows it.
     :param crafted_on: By name of a universal attack how many of the images for crafting it is crafted on, if not all.
+    :param draws: How often images are scored behind preprocessors that draw at random.
     """
 
     experiment: Experiment
@@ -47,6 +48,7 @@ class Assembly:
     fitting: Fitting
     half: bool = False
     crafted_on: Mapping[str, int] = field(default_factory=dict)
+    draws: Mapping[Preprocessor, int] = field(default_factory=dict)
     _known: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     def scores(self) -> dict[Cell, Score]:
@@ -65,6 +67,7 @@ class Assembly:
             defence.preprocessors,
             half,
             seed=cell.seed,
+            draws=max((self.draws.get(p, 1) for p in defence.preprocessors), default=1),
             text=cell.text,
         )
 
@@ -101,10 +104,7 @@ class Assembly:
         if not threat.knowledge.knows_defence:
             return Through()
         defence = cell.condition.defence
-        noise = self.noise(defence, cell)
-        if threat.knowledge is Knowledge.BPDA:
-            return Through(defence.preprocessors, "identity", noise)
-        return Through(defence.preprocessors, "exact", noise)
+        return Through(defence.preprocessors, threat.knowledge.gradient, self.noise(defence, cell))
 
     def noise(self, defence: Defence, cell: Cell) -> NoiseTask | None:
         """Return the task that makes the defensive noise of a cell."""

@@ -38,9 +38,6 @@ _SCALE, _OFF = 1e3, 0.1
 #: Attacks that take one step of the gradient, and those that take many.
 _ONE_STEP, _MANY_STEPS = ("fgsm",), ("best-pgd", "ifgsm", "pgd", "mifgsm", "apgd", "autoattack")
 
-#: Knowledge of who attacks the defended network itself, with gradients.
-_WHITE_BOX = (Knowledge.BPDA, Knowledge.EXACT)
-
 
 @dataclass(frozen=True)
 class Flag:
@@ -83,8 +80,8 @@ class _Attacked:
     def white_box(self) -> bool:
         """Whether it had the gradients of all that it attacked."""
         if self.defence:
-            return self.threat.knowledge in _WHITE_BOX
-        return self.cell.knowledge in (Knowledge.OBLIVIOUS, *_WHITE_BOX)
+            return self.threat.knowledge.white_box
+        return self.cell.knowledge is Knowledge.OBLIVIOUS or self.threat.knowledge.white_box
 
 
 #: What is compared: attacks on the same defence, of the same size, with the same seed.
@@ -156,7 +153,7 @@ def _not_knowing_beats(results: Results, attacked: _Group) -> Iterator[Flag]:
     """Who knows a defence can always act as if he did not."""
     for group in _groups(attacked):
         ignoring = [one for one in group if one.cell.knowledge is Knowledge.OBLIVIOUS and one.defence]
-        knowing = [one for one in group if one.threat.knowledge in _WHITE_BOX]
+        knowing = [one for one in group if one.threat.knowledge.white_box]
         if ignoring and knowing:
             yield from _if_stronger(_IGNORING, _strongest(ignoring), _strongest(knowing))
 
@@ -165,8 +162,8 @@ def _identity_beats(results: Results, attacked: _Group) -> Iterator[Flag]:
     """The exact gradient that is worse than none has been broken by something."""
     for group in _groups(attacked):
         for bpda, exact in product(group, group):
-            known = (bpda.threat.knowledge, exact.threat.knowledge)
-            if known == (Knowledge.BPDA, Knowledge.EXACT) and bpda.threat.attack == exact.threat.attack:
+            has = exact.threat.knowledge in (Knowledge.EXACT, Knowledge.PARTLY_EXACT)
+            if bpda.threat.knowledge is Knowledge.BPDA and has and bpda.threat.attack == exact.threat.attack:
                 yield from _if_stronger(_IDENTITY, bpda, exact)
 
 

@@ -13,7 +13,8 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
 from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import value_range
-from art_denoise.evaluation.experiment import Attack, Preprocessor
+from art_denoise.defences.adapters import PassedThrough
+from art_denoise.evaluation.experiment import Attack, CraftedGradient, Preprocessor
 from art_denoise.evaluation.origins import OWN_PREPROCESSORS, arguments_of, load
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def build_chain(
     device_type: str,
     clip_values: tuple[float, float] = (0.0, 1.0),
     input_shape: Sequence[int] | None = None,
-    gradient: Literal["exact", "identity"] = "exact",
+    gradient: CraftedGradient = "exact",
 ) -> list[PreprocessorPyTorch]:
     """Build a defence: preprocessors for PyTorch, which ART takes in any number on PyTorch estimators.
 
@@ -38,6 +39,7 @@ def build_chain(
     :param input_shape: Shape of an image, (3, H, W): the chain is tried with two images of it if somebody else's
         preprocessor is part of it. None: it is not.
     :param gradient: "exact": each preprocessor's own, where it has one. "identity": of all of them the identity (BPDA).
+        "partly-exact": each one's own, and the identity where one has none.
     :raises TypeError: If a parameter is of the wrong type.
     :raises ValueError: If a preprocessor does not exist, does not take a parameter, or fails for such an image.
     """
@@ -47,9 +49,16 @@ def build_chain(
         make = load(preprocessor)
         if preprocessor.name in OWN_PREPROCESSORS:
             arguments = arguments_of(preprocessor)
-            built = [make(**arguments, clip_values=clip_values, gradient=gradient, device_type=device_type)]
+            own = "identity" if gradient == "identity" else "exact"
+            built = [make(**arguments, clip_values=clip_values, gradient=own, device_type=device_type)]
         else:
-            built = make(preprocessor, device_type=device_type, clip_values=clip_values, gradient=gradient)
+            built = make(
+                preprocessor,
+                device_type=device_type,
+                clip_values=clip_values,
+                gradient=gradient,
+                input_shape=input_shape,
+            )
         chain += built
         names += [preprocessor.name] * len(built)
     if input_shape is not None and not all(name in OWN_PREPROCESSORS for name in names):
@@ -115,7 +124,8 @@ def _try(
         got = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         if not isinstance(images, torch.Tensor) or images.ndim != 4 or len(images) != 2:
             raise ValueError(f"{name} must return images for images, and returns {got} for {shape}")
-        if gradient == "identity" and got != shape:
+        passed = gradient == "identity" or isinstance(stage, PassedThrough)
+        if passed and got != shape:
             raise ValueError(
                 f"{name} makes {got} of {shape}, and so its gradient cannot be taken as the identity (bpda)"
             )

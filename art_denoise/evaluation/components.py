@@ -326,7 +326,7 @@ def _sensible(attack: Attack) -> tuple[Knowledge, ...]:
     if attack.kind == "control":
         return (Knowledge.OBLIVIOUS,)
     if attack.kind == "universal" or art_attack(attack.name).needs == "gradient":
-        return (Knowledge.OBLIVIOUS, Knowledge.TRANSFER, Knowledge.BPDA, Knowledge.EXACT)
+        return (Knowledge.OBLIVIOUS, Knowledge.TRANSFER, Knowledge.BPDA, Knowledge.PARTLY_EXACT, Knowledge.EXACT)
     return (Knowledge.BLACK_BOX, Knowledge.OBLIVIOUS, Knowledge.TRANSFER)
 
 

@@ -20,13 +20,13 @@ from art_denoise.defences.chain import defences_of, with_defences
 from art_denoise.evaluation.added import spread
 from art_denoise.evaluation.art_attacks import attack_one_by_one
 from art_denoise.evaluation.building import build_universal
-from art_denoise.evaluation.checking import check_attack, checked_chain, has_gradient
+from art_denoise.evaluation.checking import check_attack, checked_chain
 from art_denoise.evaluation.components import make_threat, parse_attack, write_attack
+from art_denoise.evaluation.differentiable import known_of
 from art_denoise.evaluation.experiment import (
     NOTHING,
     Cell,
     Defence,
-    Knowledge,
     Network,
     Preprocessor,
     Source,
@@ -37,7 +37,7 @@ from art_denoise.evaluation.foreign import for_pytorch
 from art_denoise.evaluation.gradients import IMAGES, audit_gradients
 from art_denoise.evaluation.notation import read_component
 from art_denoise.evaluation.results import Images, Results
-from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED
+from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED, over_draws
 from art_denoise.evaluation.studies.honest import LADDER, Rung, ladder
 
 Chain = Sequence[ArtPreprocessor]
@@ -127,10 +127,7 @@ def evaluate_defence(
         networks,
         defences=list(chains),
         rungs=threats,
-        knows=[
-            Knowledge.EXACT if has_gradient(chain, classifier.input_shape) else Knowledge.BPDA
-            for chain in chains.values()
-        ],
+        knows=[known_of(chain, classifier.input_shape) for chain in chains.values()],
         seeds=(seed,),
     )
     few = spread(len(images), IMAGES)
@@ -149,10 +146,14 @@ def evaluate_defence(
         seed,
     )
     found: dict[Cell, np.ndarray] = {}
+    drawn: dict[Cell, np.ndarray] = {}
     missing: dict[Cell, str] = {}
     for cell in tqdm(asked.cells(), desc="Evaluate", unit="row", disable=not verbose):
         try:
-            found[cell] = bench.labels_of(cell)
+            by_draw = bench.labels_of(cell)
+            found[cell] = over_draws(by_draw, labels)
+            if len(by_draw) > 1:
+                drawn[cell] = by_draw
         except Exception as error:
             missing[cell] = f"{type(error).__name__}: {error}"
     return Results(
@@ -167,6 +168,7 @@ def evaluate_defence(
             {"remarks": [*_remarks(audits, draws), *bench.remarks]},
         ),
         labels=found,
+        drawn=drawn,
         missing=missing,
         failures=tuple(f"{cell.text}: {why}" for cell, why in missing.items()),
         audits=audits,
@@ -198,7 +200,7 @@ class _Bench:
     _attacked: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def labels_of(self, cell: Cell) -> np.ndarray:
-        """Return the labels that are predicted in a cell, int64 (N,); the first wrong one over the draws."""
+        """Return the labels that are predicted in a cell, int64 (D, N), by draw of the defence."""
         threat, defence = cell.condition.threat, cell.condition.defence
         if threat is None:
             images, marks = self.images, np.zeros(len(self.images), dtype=np.int64)
@@ -210,10 +212,8 @@ class _Bench:
                 kept = {k: v for k, v in self._attacked.items() if k[2] is None}
                 self._attacked = {**kept, key: self._attack(cell, threat)}
             images, marks = self._attacked[key]
-        labels = self.truth.copy()
-        for draw in range(self.draws[defence]):
-            predicted = self._predicted(self.networks[cell.target], self.chains[defence], images, draw)
-            labels = np.where(labels == self.truth, predicted, labels)
+        network, chain = self.networks[cell.target], self.chains[defence]
+        labels = [self._predicted(network, chain, images, draw) for draw in range(self.draws[defence])]
         return np.where(marks < 0, marks, labels)
 
     def _predicted(self, classifier: PyTorchClassifier, chain: Chain, images: np.ndarray, draw: int) -> np.ndarray:
@@ -262,8 +262,8 @@ class _Bench:
         """Return the defence as the attacker has it."""
         if not threat.knowledge.knows_defence:
             return []
-        gradient = "identity" if threat.knowledge is Knowledge.BPDA else "exact"
-        return [for_pytorch(stage, gradient) for stage in self.chains[cell.condition.defence]]
+        shape = self.images.shape[1:]
+        return [for_pytorch(s, threat.knowledge.gradient, shape) for s in self.chains[cell.condition.defence]]
 
 
 def _images(name: str, x: np.ndarray, classifier: PyTorchClassifier) -> np.ndarray:
@@ -361,5 +361,5 @@ def _remarks(audits: Mapping[Defence, dict[str, Any]], draws: int) -> Iterator[s
         if audit["draws"] != "none":
             yield (
                 f"{defence.text} draws at random: an image counts as right if it is with each of {draws} draws, and "
-                "gradients of best-pgd are the mean of several."
+                "attacks on single images go by the mean over several (EOT)."
             )

@@ -32,6 +32,10 @@ AttackKind = Literal["universal", "per-image", "control"]
 #: perturbed; "random", noise of its size in a random direction, as a control.
 NoiseKind = Literal["fitted", "knowing", "random"]
 
+#: What an attacker takes for the gradient of a defence: each part's own; the identity (BPDA); or each part's own, and
+#: the identity where a part has none.
+CraftedGradient = Literal["exact", "identity", "partly-exact"]
+
 
 class Knowledge(str, Enum):
     """What an attacker knows of the defence while crafting."""
@@ -39,6 +43,7 @@ class Knowledge(str, Enum):
     OBLIVIOUS = "oblivious"
     TRANSFER = "transfer"
     BPDA = "bpda"
+    PARTLY_EXACT = "partly-exact"
     EXACT = "exact"
     BLACK_BOX = "black-box"
 
@@ -49,6 +54,7 @@ class Knowledge(str, Enum):
             Knowledge.OBLIVIOUS: "does not know the defence, and differentiates the network alone",
             Knowledge.TRANSFER: "has another network, and does not know the defence",
             Knowledge.BPDA: "knows the defence, and takes its gradient as the identity (BPDA)",
+            Knowledge.PARTLY_EXACT: "knows the defence, and its gradient; where a part has none, he takes the identity",
             Knowledge.EXACT: "knows the defence, and its exact gradient",
             Knowledge.BLACK_BOX: "sees only scores or labels of the defended network",
         }[self]
@@ -56,7 +62,17 @@ class Knowledge(str, Enum):
     @property
     def knows_defence(self) -> bool:
         """Whether the defence is in place while the attack is crafted."""
-        return self in (Knowledge.BPDA, Knowledge.EXACT, Knowledge.BLACK_BOX)
+        return self.white_box or self is Knowledge.BLACK_BOX
+
+    @property
+    def white_box(self) -> bool:
+        """Whether the attacker differentiates the defence, or what he takes for its gradient."""
+        return self in (Knowledge.BPDA, Knowledge.PARTLY_EXACT, Knowledge.EXACT)
+
+    @property
+    def gradient(self) -> CraftedGradient:
+        """What the attacker takes for the gradient of a defence that he knows."""
+        return {Knowledge.BPDA: "identity", Knowledge.PARTLY_EXACT: "partly-exact"}.get(self, "exact")  # type: ignore[return-value]
 
 
 def params(given: Mapping[str, Any] | None = None, /, **more: Any) -> Params:

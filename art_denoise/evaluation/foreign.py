@@ -7,57 +7,20 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import torch
 from art.defences.preprocessor import Preprocessor
 from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
-from art_denoise._autograd import StraightThrough
-from art_denoise.defences.adapters import Adapter, AsPyTorch
+from art_denoise.defences.adapters import AsPyTorch, PassedThrough
 from art_denoise.evaluation import experiment
+from art_denoise.evaluation.differentiable import has_gradient
+from art_denoise.evaluation.experiment import CraftedGradient
 from art_denoise.evaluation.origins import arguments_of, check_arguments, place_of, source_of, split_file, unknown
-
-
-class PassedThrough(Adapter, PreprocessorPyTorch):
-    """A preprocessor for PyTorch whose gradient is taken as the identity (BPDA, Athalye et al. 2018, arXiv:1802.00420).
-
-    :param preprocessor: The preprocessor; it keeps the shape of what it is given.
-    """
-
-    def __init__(self, preprocessor: PreprocessorPyTorch) -> None:
-        self.preprocessor: PreprocessorPyTorch = preprocessor
-        self._check_params()
-        super().__init__(device_type="cpu")
-
-    def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
-        """Apply the preprocessor; autograd passes the gradient through unchanged.
-
-        :raises ValueError: If the preprocessor changes the shape.
-        """
-        with torch.no_grad():
-            result, y = self.preprocessor.forward(x, y)
-        if not (x.requires_grad and torch.is_grad_enabled()):
-            return result, y
-        if result.shape != x.shape:
-            raise ValueError(
-                f"{type(self.preprocessor).__name__} makes {tuple(result.shape)} of {tuple(x.shape)}, and so its "
-                "gradient cannot be taken as the identity (bpda)"
-            )
-        return StraightThrough.apply(x.to(result.dtype), result), y
-
-    def __call__(self, x: np.ndarray, y: Any | None = None) -> tuple[np.ndarray, Any | None]:
-        """Apply the preprocessor to an array."""
-        return self.preprocessor(x, y)
-
-    def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
-        """Return the gradient unchanged."""
-        return grad
 
 
 def build_foreign(
@@ -65,7 +28,8 @@ def build_foreign(
     *,
     device_type: str,
     clip_values: tuple[float, float] = (0.0, 1.0),
-    gradient: Literal["exact", "identity"] = "exact",
+    gradient: CraftedGradient = "exact",
+    input_shape: Sequence[int] | None = None,
 ) -> list[PreprocessorPyTorch]:
     """Build one of ART's preprocessors, or run the function in a user's file, and make the result fit PyTorch.
 
@@ -75,7 +39,8 @@ def build_foreign(
 
     :param device_type: "gpu" or "cpu", for ART's PyTorch preprocessors.
     :param clip_values: Range of the images.
-    :param gradient: "exact", or "identity" (BPDA) for all of them.
+    :param gradient: "exact"; "identity" (BPDA) for all of them; or "partly-exact", the identity where there is none.
+    :param input_shape: Shape of an image, for "partly-exact".
     :return: The preprocessor, or the preprocessors of the list, in order.
     :raises ValueError: If there is no such class, file, function or parameter, or what is returned is no preprocessor,
         or would not be applied. The error of a user's code is its cause.
@@ -93,7 +58,7 @@ def build_foreign(
                 f"{preprocessor.name}: ART would not apply {type(stage).__name__} at prediction: make it with "
                 "`apply_predict=True`"
             )
-    return [for_pytorch(stage, gradient) for stage in built]
+    return [for_pytorch(stage, gradient, input_shape) for stage in built]
 
 
 def art_class(name: str) -> type[Preprocessor]:
@@ -183,9 +148,19 @@ def _told(name: str, path: str, error: BaseException) -> ValueError:
     return ValueError(f"{name} cannot be built ({type(error).__name__} in {path}{where}: {error})")
 
 
-def for_pytorch(stage: Preprocessor, gradient: str) -> PreprocessorPyTorch:
-    """Return a preprocessor for PyTorch, with its own gradient where it has one, "exact", or with the "identity"."""
+def for_pytorch(
+    stage: Preprocessor, gradient: CraftedGradient, input_shape: Sequence[int] | None = None
+) -> PreprocessorPyTorch:
+    """Return a preprocessor for PyTorch with what is taken for its gradient.
+
+    :param gradient: "exact": its own, where it has one. "identity" (BPDA). "partly-exact": the identity if it has none.
+    :param input_shape: Shape of an image, (C, H, W), that "partly-exact" tries it with.
+    """
+    if gradient == "partly-exact":
+        own = for_pytorch(stage, "exact")
+        there = has_gradient([own]) if input_shape is None else has_gradient([own], input_shape)
+        return own if there else for_pytorch(stage, "identity")
     if isinstance(stage, PreprocessorPyTorch):
         return PassedThrough(stage) if gradient == "identity" else stage
-    own = type(stage).estimate_gradient is not Preprocessor.estimate_gradient
-    return AsPyTorch(stage, gradient="estimate" if own and gradient == "exact" else "identity")
+    estimates = type(stage).estimate_gradient is not Preprocessor.estimate_gradient
+    return AsPyTorch(stage, gradient="estimate" if estimates and gradient == "exact" else "identity")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from art_denoise.evaluation.building import build_chain
-from art_denoise.evaluation.checking import draws_of, has_gradient
 from art_denoise.evaluation.components import parse_attack, parse_defence, write_attack
-from art_denoise.evaluation.experiment import Defence, Experiment, Knowledge, Threat, params
+from art_denoise.evaluation.differentiable import draws_of, known_of
+from art_denoise.evaluation.experiment import Defence, Experiment, Knowledge, Preprocessor, Threat, params
 from art_denoise.evaluation.notation import read_component
 from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.origins import OWN_PREPROCESSORS
@@ -141,7 +142,7 @@ def chosen_defences(options: Options) -> list[Defence]:
 
 
 def knowledge_of(defence: Defence, input_size: int) -> Knowledge:
-    """Return what an attacker who knows a defence can differentiate: it exactly, or, if it has no gradient, by BPDA.
+    """Return what an attacker who knows a defence can differentiate: all of it, some, or nothing but the identity.
 
     :param defence: The defence. It is built, and tried if any of it is somebody else's.
     :param input_size: Height and width of the images.
@@ -152,49 +153,63 @@ def knowledge_of(defence: Defence, input_size: int) -> Knowledge:
         return Knowledge.EXACT
     shape = (3, input_size, input_size)
     chain = build_chain(defence.preprocessors, device_type="cpu", input_shape=shape)
-    return Knowledge.EXACT if has_gradient(chain, shape) else Knowledge.BPDA
+    return known_of(chain, shape)
 
 
 def check_gradients(experiment: Experiment, input_size: int) -> None:
     """Raise if an attacker would need a gradient that a defence does not have."""
     for row in experiment.conditions:
         exact = row.threat is not None and row.threat.knowledge is Knowledge.EXACT
-        if exact and row.defence.preprocessors and knowledge_of(row.defence, input_size) is not Knowledge.EXACT:
+        known = knowledge_of(row.defence, input_size) if exact and row.defence.preprocessors else Knowledge.EXACT
+        if known is not Knowledge.EXACT:
             without = [
                 p.text or p.name
                 for p in row.defence.preprocessors
                 if knowledge_of(Defence((p,)), input_size) is not Knowledge.EXACT
             ]
             lacking = " and ".join(without) or row.defence.text
+            whole = "it" if known is Knowledge.PARTLY_EXACT else "the whole defence"
             raise ValueError(
-                f"`knowledge` of {_written(row.threat)} is exact, and {lacking} has no gradient of its own: use bpda, "
-                "which takes the identity for the whole defence, or an attack that only asks, which is black-box"
+                f"`knowledge` of {_written(row.threat)} is exact, and {lacking} has no gradient of its own: use "
+                f"{known.value}, which takes the identity for {whole}, or an attack that only asks, which is black-box"
             )
 
 
-def remarks_on(experiment: Experiment, input_size: int) -> tuple[str, ...]:
-    """Return what is to be said of an experiment before its figures are read: which defences draw at random."""
-    shape, remarks = (3, input_size, input_size), []
-    for defence in dict.fromkeys(row.defence for row in experiment.conditions):
-        for preprocessor in defence.preprocessors:
-            if preprocessor.name in OWN_PREPROCESSORS:
-                continue
-            text = preprocessor.text or preprocessor.name
-            try:
-                draws = draws_of(build_chain([preprocessor], device_type="cpu"), shape)
-            except Exception:
-                # What fails in the middle costs its own cells, which are told of there.
-                continue
-            if draws == "own":
-                remarks.append(
-                    f"{text} draws from a generator of its own: the same run gives other figures. Give that a seed, or "
-                    "draw from NumPy's global generator or PyTorch's, which are seeded for every batch."
-                )
-            elif draws == "seeded":
-                remarks.append(
-                    f"{text} draws at random: best-pgd averages over its draws (EOT), and sgd-uap with eot_samples; "
-                    "the other attacks here do not, and figures against them are too good."
-                )
+def drawing_in(experiment: Experiment, input_size: int) -> dict[Preprocessor, Literal["seeded", "own"]]:
+    """Return which preprocessors of an experiment draw at random, and how: see :func:`draws_of`. They are tried."""
+    found: dict[Preprocessor, Literal["seeded", "own"]] = {}
+    for preprocessor in dict.fromkeys(p for row in experiment.conditions for p in row.defence.preprocessors):
+        if preprocessor.name in OWN_PREPROCESSORS:
+            continue
+        try:
+            how = draws_of(build_chain([preprocessor], device_type="cpu"), (3, input_size, input_size))
+        except Exception:
+            # What fails in the middle costs its own cells, which are told of there.
+            continue
+        if how != "none":
+            found[preprocessor] = how
+    return found
+
+
+def remarks_on(drawing: Mapping[Preprocessor, str], draws: int) -> tuple[str, ...]:
+    """Return what is to be said of an experiment before its figures are read: which defences draw at random.
+
+    :param drawing: Those that do, and how.
+    :param draws: How often images are scored behind them.
+    """
+    remarks = []
+    for preprocessor, how in drawing.items():
+        text = preprocessor.text or preprocessor.name
+        if how == "own":
+            remarks.append(
+                f"{text} draws from a generator of its own: the same run gives other figures. Give that a seed, or "
+                "draw from NumPy's global generator or PyTorch's, which are seeded for every batch."
+            )
+        remarks.append(
+            f"{text} draws at random: images are scored with {draws} draws, and count if they are classified right "
+            "with each. Attacks on single images go by the mean over several draws (EOT), sgd-uap with eot_samples; "
+            "deepfool-uap does not, and its figures may be too good."
+        )
     return tuple(dict.fromkeys(remarks))
 
 

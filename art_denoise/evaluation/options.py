@@ -131,6 +131,8 @@ class Options:
     :param craft_until: Fooling rate at which DeepFoolUAP ends.
     :param sgd_passes: Passes of SGDUAP, the stronger attack, over the images that it is crafted on.
     :param sgd_batch_size: Images that make one step of SGDUAP.
+    :param draws: How often images are scored behind a defence that draws at random: one counts as classified right if
+        it is each time.
     :param rof_weight: Weight of the ROF defence.
     :param nlm_h: Filter strength h of the NL-means defence.
     :param noise_sigmas: Standard deviations of the draws that v_def is made of, to choose from on the tuning split.
@@ -173,6 +175,7 @@ class Options:
     craft_until: Annotated[float, Shown(ATTACKS)] = 0.8
     sgd_passes: Annotated[int | None, Shown(ATTACKS)] = None
     sgd_batch_size: Annotated[int | None, Shown(ATTACKS)] = None
+    draws: Annotated[int, Shown(DEFENCES)] = 5
     rof_weight: Annotated[float, Shown(DEFENCES, of_255=True)] = 10 / 255
     nlm_h: Annotated[float, Shown(DEFENCES)] = 0.05
     noise_sigmas: Annotated[tuple[float, ...] | None, Shown(DEFENCES, of_255=True)] = None
@@ -212,6 +215,7 @@ class Options:
         if self.deepfool_images is not None:
             check_integer("deepfool_images", self.deepfool_images, low=1)
         check_integer("seeds", self.seeds, low=1)
+        check_integer("draws", self.draws, low=1)
         for name in ("noise_sigmas", "noise_eps"):
             if getattr(self, name) is not None:
                 self._check_sizes(name)

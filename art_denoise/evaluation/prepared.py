@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 import torch
@@ -22,8 +22,15 @@ from art_denoise.data.splits import fingerprint
 from art_denoise.evaluation.assembly import Assembly
 from art_denoise.evaluation.components import check_components
 from art_denoise.evaluation.engines import local
-from art_denoise.evaluation.experiment import Experiment
-from art_denoise.evaluation.from_options import Study, check_gradients, chosen_attacks, chosen_defences, table1
+from art_denoise.evaluation.experiment import Experiment, Preprocessor
+from art_denoise.evaluation.from_options import (
+    Study,
+    check_gradients,
+    chosen_attacks,
+    chosen_defences,
+    drawing_in,
+    table1,
+)
 from art_denoise.evaluation.graph import Network
 from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.options import Fitting, Machine, Options
@@ -95,6 +102,11 @@ class Prepared:
             return self.machine.jobs
         small = self.options.on_photographs and self.device_type == "cpu"
         return (os.cpu_count() or 1) if small else 1
+
+    @cached_property
+    def drawing(self) -> dict[Preprocessor, Literal["seeded", "own"]]:
+        """Which preprocessors draw at random, and how."""
+        return drawing_in(self.experiment, self.setting.target.input_size)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -172,6 +184,7 @@ class Prepared:
             Fitting.of(self.options),
             self.machine.mixed_precision,
             crafted_on(self.options),
+            dict.fromkeys(self.drawing, self.options.draws),
         )
 
     def classifier(self, name: str) -> PyTorchClassifier:

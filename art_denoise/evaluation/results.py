@@ -123,6 +123,8 @@ class Results:
     :param experiment: What was asked.
     :param images: The images that labels were predicted for.
     :param labels: Predicted labels, int64 (N,), by cell.
+    :param drawn: Labels by draw, int64 (D, N), by cell, behind defences that draw at random; `labels` are then right
+        for an image that is classified right with each draw, and else the first that is wrong.
     :param missing: Why other cells have none, by cell.
     :param made: The perturbations and defensive noises.
     :param checks: What the pre-flight checks found, by title of the network.
@@ -143,6 +145,7 @@ class Results:
     examples: Examples | None = None
     failures: tuple[str, ...] = ()
     audits: Mapping[Defence, dict[str, Any]] = field(default_factory=dict)
+    drawn: Mapping[Cell, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Results:
@@ -179,21 +182,22 @@ class Results:
     @classmethod
     def _of(cls, content: Mapping[str, Any], folder: Path) -> Results:
         images = content["images"]
-        labels, missing = {}, {}
+        labels, drawn, missing = {}, {}, {}
         for entry in content["cells"]:
             cell = from_json(entry["cell"])
             if "missing" in entry:
                 missing[cell] = entry["missing"]
                 continue
             try:
-                labels[cell] = read_artefact(folder / "labels" / f"{entry['key']}.safetensors", entry["key"]).arrays[
-                    "labels"
-                ]
+                arrays = read_artefact(folder / "labels" / f"{entry['key']}.safetensors", entry["key"]).arrays
             except (FileNotFoundError, ValueError) as error:
                 raise ValueError(
                     f"the labels of {cell.text} in {folder} are damaged or gone ({error}): run the same command again, "
                     "which computes them anew"
                 ) from error
+            labels[cell] = arrays["labels"]
+            if "drawn" in arrays:
+                drawn[cell] = arrays["drawn"]
         return cls(
             experiment=from_json(content["experiment"]),
             images=Images(
@@ -206,6 +210,7 @@ class Results:
                 images["facts"],
             ),
             labels=labels,
+            drawn=drawn,
             missing=missing,
             made=tuple(
                 Made(**{k: v for k, v in made.items() if k not in ("threat", "defence")}, **_values(made))

@@ -61,7 +61,7 @@ def run(
     stamp = stamp_of(options, machine or Machine(), f"{study.__module__}.{study.__qualname__}")
     prepared = Prepared.of(folder, options, machine, study)
     # Runs users' code: before anything takes long, and not between a result and its file.
-    remarks = remarks_on(prepared.experiment, prepared.setting.target.input_size)
+    remarks = remarks_on(prepared.drawing, prepared.options.draws)
     with ExitStack() as stack:
         _open(prepared, change, stack)
         opened()
@@ -138,7 +138,7 @@ def _collected(
 ) -> Results:
     """Return what a run has found, and write it down."""
     stores, scores = prepared.stores, assembly.scores()
-    labels, missing, keys, absent = {}, {}, {}, set()
+    labels, drawn, missing, keys, absent = {}, {}, {}, {}, set()
     for cell, score in scores.items():
         artefact = stores.of(score).read(score)
         if artefact is None:
@@ -148,6 +148,8 @@ def _collected(
             absent.add(cell)
         else:
             labels[cell], keys[cell] = artefact.arrays["labels"], score.key
+            if "drawn" in artefact.arrays:
+                drawn[cell] = artefact.arrays["drawn"]
     made = []
     for value, task in assembly.made():
         artefact = stores.of(task).read(task)
@@ -173,6 +175,7 @@ def _collected(
         experiment=experiment,
         images=_test_images(prepared, images, remarks),
         labels=labels,
+        drawn=drawn,
         missing={cell: why for cell, why in missing.items() if cell in told},
         made=tuple(made),
         checks={title: artefact.record for title, task in checks.items() if (artefact := stores.run.read(task))},

@@ -56,6 +56,7 @@ def predicted_labels(
     added: Added | None = None,
     defences: Sequence[Preprocessor] = (),
     seed: int = 0,
+    draw: int = 0,
     start: int = 0,
     told: Callable[[int], object] = lambda count: None,
 ) -> Iterator[np.ndarray]:
@@ -67,9 +68,10 @@ def predicted_labels(
     :param split: The images.
     :param batch_size: Images that go through the network at once.
     :param added: What the attack adds.
-    :param defences: Defences in the classifier's place of its own. What they draw at random depends on `seed` and on
-        the place of the batch only.
+    :param defences: Defences in the classifier's place of its own. What they draw at random depends on `seed`,
+        `draw` and the place of the batch only.
     :param seed: Seed of what defences draw.
+    :param draw: Number of the draw: each is another.
     :param start: Number of the first image, a multiple of the images at once.
     :param told: Is told how many images have been predicted since it was told last.
     """
@@ -79,7 +81,7 @@ def predicted_labels(
         images = unit_batch(split, which)
         if added is not None:
             images = added.add_to(images, which)
-        with with_defences(classifier, defences), drawn_from(seed, first):
+        with with_defences(classifier, defences), drawn_from(seed, draw, first):
             labels = classifier.predict(images, batch_size=batch_size).argmax(axis=1)
         told(len(labels))
         yield labels.astype(np.int64)

@@ -23,6 +23,19 @@ NOT_ATTACKED = -1
 #: In the place of a predicted label: the attack ended in an error, which is no merit of a defence. It counts as wrong.
 ATTACK_FAILED = -2
 
+
+def over_draws(drawn: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return labels that are right for an image that is classified right with each draw, else the first wrong one.
+
+    :param drawn: Predicted labels by draw, int64 (D, N).
+    :param truth: True labels, int64 (N,).
+    :return: int64 (N,).
+    """
+    first_wrong: np.ndarray = np.argmax(drawn != truth, axis=0)
+    found: np.ndarray = np.take_along_axis(drawn, first_wrong[None], axis=0)[0]
+    return found
+
+
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 

@@ -152,7 +152,7 @@ def test_who_knows_the_defence_crafts_through_it():
         through = first.through
         if defence and threat.knowledge.knows_defence:
             assert [p.name for p in through.preprocessors] == ["rof"]
-            assert through.gradient == ("identity" if threat.knowledge is Knowledge.BPDA else "exact")
+            assert through.gradient == threat.knowledge.gradient
             # The v_def that is in place when the labels are predicted.
             assert through.noise.key == score.noise.key
         else:

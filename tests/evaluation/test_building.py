@@ -15,9 +15,10 @@ from conftest import tiny_classifier
 from art_denoise import SGDUAP, AsPyTorch, Compose, DeepFoolUAP, DefensiveNoiseDefence, NLMeansDefence, ROFDefence
 from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.building import build_chain, build_universal
-from art_denoise.evaluation.checking import checked_chain, has_gradient
+from art_denoise.evaluation.checking import checked_chain
 from art_denoise.evaluation.components import make_threat, parse_attack, parse_defence
-from art_denoise.evaluation.experiment import Preprocessor, params
+from art_denoise.evaluation.differentiable import has_gradient, known_of
+from art_denoise.evaluation.experiment import Knowledge, Preprocessor, params
 
 SHAPE = (3, 9, 8)
 
@@ -292,12 +293,49 @@ def test_gradients_of_what_is_wrapped():
     assert not has_gradient([AsPyTorch(SpatialSmoothing(channels_first=True), gradient="estimate")])
 
 
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("rof", Knowledge.EXACT),
+        ("rof+{file}:detached", Knowledge.PARTLY_EXACT),
+        ("{file}:rounded+nlm", Knowledge.PARTLY_EXACT),
+        ("{file}:by_numpy+art:JpegCompression", Knowledge.BPDA),
+        ("{file}:detached", Knowledge.BPDA),
+    ],
+)
+def test_where_a_part_has_no_gradient_the_identity_takes_its_place_and_no_other(file, x, text, known):
+    text = text.format(file=file)
+    assert known_of(chain_of(text), SHAPE) is known
+    exact, partly = chain_of(text), chain_of(text, "partly-exact", input_shape=SHAPE)
+    images = torch.from_numpy(x).requires_grad_()
+    cotangent = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
+    result = images
+    for stage in partly:
+        result = stage.forward(result)[0]
+    found = torch.autograd.grad(result, images, cotangent)[0]
+    # By hand: back through what has a gradient, around what has none.
+    points, expected = [torch.from_numpy(x)], cotangent
+    with torch.no_grad():
+        for stage in exact:
+            points.append(stage.forward(points[-1])[0])
+    assert torch.equal(result.detach(), points[-1])
+    for stage, point in reversed(list(zip(exact, points[:-1], strict=True))):
+        if has_gradient([stage], SHAPE):
+            leaf = point.clone().requires_grad_()
+            expected = torch.autograd.grad(stage.forward(leaf)[0], leaf, expected)[0]
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.equal(found, cotangent) == (known is Knowledge.BPDA)
+
+
 def test_an_attacker_cannot_use_a_gradient_that_is_not_there(file):
     classifier = tiny_classifier(SHAPE)
     exact = make_threat("pgd", knowledge="exact")
-    for text, name in [("rof+art:JpegCompression", "JpegCompression"), (f"{file}:rounded", "Of")]:
+    cases = [("rof+art:JpegCompression", "JpegCompression", "partly-exact"), (f"{file}:rounded", "Of", "bpda")]
+    for text, name, known in cases:
         chain = chain_of(text)
-        with pytest.raises(ValueError, match=f"`knowledge` is exact, but {name} has no gradient of its own: use bpda"):
+        with pytest.raises(
+            ValueError, match=f"`knowledge` is exact, but {name} has no gradient of its own: use {known}"
+        ):
             checked_chain(classifier, chain, exact)
         for other in (None, make_threat("pgd", knowledge="bpda"), make_threat("square")):
             assert checked_chain(classifier, chain, other) == chain

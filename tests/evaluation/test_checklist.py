@@ -80,8 +80,8 @@ def test_what_was_looked_at_is_told():
     assert (known["C11"], known["C14"], known["C24"]) == ("does not apply", "yes", "yes")
     assert (unknown["C11"], unknown["C14"], unknown["C24"]) == ("no", "in part", "no")
     drawing = {JPEG: AUDIT | {"draws": "seeded"}}
-    assert answers(EXACT, audits=drawing)["C11"] == "no"
-    assert answers("best-pgd:knowledge=exact", audits=drawing)["C11"] == "yes"
+    assert answers("sgd-uap:knowledge=exact", audits=drawing)["C11"] == "no"
+    assert answers("best-pgd:knowledge=exact", audits=drawing)["C11"] == "in part"
 
 
 def test_other_networks_and_seeds():

@@ -19,6 +19,7 @@ from art_denoise.evaluation.experiment import NOTHING, Knowledge
 from art_denoise.evaluation.gradients import audit_gradients
 from art_denoise.evaluation.report import all_tables, write_report
 from art_denoise.evaluation.report.table import Missing, Name, Text
+from art_denoise.evaluation.results import Results
 from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED
 
 SHAPE, CLASSES, EPS = (3, 8, 8), 4, 0.1
@@ -94,7 +95,7 @@ def test_an_honest_network_raises_nothing_and_keeps_something(classifier, test_i
     assert set(results.labels) == set(results.experiment.cells())
     # All attackers but those who transfer are there, and the strongest of them leave something.
     known = {cell.knowledge for cell in results.labels}
-    assert known == {None, *Knowledge} - {Knowledge.TRANSFER}
+    assert known == {None, *Knowledge} - {Knowledge.TRANSFER, Knowledge.PARTLY_EXACT}
     text = results.summary()
     assert text.startswith("The worst that attackers do to each defence, image by image")
     assert "D_ROF(v0)" in text
@@ -142,6 +143,8 @@ def test_several_defences_are_compared_and_the_classifier_is_left_as_it_was(clas
     # JPEG has no gradient: nobody has the exact one of the chain.
     exact = {c.condition.defence.text for c in results.labels if c.knowledge is Knowledge.EXACT}
     assert exact - {"no defence"} == {"D_weak"}
+    partly = {c.condition.defence.text for c in results.labels if c.knowledge is Knowledge.PARTLY_EXACT}
+    assert partly == {"D_strong"}
     write_report(results, tmp_path)
     assert "D_strong" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     # What knows a weak defence does what is done to none.
@@ -197,13 +200,29 @@ def test_perturbations_for_all_images_are_crafted_on_images_of_their_own(classif
 def test_of_what_draws_at_random_every_draw_counts(classifier, test_images):
     x, y = test_images
 
-    def left(draws: int) -> int:
-        results = evaluate_defence(
+    def found(draws: int) -> Results:
+        return evaluate_defence(
             classifier, Draws(0.8), x, y, eps=EPS, attacks=FEW[:1], draws=draws, seed=1, verbose=False
         )
-        return right(results, None)[0]
 
-    assert left(8) < left(1)
+    once, often = found(1), found(8)
+    assert right(often, None)[0] < right(once, None)[0]
+    assert not once.drawn
+    behind = [cell for cell in often.labels if cell.condition.defence]
+    assert list(often.drawn) == behind
+    for cell in behind:
+        assert often.drawn[cell].shape == (8, len(x))
+        assert np.array_equal(often.drawn[cell][0], once.labels[cell])
+    # Every draw, most of them, and their mean: each less hard on the defence than the one before.
+    (table,) = all_tables(often)["draws"]
+    assert len(table.rows) == len(behind)
+    every, most, mean, apart = (value.value for value in table.rows[0].values)
+    drawn = often.drawn[behind[0]] == y
+    assert every == pytest.approx(100 * drawn.all(0).mean())
+    assert mean == pytest.approx(100 * drawn.mean())
+    assert every < mean < most
+    assert 0 < apart < 50
+    assert "draws" not in all_tables(once)
 
 
 def test_an_attack_on_few_images_says_which(classifier, test_images):

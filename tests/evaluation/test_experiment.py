@@ -179,7 +179,12 @@ def test_what_the_attacker_knows_in_a_cell():
     assert knowledge(UAP, "two") is knowledge(UAP, "file") is Knowledge.TRANSFER
     assert knowledge(knowing(UAP, Knowledge.EXACT), "two") is Knowledge.EXACT
     assert knowledge(SQUARE, "one") is Knowledge.BLACK_BOX
-    assert [k for k in Knowledge if k.knows_defence] == [Knowledge.BPDA, Knowledge.EXACT, Knowledge.BLACK_BOX]
+    assert [k for k in Knowledge if k.knows_defence] == [
+        Knowledge.BPDA,
+        Knowledge.PARTLY_EXACT,
+        Knowledge.EXACT,
+        Knowledge.BLACK_BOX,
+    ]
 
 
 def test_cells_each_once_and_in_order():

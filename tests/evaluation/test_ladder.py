@@ -34,7 +34,7 @@ def test_every_rung_is_climbed(results):
     rof, jpeg = (d for d in results.audits if d)
     known = {d: {c.knowledge for c in results.labels if c.condition.defence == d} for d in (rof, jpeg)}
     assert known[rof] >= {None, Knowledge.OBLIVIOUS, Knowledge.BPDA, Knowledge.EXACT, Knowledge.BLACK_BOX}
-    # It has no gradient: nobody has the exact one.
+    # It has no gradient: nobody has the exact one, and who would take it has the identity.
     assert known[jpeg] == known[rof] - {Knowledge.EXACT}
 
 

@@ -14,6 +14,7 @@ from art_denoise.evaluation.from_options import (
     check_gradients,
     chosen_attacks,
     chosen_defences,
+    drawing_in,
     knowledge_of,
     remarks_on,
 )
@@ -203,7 +204,7 @@ def test_the_papers_defences_with_the_strengths_of_the_options():
         ("rof+nlm", Knowledge.EXACT),
         ("noise+nlm", Knowledge.EXACT),
         ("art:JpegCompression", Knowledge.BPDA),
-        ("rof+art:JpegCompression", Knowledge.BPDA),
+        ("rof+art:JpegCompression", Knowledge.PARTLY_EXACT),
         ("art:FeatureSqueezing:bit_depth=3", Knowledge.BPDA),
     ],
 )
@@ -259,7 +260,7 @@ def fixed():
         ("art:JpegCompression", None),
         ("mine.py:fixed", None),
         ("mine.py:failing", None),
-        ("mine.py:seeded", "D_seeded draws at random: best-pgd averages over its draws"),
+        ("mine.py:seeded", "D_seeded draws at random: images are scored with 3 draws"),
         ("rof+mine.py:own", "D_own draws from a generator of its own: the same run gives other figures"),
     ],
 )
@@ -267,9 +268,12 @@ def test_what_draws_at_random_is_told_of(monkeypatch, tmp_path, text, remark):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(RANDOM)
     one, row = Network("one"), Condition(None, parse_defence(text))
-    remarks = remarks_on(Experiment("", one, (Source("one"),), (Section("", (row, row)),)), 16)
-    assert len(remarks) == (remark is not None)
-    assert all(said.startswith(remark) for said in remarks)
+    drawing = drawing_in(Experiment("", one, (Source("one"),), (Section("", (row, row)),)), 16)
+    assert [p.name for p in drawing] == ([text.rpartition("+")[2]] if remark else [])
+    remarks = remarks_on(drawing, 3)
+    assert bool(remarks) == (remark is not None)
+    assert remark is None or remarks[0].startswith(remark)
+    assert all("3 draws" in said for said in remarks[-1:])
 
 
 def test_options_need_no_torch():

@@ -137,8 +137,12 @@ def test_names_of_files_that_are_no_text(tmp_path):
 
 def test_what_was_saved_is_loaded(tmp_path):
     found = results(experiment(seeds=(0, 1)), missing={})
+    some = next(iter(found.labels))
+    found = replace(found, drawn={some: np.stack([found.labels[some], found.labels[some][::-1]])})
     saved(found, tmp_path)
     again = Results.load(tmp_path)
+    assert set(again.drawn) == {some}
+    np.testing.assert_array_equal(again.drawn[some], found.drawn[some])
     assert again.experiment == found.experiment
     assert again.records() == found.records()
     for cell, labels in found.labels.items():

@@ -16,9 +16,17 @@ from art_denoise.evaluation.statistics import (
     accuracy,
     changed,
     holm,
+    over_draws,
     paired_difference,
     two_way_interval,
 )
+
+
+def test_an_image_is_right_if_it_is_with_each_draw():
+    drawn = np.array([[0, 1, 2, 0], [0, 3, 2, 1], [0, 1, 3, 1]])
+    # All right; wrong in the second; wrong in the third; right in the first only.
+    assert over_draws(drawn, np.array([0, 1, 2, 0])).tolist() == [0, 3, 3, 1]
+    assert over_draws(drawn[:1], np.array([1, 1, 1, 1])).tolist() == drawn[0].tolist()
 
 
 def test_wilson_interval():

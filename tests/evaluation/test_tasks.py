@@ -394,20 +394,30 @@ def test_labels_of_images_that_were_attacked_one_by_one(place, monkeypatch):
     assert found.tolist() == tiny_classifier().predict(attacked).argmax(axis=1).tolist()
 
 
-def test_scoring_goes_on_where_it_was_interrupted(place, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("draws", "after"), [(1, 24), (3, 24), (3, N + 8)])
+def test_scoring_goes_on_where_it_was_interrupted(place, tmp_path, monkeypatch, draws, after):
     """With a defence that draws at random: the labels are those of a run that was left alone."""
     monkeypatch.setattr(scoring, "_CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr("art_denoise.evaluation.scoring._BATCHES_DENOISED", 1)
     noisy = (make_preprocessor("art:GaussianAugmentation", sigma=0.5, augmentation=False),)
-    task = Score(NETWORK, TEST, preprocessors=noisy, seed=3)
-    undisturbed = made(Place(tmp_path / "undisturbed", batch_size=8), task).arrays["labels"]
-    interrupt_after(place, task, 24)
+    task = Score(NETWORK, TEST, preprocessors=noisy, seed=3, draws=draws)
+    whole = made(Place(tmp_path / "undisturbed", batch_size=8), task).arrays
+    undisturbed = whole["labels"]
+    interrupt_after(place, task, after)
     so_far = place.so_far(task).arrays["labels"]
-    assert 0 < len(so_far) < N
+    assert 0 < len(so_far) <= after
     place.predicted, place.told = 0, lambda count: None
-    found = made(place, task).arrays["labels"]
-    assert place.predicted == N - len(so_far)
-    assert found.tolist() == undisturbed.tolist()
+    found = made(place, task).arrays
+    assert place.predicted == draws * N - len(so_far)
+    assert {name: array.tolist() for name, array in found.items()} == {n: a.tolist() for n, a in whole.items()}
+    assert ("drawn" in found) == (draws > 1)
+    if draws > 1:
+        # Each draw is another, and an image is right if it is with each.
+        drawn, truth = found["drawn"], place.split(TEST).labels
+        assert drawn.shape == (draws, N)
+        assert len({row.tobytes() for row in drawn}) == draws
+        assert ((found["labels"] == truth) == (drawn == truth).all(0)).all()
+        assert all(label in column for label, column in zip(found["labels"], drawn.T, strict=True))
     # And again, and not with another seed.
     assert task.run(place).arrays["labels"].tolist() == undisturbed.tolist()
     assert replace(task, seed=4).run(place).arrays["labels"].tolist() != undisturbed.tolist()

@@ -80,9 +80,11 @@ def checklist(results: Results) -> tuple[Table, ...]:
 
 
 def _knows(run: _Looked) -> Answer:
-    exact, bpda = Knowledge.EXACT in run.knowledge, Knowledge.BPDA in run.knowledge
-    if exact:
+    bpda = Knowledge.BPDA in run.knowledge
+    if Knowledge.EXACT in run.knowledge:
         return "yes", "attackers with the exact gradient of the defence"
+    if Knowledge.PARTLY_EXACT in run.knowledge:
+        return "yes", "attackers with the gradient of all of it that has one, and the identity for the rest"
     return ("in part", "by the identity in the place of its gradient only") if bpda else ("no", "nobody knows it")
 
 
@@ -119,7 +121,7 @@ def _restarts(run: _Looked) -> Answer:
 
 
 def _sizes(run: _Looked) -> Answer:
-    sizes = sorted({round(255 * t.eps, 3) for t in run.threats if t.knowledge in (Knowledge.EXACT, Knowledge.BPDA)})
+    sizes = sorted({round(255 * t.eps, 3) for t in run.threats if t.knowledge.white_box})
     if len(sizes) < 3:
         return "no", "fewer than three sizes"
     if run.flagged("A smaller bound", "Accuracy does not fall"):
@@ -128,8 +130,8 @@ def _sizes(run: _Looked) -> Answer:
 
 
 def _weaker(run: _Looked) -> Answer:
-    without, having = {Knowledge.BLACK_BOX, Knowledge.TRANSFER}, {Knowledge.EXACT, Knowledge.BPDA}
-    if not (run.knowledge & without and run.knowledge & having):
+    without = {Knowledge.BLACK_BOX, Knowledge.TRANSFER}
+    if not (run.knowledge & without and any(known is not None and known.white_box for known in run.knowledge)):
         return "no", "there are not attackers both with gradients and without"
     if run.flagged("An attack without the gradients"):
         return "no", "see what casts doubt on these figures"
@@ -146,7 +148,7 @@ def _asking(run: _Looked) -> Answer:
 
 def _transfer(run: _Looked) -> Answer:
     others = [c for c in run.results.labels if c.condition.defence and c.source not in (None, c.target)]
-    behind = any(c.knowledge in (Knowledge.EXACT, Knowledge.BPDA) for c in others)
+    behind = any(c.knowledge is not None and c.knowledge.white_box for c in others)
     if not others:
         return "no", "no other network is attacked in the place of the target"
     return (
@@ -164,8 +166,13 @@ def _random(run: _Looked) -> Answer:
         return "no", "nobody looked whether a defence draws at random"
     if all(audit["draws"] == "none" for audit in run.results.audits.values()):
         return "does not apply", "nothing is drawn"
-    averaging = run.has("best-pgd")
-    return ("yes", "best-pgd averages over draws") if averaging else ("no", "no attack averages over draws")
+    averaging = any(threat.attack.kind == "per-image" for threat in run.threats)
+    scored = bool(run.results.drawn)
+    said = ["attacks on single images go by the mean of draws"] if averaging else []
+    said += ["images are scored with several"] if scored else []
+    if not said:
+        return "no", "one draw is no average"
+    return "yes" if averaging and scored else "in part", ", and ".join(said)
 
 
 def _control(run: _Looked) -> Answer:
@@ -194,7 +201,7 @@ def _baselines(run: _Looked) -> Answer:
 
 
 def _universal(run: _Looked) -> Answer:
-    knowing = [t for t in run.threats if t.attack.kind == "universal" and t.knowledge is Knowledge.EXACT]
+    knowing = [t for t in run.threats if t.attack.kind == "universal" and t.knowledge.white_box]
     if knowing:
         return "yes", "a perturbation for all images that is crafted through the defence"
     return "no", "no perturbation for all images is crafted through the defence"

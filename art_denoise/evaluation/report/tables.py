@@ -13,6 +13,7 @@ from art_denoise.evaluation.experiment import Cell, Comparison, Condition, Defen
 from art_denoise.evaluation.records import attack_name
 from art_denoise.evaluation.report.checklist import checklist
 from art_denoise.evaluation.report.doubts import doubts
+from art_denoise.evaluation.report.drawn import over_draws
 from art_denoise.evaluation.report.mechanism import mechanisms
 from art_denoise.evaluation.report.names import (
     ATTACKER,
@@ -285,6 +286,7 @@ TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
     "worst": worst,
     "flags": doubts,
     "accuracy": accuracies,
+    "draws": over_draws,
     "comparisons": comparisons,
     "transfer": transfers,
     "sweep": sweeps,

@@ -104,8 +104,7 @@ def perturbation(target: Network, threat: Threat, defences: Sequence[Defence] = 
 
 def undefended(threat: Threat) -> Condition:
     """Return the row of an attack on the network alone: where there is no defence, there is none to know."""
-    knows = threat.knowledge in (Knowledge.BPDA, Knowledge.EXACT)
-    return Condition(replace(threat, knowledge=Knowledge.OBLIVIOUS) if knows else threat)
+    return Condition(replace(threat, knowledge=Knowledge.OBLIVIOUS) if threat.knowledge.white_box else threat)
 
 
 def name_of(threat: Threat) -> str:

@@ -106,8 +106,8 @@ def ladder(
     :param networks: All networks.
     :param defences: The defences.
     :param rungs: Who attacks: the rungs, as of :data:`LADDER`, and the attackers on each.
-    :param knows: For each defence what an attacker who knows it can differentiate; by default exactly. Where he cannot,
-        there is nobody who does.
+    :param knows: For each defence what an attacker who knows it can differentiate; by default exactly. Where it has no
+        gradient, or not all of it has, his rows say so.
     :param seeds: Seeds of the perturbations.
     """
     defences = list(dict.fromkeys(defences))
@@ -119,14 +119,13 @@ def ladder(
         rows = []
         for threat in threats:
             alone = _alone(threat)
-            behind = [
-                Condition(threat, d) for d in defences if _can(threat, known[d]) and not (threat.crafted and not d)
-            ]
+            behind = [Condition(_as_far_as(threat, known[d]), d) for d in defences if d or not threat.crafted]
             rows += [*([alone] if rung.alone else []), *behind]
             name = name_of(threat)
             pairs.append(Comparison(alone, clean, f"{name} without a defence", DOES))
             for row in behind:
-                who = f"{name}, {threat.knowledge.value}" if threat.crafted else name
+                has = row.threat.knowledge if row.threat is not None else threat.knowledge
+                who = f"{name}, {has.value}" if threat.crafted else name
                 pairs.append(Comparison(row, alone, f"{row.defence.text} against {who}", WINS))
                 pairs.append(
                     Comparison(row, Condition(None, row.defence), f"{who}, behind {row.defence.text}", DOES_BEHIND)
@@ -147,11 +146,11 @@ def ladder(
 
 def _alone(threat: Threat) -> Condition:
     """Return the row of an attack on the network alone: who attacks single images there has the target itself."""
-    if threat.attack.kind == "per-image" and threat.knowledge in (Knowledge.BPDA, Knowledge.EXACT):
+    if threat.attack.kind == "per-image" and threat.knowledge.white_box:
         return Condition(replace(threat, knowledge=Knowledge.EXACT))
     return undefended(threat)
 
 
-def _can(threat: Threat, knows: Knowledge) -> bool:
-    """Return whether an attacker can do with a defence what he is to do."""
-    return threat.knowledge is not Knowledge.EXACT or knows is Knowledge.EXACT
+def _as_far_as(threat: Threat, knows: Knowledge) -> Threat:
+    """Return an attacker who has the exact gradient of a defence with as much of it as there is."""
+    return replace(threat, knowledge=knows) if threat.knowledge is Knowledge.EXACT else threat

@@ -13,8 +13,7 @@ from art_denoise.evaluation.added import perturbation_of
 from art_denoise.evaluation.building import build_chain
 
 if TYPE_CHECKING:
-    from art_denoise.choices import Gradient
-    from art_denoise.evaluation.experiment import Preprocessor
+    from art_denoise.evaluation.experiment import CraftedGradient, Preprocessor
     from art_denoise.evaluation.graph import Place, Task
 
 #: Module of what adds v_def to images. It is imported where there is v_def, so that nothing else depends on it.
@@ -26,12 +25,12 @@ class Through:
     """What an attacker crafts through: the defence, as he knows it.
 
     :param preprocessors: The preprocessors.
-    :param gradient: Whether he takes their own gradient or the identity.
+    :param gradient: What he takes for their gradient.
     :param noise: v_def before them.
     """
 
     preprocessors: tuple[Preprocessor, ...] = ()
-    gradient: Gradient = "exact"
+    gradient: CraftedGradient = "exact"
     noise: Task | None = None
 
     def chain(self, on: Place) -> list[ArtPreprocessor]:
@@ -43,14 +42,14 @@ def chain(
     on: Place,
     preprocessors: Sequence[Preprocessor],
     noise: Task | None = None,
-    gradient: Gradient = "exact",
+    gradient: CraftedGradient = "exact",
 ) -> list[ArtPreprocessor]:
     """Return a defence as ART preprocessors: v_def, if any, before others.
 
     :param on: Where v_def is found.
     :param preprocessors: The others.
     :param noise: The task that made v_def.
-    :param gradient: Whether they have their own gradient or the identity.
+    :param gradient: What is taken for their gradient.
     """
     before: list[ArtPreprocessor] = []
     if noise is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +13,7 @@ from art_denoise.evaluation.added import Added, ForAll, OneByOne, perturbation_o
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
 from art_denoise.evaluation.scoring import predicted_labels
-from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED
+from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED, over_draws
 from art_denoise.evaluation.tasks.chain import chain, noise_modules
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Score(Task):
     :param preprocessors: What images go through after that.
     :param half: The check that decides whether it is computed in half precision; None: it is not.
     :param seed: Seed of what the preprocessors draw.
+    :param draws: How often they draw: an image counts as right if it is with each draw.
     :param text: The cell, for messages.
     """
 
@@ -54,6 +56,7 @@ class Score(Task):
     preprocessors: tuple[Preprocessor, ...] = ()
     half: CheckHalf | None = None
     seed: int = 0
+    draws: int = 1
     text: str = field(default="", compare=False)
 
     def modules(self) -> tuple[str, ...]:
@@ -65,27 +68,18 @@ class Score(Task):
 
     @property
     def work(self) -> Work:
-        return Work("Score", self.network.name, self.images.count, 0, self.preprocessors)
+        return Work("Score", self.network.name, self.draws * self.images.count, 0, self.preprocessors)
 
     def run(self, on: Place) -> Artefact:
         half = self.half is not None and on.artefact(self.half).record["differing"] == 0
-        count, before = self.images.count, on.so_far(self)
+        count, before = self.draws * self.images.count, on.so_far(self)
         labels = [] if before is None else [before.arrays["labels"]]
         done = sum(map(len, labels))
         on.expects(count)
         on.told(done)
         started = written = time.monotonic()
         spent = 0.0 if before is None else before.record["seconds"]
-        for part in predicted_labels(
-            on.classifier(self.network, half=half),
-            on.split(self.images),
-            on.batch_size(self.network),
-            added=self.added_to(on),
-            defences=chain(on, self.preprocessors, self.noise),
-            seed=self.seed,
-            start=done,
-            told=on.told,
-        ):
+        for part in self._predicted(on, half, done):
             labels.append(part)
             now = time.monotonic()
             if now - written > _CHECKPOINT_SECONDS:
@@ -95,16 +89,40 @@ class Score(Task):
         predicted = np.concatenate(labels).astype(np.int64)
         if len(predicted) != count:
             raise RuntimeError(f"{self.text}: {len(predicted)} labels for {count} images")
-        self._mark(predicted, on)
-        return Artefact({"seconds": round(spent + time.monotonic() - started, 3)}, {"labels": predicted})
+        drawn = predicted.reshape(self.draws, self.images.count)
+        self._mark(drawn, on)
+        arrays = {"labels": over_draws(drawn, on.split(self.images).labels)}
+        if self.draws > 1:
+            arrays["drawn"] = drawn
+        return Artefact({"seconds": round(spent + time.monotonic() - started, 3)}, arrays)
+
+    def _predicted(self, on: Place, half: bool, done: int) -> Iterator[np.ndarray]:
+        """Yield labels, some images at a time, draw after draw.
+
+        :param done: How many there are already.
+        """
+        added, defences = self.added_to(on), chain(on, self.preprocessors, self.noise)
+        first, start = divmod(done, self.images.count)
+        for draw in range(first, self.draws):
+            yield from predicted_labels(
+                on.classifier(self.network, half=half),
+                on.split(self.images),
+                on.batch_size(self.network),
+                added=added,
+                defences=defences,
+                seed=self.seed,
+                draw=draw,
+                start=start if draw == first else 0,
+                told=on.told,
+            )
 
     def _mark(self, labels: np.ndarray, on: Place) -> None:
         """Say in the place of labels which images were not attacked, and on which the attack failed."""
         if isinstance(self.added, tuple):
             attacked = np.concatenate([part.where for part in self.added])
-            labels[~np.isin(np.arange(len(labels)), attacked)] = NOT_ATTACKED
+            labels[:, ~np.isin(np.arange(labels.shape[1]), attacked)] = NOT_ATTACKED
             for part in self.added:
-                labels[[int(i) for i in on.artefact(part).record["failed"]]] = ATTACK_FAILED
+                labels[:, [int(i) for i in on.artefact(part).record["failed"]]] = ATTACK_FAILED
 
     def added_to(self, on: Place) -> Added | None:
         """Return what the attack adds to the images."""
