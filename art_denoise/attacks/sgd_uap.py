@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -13,11 +13,18 @@ from art.attacks.attack import EvasionAttack
 from art.estimators.classification import PyTorchClassifier
 from torch.nn import functional
 
-from art_denoise._checks import check_integer, check_number
+from art_denoise._checks import check_choice, check_integer, check_number
 from art_denoise._images import Images
-from art_denoise.attacks._classifier import at_once, logits_of, scores_of, value_range
+from art_denoise.attacks._classifier import at_once, logits_of, margins_of, scores_of, value_range
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.attacks.universal import UniversalAttack
+
+#: `loss` of SGDUAP: the cross-entropy; by how much another logit is above the label's; or the negative cosine between
+#: the logits with and without the perturbation.
+UniversalLoss: TypeAlias = Literal["cross-entropy", "margin", "cosine"]
+
+#: How far from 0 the first gradient of the cosine is taken, as a share of `eps`.
+_BESIDE = 0.01
 
 
 class SGDUAP(UniversalAttack):
@@ -30,6 +37,13 @@ class SGDUAP(UniversalAttack):
         v = project(v + s eps g / |g|)              norm 2
 
     The clipping by `beta` keeps single images that are fooled already from drawing v to themselves.
+
+    With `search_size` the gradient is aggregated (SGA, Liu et al. 2023): before each step a copy u of v goes through
+    the batch in small batches, `searches` times, each a step of its own, and g is the sum of their gradients::
+
+        g = sum over the small batches of h,  h = gradient as above at u,  u = project(u + s eps sign(h))
+
+    A large batch has few and stable steps, small ones leave poor local maxima: this has both.
 
     Defences of the classifier are in the loop, each with its own gradient: crafted on a classifier with
     `preprocessing_defences=[ROFDefence()]` the perturbation is that of an attacker who knows of the defence. If a
@@ -53,15 +67,24 @@ class SGDUAP(UniversalAttack):
     :param step_size: s, the first step as a share of `eps`, above 0; it falls to 0 in a line over `max_iter` passes.
     :param beta: Bound on an image's cross-entropy, above 0.
     :param eot_samples: Gradients that are averaged for each step, ≥ 1. One suffices unless a defence draws at random.
+    :param loss: What is climbed: "cross-entropy"; "margin", by how much the largest other logit is above the label's,
+        at most `beta`; or "cosine", the negative cosine between the logits of x + v and of x, which needs no label
+        (Zhang et al. 2021, arXiv:2010.05300); as that is flat at 0, the first gradient is taken beside it.
+    :param search_size: Images of the small batches, ≥ 1; None: gradients are not aggregated.
+    :param searches: How often the small batches go through a batch before each step, ≥ 1.
 
     `y`, if given to `craft` or `generate`, are the labels in the cross-entropy; by default those that the classifier
     predicts. The fooling rate is f(x) ≠ f(x + v) either way.
 
-    Cost: a pass takes `eot_samples` forward and backward passes for each image and one forward pass to measure.
+    Cost: a pass takes `eot_samples` forward and backward passes for each image, `searches` times as many where
+    gradients are aggregated, one more forward pass for each with the cosine, and one forward pass to measure.
 
     Source: A. Shafahi, M. Najibi, Z. Xu, J. Dickerson, L. S. Davis, T. Goldstein, "Universal adversarial training",
     AAAI 2020, Algorithm 2, arXiv:1811.11304, with the sign of the gradient as its optimiser. Deviations: the step
-    falls, where the paper's is constant; the result is the v with the highest fooling rate measured.
+    falls, where the paper's is constant; the result is the v with the highest fooling rate measured. Aggregation:
+    X. Liu, Y. Zhong, Y. Zhang, L. Qin, W. Deng, "Enhancing generalization of universal adversarial perturbation through
+    gradient aggregation", ICCV 2023, arXiv:2308.06015, Algorithm 1. Deviations: the small batches are a partition of
+    the batch, where the paper's are drawn; u has the step of v; no momentum.
     """
 
     attack_params: ClassVar[list[str]] = [
@@ -70,6 +93,9 @@ class SGDUAP(UniversalAttack):
         "step_size",
         "beta",
         "eot_samples",
+        "loss",
+        "search_size",
+        "searches",
     ]
     _takes_labels: ClassVar[bool] = True
     # The step falls over all passes, so that their number decides what each of them does.
@@ -92,6 +118,9 @@ class SGDUAP(UniversalAttack):
         step_size: float = 0.5,
         beta: float = 12.0,
         eot_samples: int = 1,
+        loss: UniversalLoss = "cross-entropy",
+        search_size: int | None = None,
+        searches: int = 1,
     ) -> None:
         super().__init__(estimator=classifier)
         self.delta, self.max_iter, self.eps, self.norm = delta, max_iter, eps, norm
@@ -99,12 +128,17 @@ class SGDUAP(UniversalAttack):
         self.seed, self.patience, self.checkpoint = seed, patience, checkpoint
         self.measurements = measurements
         self.step_size, self.beta, self.eot_samples = step_size, beta, eot_samples
+        self.loss, self.search_size, self.searches = loss, search_size, searches
         self._check_params()
 
     def _check_own_params(self) -> None:
         check_number("step_size", self.step_size, low=0, low_open=True)
         check_number("beta", self.beta, low=0, low_open=True)
         check_integer("eot_samples", self.eot_samples, low=1)
+        check_choice("loss", self.loss, get_args(UniversalLoss))
+        if self.search_size is not None:
+            check_integer("search_size", self.search_size, low=1)
+        check_integer("searches", self.searches, low=1)
 
     def craft(self, x: np.ndarray, y: np.ndarray | None = None) -> Perturbation:
         """Craft a perturbation from images; see :meth:`UniversalAttack.craft`.
@@ -128,8 +162,38 @@ class SGDUAP(UniversalAttack):
     def _update(
         self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, passes: int
     ) -> tuple[torch.Tensor, int, int]:
+        step = self.step_size * (1 - passes / self.max_iter) * self._eps(*value_range(self.estimator))
+        if self.search_size is None:
+            gradient, fooled = self._gradient(noise, images, labels)
+        else:
+            gradient, fooled = self._aggregated(noise, images, labels, step)
+        return self._stepped(noise, gradient, step), fooled, len(images)
+
+    def _stepped(self, noise: torch.Tensor, gradient: torch.Tensor, step: float) -> torch.Tensor:
+        direction = gradient.sign() if self._p == math.inf else gradient / gradient.norm().clamp(min=1e-12)
+        return self._project(noise + step * direction)
+
+    def _aggregated(
+        self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, step: float
+    ) -> tuple[torch.Tensor, int]:
+        """Return the sum of gradients on the way of a search in small batches, and how many images were fooled."""
+        assert self.search_size is not None
+        searching, total, fooled = noise, torch.zeros_like(noise), 0
+        for search in range(self.searches):
+            # The order is drawn on the CPU, so that it is the same on every device.
+            for part in torch.randperm(len(images)).to(images.device).split(self.search_size):
+                gradient, there = self._gradient(searching, images[part], labels[part])
+                total += gradient
+                fooled += there if search == 0 else 0
+                searching = self._stepped(searching, gradient, step)
+        return total, fooled
+
+    def _gradient(self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Return the gradient of the mean loss of some images, and how many of them are fooled."""
         low, high = value_range(self.estimator)
         gradient, fooled = torch.zeros_like(noise), 0
+        if self.loss == "cosine" and not bool(noise.any()):
+            noise = _BESIDE * self._eps(low, high) * (torch.rand(noise.shape) - 0.5).sign().to(noise)
         for part in torch.arange(len(images), device=images.device).split(at_once(self.estimator)):
             for sample in range(self.eot_samples):
                 with torch.enable_grad():
@@ -138,10 +202,18 @@ class SGDUAP(UniversalAttack):
                         self.estimator, (images[part] + added).clamp(low, high), labels=labels[part]
                     )
                     assert targets is not None
-                    loss = functional.cross_entropy(logits, targets, reduction="none").clamp(max=self.beta)
+                    loss = self._loss(logits, targets, images[part])
                     gradient += torch.autograd.grad(loss.sum() / len(loss) * len(part), added)[0]
                 if sample == 0:
                     fooled += round(float(torch.ne(logits.argmax(1), targets).float().mean()) * len(part))
-        step = self.step_size * (1 - passes / self.max_iter) * self._eps(low, high)
-        direction = gradient.sign() if self._p == math.inf else gradient / gradient.norm().clamp(min=1e-12)
-        return self._project(noise + step * direction), fooled, len(images)
+        return gradient, fooled
+
+    def _loss(self, logits: torch.Tensor, targets: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Return what is climbed, of each image."""
+        if self.loss == "cosine":
+            with torch.no_grad():
+                clean, _ = logits_of(self.estimator, images)
+            return -functional.cosine_similarity(logits, clean, dim=1)
+        if self.loss == "margin":
+            return (-margins_of(logits, targets)).clamp(max=self.beta)
+        return functional.cross_entropy(logits, targets, reduction="none").clamp(max=self.beta)

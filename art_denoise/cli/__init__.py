@@ -39,6 +39,7 @@ def app() -> App:
     made["--help"].group = made["--version"].group = Group("Options", sort_key=1)
     made.command(_with_options(commands.table1))
     made.command(_with_options(commands.evaluate))
+    made.command(_with_options(commands.tune))
     attack = inspect.Parameter(
         "attack",
         inspect.Parameter.POSITIONAL_ONLY,

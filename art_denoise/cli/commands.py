@@ -27,12 +27,13 @@ _OTHERS = ("vgg16", "inception_v1")
 WITHOUT: dict[str, tuple[str, ...]] = {
     "table1": (),
     "evaluate": ("rows", "sweep", "noise_knowing"),
+    "tune": ("rows", "sweep", "noise_knowing", "sources", "attacks", "seeds"),
     "craft": ("rows", "sweep", "noise_knowing", "sources", "attacks", "seeds"),
 }
 
 
 #: What makes the experiment of a command, in `art_denoise.evaluation.from_options`.
-_STUDIES = {"table1": "table1", "evaluate": "evaluation", "craft": "crafting"}
+_STUDIES = {"table1": "table1", "evaluate": "evaluation", "craft": "crafting", "tune": "strengths"}
 
 
 def _study(command: str, options: Options) -> str:
@@ -44,7 +45,8 @@ def options_for(command: str) -> tuple[Option, ...]:
     """Return the options of a command."""
     options = all_options(frozenset(WITHOUT[command]))
     shown = {"sources": "the target; on the photographs also another network", "attacks": "a ladder of attackers"}
-    defaults = shown if command == "evaluate" else {}
+    families = {"defences": "the paper's two, and what is common"}
+    defaults = {"evaluate": shown, "tune": families}.get(command, {})
     return tuple(replace(option, default=defaults.get(option.field, option.default)) for option in options)
 
 
@@ -86,6 +88,46 @@ def chosen_evaluate(given: dict[str, Any]) -> tuple[Choice, Path]:
         options = replace(options, sources=(options.model, *(others[:1] if transfers else [])))
     choice = replace(choice, options=options)
     return choice, _folder(choice, "evaluation")
+
+
+def tune(given: dict[str, Any]) -> int:
+    """Choose how strong defences may be, so that each costs as much on clean images, and can be compared.
+
+    Each --defence is tried with each of its strengths on images for tuning: those known of its name, or those that
+    stand in parentheses, from weak to strong, as in --defence mine.py:defence:strength=(1,2,4). For a cost of 1, 2 and
+    5 points the strongest is chosen, and written down for art-denoise evaluate --config FOLDER/tuned-2.toml.
+    """
+    choice, folder = chosen_tune(given)
+    if choice.run.plan:
+        return _plan("tune", choice, folder)
+    results = _results("tune", choice, folder, folder)
+    printed = _printed(results, folder, choice.run.fail_on_flag)
+    from art_denoise._files import write_text
+    from art_denoise.evaluation.strengths import as_written, tuned
+
+    chosen = tuned(results)
+    for cost in (one.cost for one in next(iter(chosen.values()), ())):
+        defences = tuple(as_written(chosen, cost))
+        file = folder / f"tuned-{cost:g}.toml"
+        if defences:
+            options = replace(choice.options, defences=defences, sources=None)
+            out = folder.with_name(f"{folder.name}-{cost:g}")
+            of_cost = replace(choice, options=options)
+            write_text(file, as_file(of_cost, "evaluate", out, file, {*WITHOUT["evaluate"], "sources"}))
+            show(f"At most {cost:g} points: art-denoise evaluate --config {file}")
+    return printed
+
+
+def chosen_tune(given: dict[str, Any]) -> tuple[Choice, Path]:
+    """Return what was chosen for the strengths of defences, and the run folder."""
+    from art_denoise.evaluation.studies.tuning import BASELINES, strengths_of
+
+    choice = choose(given, "tune", WITHOUT["tune"])
+    families = choice.options.defences or BASELINES
+    defences = tuple(dict.fromkeys(text for family in families for text in strengths_of(family)))
+    options = replace(choice.options, defences=defences, sources=(choice.options.model,))
+    choice = replace(choice, options=options)
+    return choice, _folder(choice, "strengths")
 
 
 def craft(given: dict[str, Any], attack: str | None = None) -> int:
@@ -270,7 +312,6 @@ def _results(command: str, choice: Choice, folder: Path, out: Path) -> Results:
 
 
 def _printed(results: Results, folder: Path, fail_on_flag: bool) -> int:
-    from art_denoise.evaluation.audit import flags
     from art_denoise.evaluation.report import write_report
 
     show(write_report(results, folder))
@@ -279,7 +320,7 @@ def _printed(results: Results, folder: Path, fail_on_flag: bool) -> int:
         say(f"Error: {failure}")
     if results.failures:
         return 1
-    return 3 if fail_on_flag and flags(results) else 0
+    return 3 if fail_on_flag and results.flags else 0
 
 
 def _keep(command: str, choice: Choice, folder: Path, out: Path) -> None:

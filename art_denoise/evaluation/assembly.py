@@ -18,7 +18,9 @@ from art_denoise.evaluation.tasks.check import CheckHalf
 from art_denoise.evaluation.tasks.examples import ShowExamples
 from art_denoise.evaluation.tasks.noise import ChooseNoise, FitNoise, NoiseTask, RandomDirection
 from art_denoise.evaluation.tasks.perturbations import Craft, Given, Signs
+from art_denoise.evaluation.tasks.planted import TryAttack
 from art_denoise.evaluation.tasks.score import Score
+from art_denoise.evaluation.tried import tried_rows
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.tasks.score import AddedTask
@@ -51,6 +53,11 @@ class Assembly:
     draws: Mapping[Preprocessor, int] = field(default_factory=dict)
     _known: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
+    @property
+    def scored(self) -> Images:
+        """The images that labels are predicted for."""
+        return self.images[self.experiment.scored_on]
+
     def scores(self) -> dict[Cell, Score]:
         """Return the task of every cell."""
         return {cell: self.score(cell) for cell in self.experiment.cells()}
@@ -58,10 +65,10 @@ class Assembly:
     def score(self, cell: Cell) -> Score:
         """Return the task that predicts a cell's labels."""
         network, defence = self.networks[cell.target], cell.condition.defence
-        half = CheckHalf(network, self.images["test"].first(_CHECKED)) if self.half else None
+        half = CheckHalf(network, self.scored.first(_CHECKED)) if self.half else None
         return Score(
             network,
-            self.images["test"],
+            self.scored,
             self.added(cell),
             self.noise(defence, cell),
             defence.preprocessors,
@@ -84,7 +91,7 @@ class Assembly:
     def _added(self, cell: Cell, threat: Threat) -> AddedTask:
         attack = threat.attack
         if attack.kind == "control":
-            shape = self.images["test"].shape
+            shape = self.scored.shape
             return Signs(shape, threat.size_of_signs(shape), cell.seed)
         source = str(cell.source)
         if source in self.given:
@@ -97,7 +104,7 @@ class Assembly:
             images = images.first(self.crafted_on.get(attack.name, images.count))
             return Craft(attack, threat.eps, threat.norm, network, images, through, cell.seed, text)
         return attack_all(
-            attack, threat.eps, threat.norm, network, self.images["test"], through, cell.seed, text, threat.images
+            attack, threat.eps, threat.norm, network, self.scored, through, cell.seed, text, threat.images
         )
 
     def _through(self, cell: Cell, threat: Threat) -> Through:
@@ -184,7 +191,27 @@ class Assembly:
         for defence in dict.fromkeys(c.defence for c in knowing if c.defence.noise is None):
             through = Through(defence.preprocessors)
             found[defence] = AuditGradients(
-                self.networks[target], self.images["test"], through, seed, defence.text if defence else "the network"
+                self.networks[target], self.scored, through, seed, defence.text if defence else "the network"
+            )
+        return found
+
+    def tries(self) -> dict[Condition, TryAttack]:
+        """Return the tasks that try attacks on single images through defences that they know, each of them once."""
+        target, seed, found = self.experiment.target.key, self.experiment.seeds[0], {}
+        for row, few in tried_rows(self.experiment).items():
+            threat = row.threat
+            assert threat is not None
+            cell = Cell(row, target, target, seed)
+            found[row] = TryAttack(
+                threat.attack,
+                threat.eps,
+                threat.norm,
+                self.networks[target],
+                self.scored,
+                few,
+                self._through(cell, threat),
+                seed,
+                row.text,
             )
         return found
 

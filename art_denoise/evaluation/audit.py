@@ -19,6 +19,7 @@ import numpy as np
 
 from art_denoise.evaluation.experiment import NOTHING, Cell, Condition, Defence, Knowledge, Threat
 from art_denoise.evaluation.statistics import NOT_ATTACKED, PairedDifference, Share, accuracy, holm, paired_difference
+from art_denoise.evaluation.tried import passes, tried_as
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
@@ -248,6 +249,20 @@ def _transfer_is_noise(results: Results, attacked: _Group) -> Iterator[Flag]:
                 yield Flag(_NO_TRANSFER, best.cell, control.cell, left, corrected[transferred.index(best)])
 
 
+def _not_where_it_has_to(results: Results, attacked: _Group) -> Iterator[Flag]:
+    """Attacks that do not find what is there for certain say nothing of what may be there."""
+    for defence in dict.fromkeys(one.defence for one in attacked if one.defence):
+        known = [one for one in attacked if one.defence == defence and one.threat.knowledge.white_box]
+        tried = [(one, record) for one in known if (record := tried_as(results, one.cell.condition)) is not None]
+        found = [passes(record) for _, record in tried]
+        # One that does is enough: the worst of all counts.
+        if True in found or False not in found:
+            continue
+        best = max((record for _, record in tried), key=lambda record: record["found"] / max(1, record["images"]))
+        figure = f"the best finds {best['found']} of {best['images']}"
+        yield Flag(_PLANTED, _strongest(known).cell, _strongest(known).cell, figure)
+
+
 def _gradients(results: Results, attacked: _Group) -> Iterator[Flag]:
     """What comes back through a defence: see :mod:`art_denoise.evaluation.gradients`."""
     bare = results.audits.get(NOTHING, {}).get("off") or 0.0
@@ -309,6 +324,7 @@ _STEPS = "More steps still do more harm: the attack had not come to its end"
 _MONOTONE = "A smaller bound does more harm than a larger one"
 _CHANCE = "Accuracy does not fall to chance at the largest bound"
 _NO_TRANSFER = "Nothing that is crafted on another network does more harm than random noise of its size"
+_PLANTED = "No attack with gradients finds the adversarial points that are planted behind the defence"
 _FRAGILE = f"Random noise of the attack's size costs the network more than {_COSTS} points"
 
 #: The rules, in the order in which flags are told.
@@ -323,6 +339,7 @@ RULES: tuple[Callable[[Results, _Group], Iterator[Flag]], ...] = (
     _above_chance,
     _noise_costs,
     _transfer_is_noise,
+    _not_where_it_has_to,
     _gradients,
 )
 

@@ -28,6 +28,7 @@ from art_denoise.evaluation.experiment import (
     params,
 )
 from art_denoise.evaluation.notation import (
+    LIBRARIES,
     intensities,
     read_component,
     read_share,
@@ -114,6 +115,9 @@ _ATTACKS = {
             "step_size": 0.5,
             "beta": 12.0,
             "eot_samples": 1,
+            "loss": "cross-entropy",
+            "search_size": None,
+            "searches": 1,
         },
     ),
     "random-signs": _Own(
@@ -133,7 +137,8 @@ def parse_defence(text: str) -> Defence:
         of them "noise", for v_def. "none" is no defence.
     :raises ValueError: If something in it does not exist or makes no sense, in one sentence.
     """
-    stages = split_chain(text, lambda name: name in (*_PREPROCESSORS, "noise", "none", ART.rstrip(":")))
+    names = (*_PREPROCESSORS, "noise", "none", *(library.rstrip(":") for library in LIBRARIES))
+    stages = split_chain(text, lambda name: name in names)
     noise, preprocessors = None, []
     for i, stage in enumerate(stages):
         name, given = read_component(stage)
@@ -228,6 +233,7 @@ def defence_names() -> dict[str, str]:
         "noise": "v_def, the paper's defensive noise, before others: noise+rof",
         **{name: own.about for name, own in _PREPROCESSORS.items()},
         "art:NAME": f"a preprocessor of ART, such as {', '.join(_SOME_OF_ART)}",
+        "kornia:NAME": "a filter of kornia, such as kornia:median_blur:kernel_size=3; needs the package kornia",
         "path/to/file.py:function": "the ART preprocessor, or the list of them, that a function of yours returns",
     }
 
@@ -264,8 +270,8 @@ def _preprocessor(name: str, given: Mapping[str, Any], whole: str) -> Preprocess
     if file:
         source_of(file[0])
         called = file[1]
-    elif name.startswith(ART) and name != ART:
-        called = name.removeprefix(ART)
+    elif name.startswith(LIBRARIES) and name not in LIBRARIES:
+        called = name.partition(":")[2]
     elif name.endswith(".py"):
         raise ValueError(f"{whole!r}: a file needs the name of its function that makes the defence: {name}:FUNCTION")
     else:

@@ -26,6 +26,7 @@ from art_denoise.evaluation.differentiable import known_of
 from art_denoise.evaluation.experiment import (
     NOTHING,
     Cell,
+    Condition,
     Defence,
     Network,
     Preprocessor,
@@ -36,9 +37,12 @@ from art_denoise.evaluation.experiment import (
 from art_denoise.evaluation.foreign import for_pytorch
 from art_denoise.evaluation.gradients import IMAGES, audit_gradients
 from art_denoise.evaluation.notation import read_component
+from art_denoise.evaluation.passes import passes_of
+from art_denoise.evaluation.planted import try_attack
 from art_denoise.evaluation.results import Images, Results
 from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED, over_draws
 from art_denoise.evaluation.studies.honest import LADDER, Rung, ladder
+from art_denoise.evaluation.tried import tried_rows
 
 Chain = Sequence[ArtPreprocessor]
 
@@ -147,6 +151,7 @@ def evaluate_defence(
     )
     found: dict[Cell, np.ndarray] = {}
     drawn: dict[Cell, np.ndarray] = {}
+    passes: dict[Cell, dict[str, int]] = {}
     missing: dict[Cell, str] = {}
     for cell in tqdm(asked.cells(), desc="Evaluate", unit="row", disable=not verbose):
         try:
@@ -154,8 +159,11 @@ def evaluate_defence(
             found[cell] = over_draws(by_draw, labels)
             if len(by_draw) > 1:
                 drawn[cell] = by_draw
+            if (counted := bench.passes.get(bench.key(cell))) is not None:
+                passes[cell] = counted
         except Exception as error:
             missing[cell] = f"{type(error).__name__}: {error}"
+    tried = {row: record for row, few in tried_rows(asked).items() if (record := bench.tried(row, few)) is not None}
     return Results(
         experiment=asked,
         images=Images(
@@ -169,6 +177,8 @@ def evaluate_defence(
         ),
         labels=found,
         drawn=drawn,
+        tried=tried,
+        passes=passes,
         missing=missing,
         failures=tuple(f"{cell.text}: {why}" for cell, why in missing.items()),
         audits=audits,
@@ -187,6 +197,7 @@ class _Bench:
     :param draws: How often an image is classified behind each defence.
     :param seed: Seed of all that is drawn.
     :param remarks: What attacks failed on.
+    :param passes: What attacks took, by what attacked images depend on.
     """
 
     networks: Mapping[str, PyTorchClassifier]
@@ -197,6 +208,7 @@ class _Bench:
     draws: Mapping[Defence, int]
     seed: int
     remarks: list[str] = field(default_factory=list)
+    passes: dict[tuple[Threat | None, str | None, Defence | None], dict[str, int]] = field(default_factory=dict)
     _attacked: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def labels_of(self, cell: Cell) -> np.ndarray:
@@ -205,8 +217,7 @@ class _Bench:
         if threat is None:
             images, marks = self.images, np.zeros(len(self.images), dtype=np.int64)
         else:
-            aware = threat.knowledge.knows_defence
-            key = (threat, cell.source, defence if aware else None)
+            key = self.key(cell)
             if key not in self._attacked:
                 # What somebody knows of a defence is of use for that one only.
                 kept = {k: v for k, v in self._attacked.items() if k[2] is None}
@@ -215,6 +226,26 @@ class _Bench:
         network, chain = self.networks[cell.target], self.chains[defence]
         labels = [self._predicted(network, chain, images, draw) for draw in range(self.draws[defence])]
         return np.where(marks < 0, marks, labels)
+
+    @staticmethod
+    def key(cell: Cell) -> tuple[Threat | None, str | None, Defence | None]:
+        """Return what the attacked images of a cell depend on."""
+        threat = cell.condition.threat
+        aware = threat is not None and threat.knowledge.knows_defence
+        return threat, cell.source, cell.condition.defence if aware else None
+
+    def tried(self, row: Condition, few: int) -> dict[str, Any] | None:
+        """Return what the attack of a row does where it has to succeed; None if it could not be tried."""
+        threat, classifier = row.threat, self.networks[_TARGET]
+        assert threat is not None
+        x = self.images[spread(len(self.images), few)]
+        try:
+            return try_attack(
+                classifier, threat.attack, self._known(row), x, eps=threat.eps, norm=threat.norm, seed=self.seed
+            )
+        except Exception as error:
+            self.remarks.append(f"{row.text}: the attack could not be tried where it has to succeed ({error})")
+            return None
 
     def _predicted(self, classifier: PyTorchClassifier, chain: Chain, images: np.ndarray, draw: int) -> np.ndarray:
         low, high = value_range(classifier)
@@ -233,7 +264,7 @@ class _Bench:
             shape = self.images.shape[1:]
             return random_signs(shape, threat.size_of_signs(shape), self.seed).add_to(self.images), marks
         classifier = self.networks[str(cell.source)]
-        with with_defences(classifier, self._known(cell, threat)):
+        with with_defences(classifier, self._known(cell.condition)), passes_of(classifier) as passes:
             if threat.attack.kind == "universal":
                 low, high = value_range(classifier)
                 if self.craft is None:
@@ -251,6 +282,7 @@ class _Bench:
                 y=self.truth[chosen],
                 seed=self.seed,
             )
+        self.passes[self.key(cell)] = {"images": len(chosen), **passes}
         marks[~np.isin(np.arange(len(marks)), chosen)] = NOT_ATTACKED
         for i, why in failed.items():
             number = int(chosen[i])
@@ -258,12 +290,13 @@ class _Bench:
             self.remarks.append(f"{cell.text}: the attack failed on image {number}, which counts as wrong ({why})")
         return attacked, marks
 
-    def _known(self, cell: Cell, threat: Threat) -> list[ArtPreprocessor]:
+    def _known(self, row: Condition) -> list[ArtPreprocessor]:
         """Return the defence as the attacker has it."""
-        if not threat.knowledge.knows_defence:
+        threat = row.threat
+        if threat is None or not threat.knowledge.knows_defence:
             return []
         shape = self.images.shape[1:]
-        return [for_pytorch(s, threat.knowledge.gradient, shape) for s in self.chains[cell.condition.defence]]
+        return [for_pytorch(stage, threat.knowledge.gradient, shape) for stage in self.chains[row.defence]]
 
 
 def _images(name: str, x: np.ndarray, classifier: PyTorchClassifier) -> np.ndarray:

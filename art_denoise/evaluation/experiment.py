@@ -397,6 +397,7 @@ class Experiment:
     :param seeds: Seeds of the perturbations: each is crafted and scored so often.
     :param on_target: Kinds of attacks that, where they know the defence, are made on the target itself only, and have
         no column of another network.
+    :param scored_on: Which images accuracies are of.
     """
 
     title: str
@@ -411,6 +412,7 @@ class Experiment:
     published_by: str = field(default="", compare=False)
     seeds: tuple[int, ...] = (0,)
     on_target: tuple[AttackKind, ...] = ()
+    scored_on: Literal["test", "tune"] = "test"
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

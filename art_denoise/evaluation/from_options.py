@@ -14,7 +14,7 @@ from art_denoise.evaluation.notation import read_component
 from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.origins import OWN_PREPROCESSORS
 from art_denoise.evaluation.setting import Setting
-from art_denoise.evaluation.studies import grid, honest, lee2018
+from art_denoise.evaluation.studies import grid, honest, lee2018, tuning
 
 #: Who attacks the images of Table 1 one by one: enough to see what a defence is worth against him, in half a minute.
 _SINGLE = "best-pgd:max_iter=10,num_random_init=0,loss=margin,images=200"
@@ -88,6 +88,16 @@ def _on_rung(rung: honest.Rung, options: Options, counts: Mapping[str, int]) -> 
         if counts.get("craft", 0) or threat.attack.kind != "universal":
             threats.append(threat)
     return threats
+
+
+def strengths(options: Options, setting: Setting) -> Experiment:
+    """Return defences over their strengths, on images for tuning.
+
+    :raises ValueError: If there are no such images.
+    """
+    if not setting.source.counts.get("tune", 0):
+        raise ValueError("`tune_images` must be >= 1 to choose strengths on")
+    return tuning.tuning(setting.networks[0], chosen_defences(options))
 
 
 def crafting(options: Options, setting: Setting) -> Experiment:

@@ -18,6 +18,9 @@ from typing import Any
 from art_denoise.evaluation.experiment import Attack, Component
 from art_denoise.evaluation.origins import FILE, is_mapping
 
+#: Libraries whose parts are named "library:Name".
+LIBRARIES = ("art:", "kornia:")
+
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "inf": math.inf}
@@ -51,9 +54,10 @@ def read_component(text: str) -> tuple[str, dict[str, str]]:
     file = FILE.fullmatch(text)
     if file:
         name, given = file["name"], file["params"]
-    elif text.startswith("art:"):
-        cls, _, given = text.removeprefix("art:").partition(":")
-        name = f"art:{cls}"
+    elif text.startswith(LIBRARIES):
+        library, _, rest = text.partition(":")
+        called, _, given = rest.partition(":")
+        name = f"{library}:{called}"
     else:
         name, _, given = text.partition(":")
     found: dict[str, str] = {}

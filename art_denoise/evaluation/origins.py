@@ -38,6 +38,7 @@ OWN_ATTACKS = {
 }
 
 _FOREIGN = ("art_denoise.evaluation.foreign", "build_foreign")
+_KORNIA = ("art_denoise.evaluation.kornia_filters", "build_kornia")
 _ART_ATTACKS = ("art_denoise.evaluation.art_attacks", "attack_images")
 
 #: What a user's file may use of this package, besides its preprocessors.
@@ -74,9 +75,11 @@ def code_of(component: Component) -> str:
 
     :raises ValueError: If there is no such component, or no such file.
     """
-    if _home(component) not in (_FOREIGN, _ART_ATTACKS):
+    if _home(component) not in (_FOREIGN, _KORNIA, _ART_ATTACKS):
         return ""
-    art = f"adversarial-robustness-toolbox {_version_of_art()}"
+    if component.name.startswith("kornia:"):
+        return f"kornia {_version_of('kornia')}"
+    art = f"adversarial-robustness-toolbox {_version_of('adversarial-robustness-toolbox')}"
     file = split_file(component.name)
     if not file:
         return art
@@ -152,11 +155,14 @@ def _sources(path: str) -> dict[Path, bytes]:
 
 
 @cache
-def _version_of_art() -> str:
+def _version_of(package: str) -> str:
     # As slow to import as all that names need besides.
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    return version("adversarial-robustness-toolbox")
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        raise ValueError(f"the package {package} is not installed: pip install {package}") from None
 
 
 def place_of(path: str) -> Path:
@@ -178,6 +184,8 @@ def _home(component: Component) -> tuple[str, str]:
         return _ART_ATTACKS
     if name in OWN_PREPROCESSORS:
         return OWN_PREPROCESSORS[name]
+    if name.startswith("kornia:"):
+        return _KORNIA
     if name.startswith("art:") or split_file(name):
         return _FOREIGN
     raise ValueError(f"there is no preprocessor {name!r}")

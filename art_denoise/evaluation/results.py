@@ -10,20 +10,24 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from art_denoise._files import write_text
 from art_denoise.evaluation.artefact import Artefact
-from art_denoise.evaluation.experiment import Cell, Defence, Experiment, Threat
+from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, Threat
 from art_denoise.evaluation.experiment_json import from_json, to_json
 from art_denoise.evaluation.records import per_image, records, write_pieces
 from art_denoise.evaluation.store import read_artefact
 
+if TYPE_CHECKING:
+    from art_denoise.evaluation.audit import Flag
+
 #: Changes with the form of `results.json`.
-SCHEMA = 2
+SCHEMA = 3
 
 #: Name of the file, in a run folder, that says what the results are of.
 FILE = "results.json"
@@ -49,6 +53,7 @@ class Images:
     classes: Mapping[int, str]
     counts: Mapping[str, int]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -133,6 +138,10 @@ class Results:
     :param failures: What failed on the way, and why, one line each.
     :param audits: What was found of gradients through each defence, see
         :func:`art_denoise.evaluation.gradients.audit_gradients`.
+    :param tried: What attacks on single images did where they have to succeed, by row, see
+        :func:`art_denoise.evaluation.planted.try_attack`.
+    :param passes: How often images went through the network while they were attacked one by one: number of `images`
+        that were, `forward`, and `gradient`, of how many of these passes a gradient may have been wanted.
     """
 
     experiment: Experiment
@@ -145,6 +154,8 @@ class Results:
     examples: Examples | None = None
     failures: tuple[str, ...] = ()
     audits: Mapping[Defence, dict[str, Any]] = field(default_factory=dict)
+    tried: Mapping[Condition, dict[str, Any]] = field(default_factory=dict)
+    passes: Mapping[Cell, dict[str, int]] = field(default_factory=dict)
     drawn: Mapping[Cell, np.ndarray] = field(default_factory=dict)
 
     @classmethod
@@ -208,6 +219,7 @@ class Results:
                 {int(label): name for label, name in images["classes"].items()},
                 images["counts"],
                 images["facts"],
+                None if images["groups"] is None else np.array(images["groups"], dtype=np.int64),
             ),
             labels=labels,
             drawn=drawn,
@@ -221,6 +233,8 @@ class Results:
             examples=_load_examples(folder, content["examples"]),
             failures=tuple(content["failures"]),
             audits={from_json(audit["defence"]): audit["record"] for audit in content["audits"]},
+            tried={from_json(one["row"]): one["record"] for one in content["tried"]},
+            passes={from_json(entry["cell"]): entry["passes"] for entry in content["cells"] if "passes" in entry},
         )
 
     def save(self, folder: str | os.PathLike[str], keys: Mapping[Cell, str], examples_key: str | None = None) -> None:
@@ -240,9 +254,14 @@ class Results:
                 "classes": {str(label): name for label, name in self.images.classes.items()},
                 "counts": dict(self.images.counts),
                 "facts": dict(self.images.facts),
+                "groups": None if self.images.groups is None else self.images.groups.tolist(),
             },
             "cells": [
-                *({"cell": to_json(cell), "key": keys[cell]} for cell in self.labels),
+                *(
+                    {"cell": to_json(cell), "key": keys[cell]}
+                    | ({"passes": self.passes[cell]} if cell in self.passes else {})
+                    for cell in self.labels
+                ),
                 *({"cell": to_json(cell), "missing": why} for cell, why in self.missing.items()),
             ],
             "made": [
@@ -253,6 +272,7 @@ class Results:
             "examples": examples_key,
             "failures": list(self.failures),
             "audits": [{"defence": to_json(d), "record": record} for d, record in self.audits.items()],
+            "tried": [{"row": to_json(row), "record": record} for row, record in self.tried.items()],
         }
         document = {"schema": SCHEMA, "sha256": _digest(content), "content": content}
         text = json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
@@ -260,6 +280,13 @@ class Results:
         # Bytes: what is there may be damaged.
         if not file.is_file() or file.read_bytes() != text.encode():
             write_text(file, text)
+
+    @cached_property
+    def flags(self) -> tuple[Flag, ...]:
+        """What casts doubt on the figures, see :func:`art_denoise.evaluation.audit.flags`."""
+        from art_denoise.evaluation.audit import flags
+
+        return flags(self)
 
     def summary(self) -> str:
         """Return the short form as text: the worst that attackers do, what casts doubt on it, and every attacker."""

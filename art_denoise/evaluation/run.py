@@ -23,6 +23,7 @@ from art_denoise._files import write_text
 from art_denoise.data.sets import ImageSet
 from art_denoise.evaluation.assembly import Assembly
 from art_denoise.evaluation.engines import local
+from art_denoise.evaluation.experiment import Cell
 from art_denoise.evaluation.finished import mark, stamp_of, unmark
 from art_denoise.evaluation.from_options import Study, remarks_on, table1
 from art_denoise.evaluation.graph import Task
@@ -83,7 +84,7 @@ def run(
         failed = do(list(checks.values()), jobs=1).failures
         if failed:
             raise ValueError(next(iter(failed.values())).error)
-        wanted: list[Task] = [*assembly.audits().values(), *scores.values()]
+        wanted: list[Task] = [*assembly.audits().values(), *assembly.tries().values(), *scores.values()]
         wanted += [examples] if examples is not None else []
         outcome = do(wanted)
         results = _collected(prepared, assembly, images, outcome, checks, remarks)
@@ -139,6 +140,7 @@ def _collected(
     """Return what a run has found, and write it down."""
     stores, scores = prepared.stores, assembly.scores()
     labels, drawn, missing, keys, absent = {}, {}, {}, {}, set()
+    passes: dict[Cell, dict[str, int]] = {}
     for cell, score in scores.items():
         artefact = stores.of(score).read(score)
         if artefact is None:
@@ -150,6 +152,10 @@ def _collected(
             labels[cell], keys[cell] = artefact.arrays["labels"], score.key
             if "drawn" in artefact.arrays:
                 drawn[cell] = artefact.arrays["drawn"]
+            if isinstance(score.added, tuple):
+                parts = [part.record["passes"] for task in score.added if (part := stores.of(task).read(task))]
+                if len(parts) == len(score.added):
+                    passes[cell] = {name: sum(part[name] for part in parts) for name in parts[0]}
     made = []
     for value, task in assembly.made():
         artefact = stores.of(task).read(task)
@@ -186,6 +192,12 @@ def _collected(
             for defence, task in assembly.audits().items()
             if (artefact := stores.run.read(task)) is not None
         },
+        tried={
+            row: artefact.record
+            for row, task in assembly.tries().items()
+            if (artefact := stores.run.read(task)) is not None
+        },
+        passes=passes,
         failures=tuple(f"{failure.task.title}: {failure.error}" for failure in outcome.failures.values()),
     )
     results.save(prepared.folder, keys, examples_task.key if examples_task is not None and there else None)
@@ -202,12 +214,15 @@ def _untimed(value: Any) -> Any:
 def _test_images(prepared: Prepared, images: ImageSet, remarks: tuple[str, ...]) -> TestImages:
     record = prepared.setting.source.record()
     facts = {name: value for name, value in record.items() if name != "fingerprints"}
+    scored = images.splits[prepared.experiment.scored_on]
     return TestImages(
         images.title,
         images.noun,
-        images.test.names or tuple(map(str, range(len(images.test)))),
-        images.test.labels,
+        scored.names or tuple(map(str, range(len(scored)))),
+        scored.labels,
         images.names,
         {purpose: len(split) for purpose, split in images.splits.items()},
         {**facts, "remarks": [*images.remarks, *remarks]},
+        # Each class of the photographs is one of them.
+        scored.labels if prepared.options.on_photographs else None,
     )

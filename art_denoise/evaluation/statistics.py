@@ -170,6 +170,31 @@ def two_way_interval(right: np.ndarray, *, resamples: int = 2000, seed: int = 0)
     return float(low), float(high)
 
 
+def cluster_interval(
+    right: np.ndarray, groups: np.ndarray, *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Return a 95 % interval of a share over images that come in groups, such as the crops of a photograph.
+
+    The percentile bootstrap over groups (Davison & Hinkley 1997, section 3.8): images of a group are alike, and groups,
+    not images, might have been others. With few groups, some 20, it is a little too narrow.
+
+    :param right: Whether an image is classified right, bool (N,).
+    :param groups: Which group it is of, int (N,).
+    :param resamples: Number of draws.
+    :param seed: Seed of the draws: the same values have the same interval.
+    :raises ValueError: If there are fewer than two groups.
+    """
+    _, of = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(of)
+    if len(sizes) < 2:
+        raise ValueError(f"`groups` must be at least 2, got {len(sizes)}")
+    counts = np.bincount(of, weights=right)
+    drawn = np.random.default_rng(seed).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=resamples)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile((drawn @ counts) / (drawn @ sizes), [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values corrected for their number by Holm (1979), in the order in which they are given.
 

@@ -139,3 +139,60 @@ def test_random_defences_leave_the_callers_generators_alone(x):
 def test_bad_parameters(name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         SGDUAP(tiny_classifier(SHAPE), **{name: 0})
+
+
+@pytest.mark.parametrize("loss", ["margin", "cosine"])
+def test_other_losses_climb_what_they_say(x, loss):
+    """One small step of the mean over one batch: up, along the gradient by finite differences."""
+    classifier = tiny_classifier(SHAPE)
+    x = 0.25 + 0.5 * x
+    clean = classifier.predict(x)
+    labels = clean.argmax(1)
+
+    def climbed(noise):
+        scores = classifier.predict((x + noise).astype(np.float32)).astype(np.float64)
+        if loss == "cosine":
+            sizes = np.linalg.norm(scores, axis=1) * np.linalg.norm(clean, axis=1)
+            return float(-np.mean(np.sum(scores * clean, axis=1) / sizes))
+        own = scores[np.arange(24), labels]
+        return float(np.mean(np.where(np.eye(4)[labels] == 1, -np.inf, scores).max(1) - own))
+
+    made = SGDUAP(classifier, max_iter=4, batch_size=24, eps=0.05, norm=2, loss=loss, beta=1e6, verbose=False).craft(x)
+    random = np.random.default_rng(0).normal(size=SHAPE)
+    random *= np.linalg.norm(made.array) / np.linalg.norm(random)
+    assert climbed(made.array) > climbed(0 * random)
+    assert climbed(made.array) - climbed(0 * random) > 3 * abs(climbed(random) - climbed(0 * random))
+
+
+def test_gradients_are_aggregated_over_a_search_in_small_batches(x):
+    """By hand: the sum of the gradients on the way, and one step of it."""
+    classifier = tiny_classifier(SHAPE)
+    labels = torch.from_numpy(classifier.predict(x).argmax(1))
+    images, zero = torch.from_numpy(x), torch.zeros(SHAPE)
+    attack = SGDUAP(classifier, eps=0.05, batch_size=24, search_size=10, searches=2, verbose=False)
+    torch.manual_seed(3)
+    noise, _, updates = attack._update(zero, images, labels, 0)
+    torch.manual_seed(3)
+    plain = SGDUAP(classifier, eps=0.05, batch_size=24, verbose=False)
+    at, total = zero, torch.zeros(SHAPE)
+    for _ in range(2):
+        for part in torch.randperm(24).split(10):
+            gradient, _ = plain._gradient(at, images[part], labels[part])
+            total += gradient
+            at = (at + 0.5 * 0.05 * gradient.sign()).clamp(-0.05, 0.05)
+    assert torch.equal(noise, 0.5 * 0.05 * total.sign())
+    assert updates == 24
+    assert not torch.equal(noise, plain._update(zero, images, labels, 0)[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"loss": "hinge"}, "`loss` must be .*cosine"),
+        ({"search_size": 0}, "`search_size` must be >= 1"),
+        ({"searches": 0}, "`searches` must be >= 1"),
+    ],
+)
+def test_own_parameters_are_checked(given, said):
+    with pytest.raises(ValueError, match=said):
+        SGDUAP(tiny_classifier(SHAPE), **given)

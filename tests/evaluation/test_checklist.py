@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from results_by_hand import JPEG, SIGNS, SOURCES, UAP, N, experiment, labels_with, results
 
-from art_denoise.evaluation.components import parse_attack
+from art_denoise.evaluation.components import parse_attack, parse_defence
 from art_denoise.evaluation.experiment import NOTHING, Condition, Section
 from art_denoise.evaluation.report import all_tables
 
@@ -82,6 +82,49 @@ def test_what_was_looked_at_is_told():
     drawing = {JPEG: AUDIT | {"draws": "seeded"}}
     assert answers("sgd-uap:knowledge=exact", audits=drawing)["C11"] == "no"
     assert answers("best-pgd:knowledge=exact", audits=drawing)["C11"] == "in part"
+
+
+@pytest.mark.parametrize(
+    ("found", "answer"), [((8, 8), "yes"), ((8, 2), "in part"), ((2, 2), "no"), ((), "no")], ids=str
+)
+def test_whether_attacks_succeed_where_they_have_to(found, answer):
+    threats = [parse_attack(text) for text in (EXACT, "fgsm:knowledge=exact")]
+    rows = [Condition(), Condition(None, JPEG), *(Condition(t, JPEG) for t in threats)]
+    asked = experiment(
+        sources=SOURCES[:1], sections=(Section("", tuple(rows)),), comparisons=(), transfers=(), sweeps=(), seeds=(0,)
+    )
+    labels = {cell: labels_with(100) for cell in asked.cells()}
+    tried = {row: {"images": 8, "found": count, "chance": 0.1} for row, count in zip(rows[2:], found, strict=False)}
+    run = results(asked, labels, tried=tried)
+    (table,) = all_tables(run)["checklist"]
+    assert table.rows[14].name.text.startswith("C15: ")
+    assert table.rows[14].values[0].name.text == answer
+    assert any(flag.rule.startswith("No attack with gradients finds") for flag in run.flags) == (found == (2, 2))
+
+
+def test_defences_that_cost_alike_can_be_compared():
+    def answer(*right: int) -> str:
+        defences = [JPEG, parse_defence("rof"), parse_defence("nlm")][: len(right)]
+        rows = [Condition(), *(Condition(t, d) for d in defences for t in (None, parse_attack(EXACT)))]
+        asked = experiment(
+            sources=SOURCES[:1],
+            sections=(Section("", tuple(rows)),),
+            comparisons=(),
+            transfers=(),
+            sweeps=(),
+            seeds=(0,),
+        )
+        counts = dict(zip(defences, right, strict=True))
+        labels = {
+            cell: labels_with(counts.get(cell.condition.defence, 190) if cell.condition.threat is None else 20)
+            for cell in asked.cells()
+        }
+        (table,) = all_tables(results(asked, labels))["checklist"]
+        return table.rows[15].values[0].name.text
+
+    assert answer(180) == "no"
+    assert answer(180, 179, 177) == "yes"
+    assert answer(180, 150) == "in part"
 
 
 def test_other_networks_and_seeds():

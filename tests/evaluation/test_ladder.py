@@ -23,7 +23,8 @@ def results(tmp_path_factory) -> Results:
     options = options_of(project, defences=("rof", "art:JpegCompression:quality=50"), sgd_passes=1)
     found = run(project / "run", options, machine_of(project), ladder)
     # As it is read again.
-    assert Results.load(project / "run").audits == found.audits
+    again = Results.load(project / "run")
+    assert (again.audits, again.tried, again.passes) == (found.audits, found.tried, found.passes)
     return found
 
 
@@ -50,6 +51,22 @@ def test_gradients_were_looked_at_through_every_defence(results):
     alone, rof, jpeg = results.audits.values()
     assert alone["off"] < 0.1
     assert rof["off"] < 0.1 < jpeg["off"]
+
+
+def test_attacks_were_tried_where_they_have_to_succeed_and_their_passes_counted(results):
+    (table,) = all_tables(results)["attacks"]
+    rof = [row for row in table.rows if row.name.text.startswith("D_ROF(v0 + δ_BestPGD knowing")]
+    assert rof
+    for row in rof:
+        images, forward, gradient, planted, chance = (value.value for value in row.values[2:])
+        assert images == len(results.images)
+        assert 0 < gradient <= forward <= 150
+        assert planted >= 75
+        assert chance <= 25
+    assert {row.defence.text for row in results.tried} == {"D_ROF", "D_JpegCompression"}
+    # Who does not know the defence has the same images wherever they are scored.
+    counted = {c.condition.threat.attack.name for c in results.passes if not c.condition.threat.knowledge.knows_defence}
+    assert counted == {"mifgsm"}
 
 
 def test_the_worst_stands_first_for_each_size(results):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from results_by_hand import (
     ATTACKED,
@@ -14,6 +15,7 @@ from results_by_hand import (
     SIGNS,
     TARGET,
     UAP,
+    N,
     counts,
     experiment,
     labels_with,
@@ -34,6 +36,7 @@ from art_denoise.evaluation.experiment import (
     params,
 )
 from art_denoise.evaluation.report.facts import facts, reading
+from art_denoise.evaluation.statistics import cluster_interval
 
 
 def sections(*conditions):
@@ -204,3 +207,14 @@ def test_noise_that_helps_behind_a_defence_is_told_of():
     for more, is_told in ((5, False), (6, True)):
         labels[Cell(Condition(UAP, JPEG), TARGET.key, TARGET.key)] = labels_with(100 + more)
         assert any(line.startswith(told) for line in facts(results(asked, labels))) == is_told
+
+
+def test_where_images_are_parts_of_the_same_pictures_it_is_said_what_intervals_are_of():
+    found = results()
+    images = replace(found.images, groups=np.arange(N) % 7)
+    (line,) = [line for line in reading(replace(found, images=images)) if line.startswith("Intervals and tests")]
+    assert "other crops of the same 7 pictures" in line
+    clean = found.labels[Cell(Condition(), found.experiment.target.key)] == found.images.labels
+    low, high = cluster_interval(clean, images.groups)
+    assert f"{100 * low:.1f}–{100 * high:.1f} by picture" in line
+    assert not any(line.startswith("Intervals and tests") for line in reading(found))

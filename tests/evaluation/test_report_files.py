@@ -19,6 +19,7 @@ from art_denoise.evaluation.report.table import Accuracy
 from art_denoise.evaluation.report.transfer import transfers
 
 TEXTS = {
+    "robustbench.json",
     *("table1.txt", "table1.md", "table1.tex", "table1.json", "table1.csv", "index.html"),
     *("worst.csv", "comparisons.csv", "transfer.csv", "sweep.csv", "perturbations.csv"),
     *("checklist.csv", "cells.csv", "per_image.csv"),

@@ -176,7 +176,7 @@ def _changed(file, old, new):
         (lambda file: file.write_text("[]"), "is damaged"),
         (lambda file: file.write_text("{}"), "is damaged"),
         (lambda file: _changed(file, "69.4", "99.4"), "is damaged"),
-        (lambda file: _changed(file, '"schema":2', '"schema":7'), "is of schema 7, this version reads 2"),
+        (lambda file: _changed(file, '"schema":3', '"schema":7'), "is of schema 7, this version reads 3"),
     ],
 )
 def test_damaged_results_are_one_sentence(folder, damage, said):

@@ -15,6 +15,7 @@ from art_denoise.evaluation.statistics import (
     Shares,
     accuracy,
     changed,
+    cluster_interval,
     holm,
     over_draws,
     paired_difference,
@@ -129,6 +130,29 @@ def test_an_interval_over_perturbations_and_images_holds_what_it_promises():
     assert 180 <= held <= 200
     # Wider than that of the images alone.
     assert np.mean(widths) > 1.1 * np.subtract(*Share(60, 120).interval[::-1])
+
+
+def test_images_of_the_same_picture_are_not_so_many():
+    """The interval holds the true share as often as it says, where that of images by themselves does not."""
+    rng = np.random.default_rng(0)
+    held = alone = 0
+    for trial in range(200):
+        # 20 pictures of 28 crops, all of which are easy or hard together, and half of all are right.
+        of_pictures = rng.uniform(0, 1, 20)
+        groups = np.repeat(np.arange(20), 28)
+        right = rng.uniform(size=560) < of_pictures[groups]
+        low, high = cluster_interval(right, groups, resamples=400, seed=trial)
+        held += low <= 0.5 <= high
+        low, high = Share(int(right.sum()), 560).interval
+        alone += low <= 0.5 <= high
+    assert held >= 175
+    assert alone < 130
+    # Groups of one are images by themselves, whatever they are called.
+    right = np.arange(400) < 100
+    low, high = cluster_interval(right, 7 * np.arange(400)[::-1])
+    assert (low, high) == pytest.approx(Share(100, 400).interval, abs=0.006)
+    with pytest.raises(ValueError, match="`groups` must be at least 2, got 1"):
+        cluster_interval(right, np.zeros(400, dtype=int))
 
 
 def test_the_interval_is_the_same_for_the_same_values_and_of_no_width_where_nothing_differs():

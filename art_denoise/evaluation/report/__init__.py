@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from art_denoise._files import replacing
 from art_denoise.evaluation._csv import csv_records
 from art_denoise.evaluation.records import as_bytes, per_image, write_pieces
-from art_denoise.evaluation.report import facts, figures, renderers
+from art_denoise.evaluation.report import facts, figures, renderers, robustbench
 from art_denoise.evaluation.report.table import Document, Picture, Table
 from art_denoise.evaluation.report.tables import TABLES, all_tables
 
@@ -64,7 +64,8 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> str:
 
     :param folder: Run folder. Its `report/` gets the tables as text, Markdown, LaTeX and JSON, `NAME.txt` and so on,
         and as a page, `index.html`; as CSV a file each: `NAME.csv` is of the accuracies, the others are called by their
-        kind, as `transfer.csv`; `cells.csv` and `per_image.csv`, every cell and every image in it; and `figures/`. NAME
+        kind, as `transfer.csv`; `cells.csv` and `per_image.csv`, every cell and every image in it;
+        `robustbench.json`, a record of each defence in RobustBench's form; and `figures/`. NAME
         is the title of the experiment, "table1" for "Table 1".
     :return: The tables as text.
     :raises OSError: If something cannot be written.
@@ -86,6 +87,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> str:
             rendered = renderer.render(_all(tables), around)
             _put(report / renderer.FILE.format(stem=name), rendered)
             text = rendered if form == "text" else text
+    _put(report / robustbench.FILE, robustbench.robustbench(results) or None)
     _put(report / _CELLS, csv_records(around.cells) or None)
     if not _is_made_of(report / _PER_IMAGE, per_image(results)):
         write_pieces(report / _PER_IMAGE, per_image(results))

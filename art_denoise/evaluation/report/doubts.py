@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from art_denoise.evaluation.audit import LEVEL, flags
+from art_denoise.evaluation.audit import LEVEL
 from art_denoise.evaluation.report.names import attacked, longer, row_names
 from art_denoise.evaluation.report.table import Column, Name, PValue, Row, Section, Shown, Table, Text
 
@@ -23,7 +23,7 @@ _NONE = Text(Name("–"))
 
 def doubts(results: Results) -> tuple[Table, ...]:
     """Return the table of what casts doubt on figures: see :mod:`art_denoise.evaluation.audit`."""
-    experiment, found = results.experiment, flags(results)
+    experiment, found = results.experiment, results.flags
     names = row_names(cell.condition for flag in found for cell in (flag.doubted, flag.because))
     sources = {source.key: source for source in experiment.sources}
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from art_denoise.evaluation.audit import LEVEL, flags
+import numpy as np
+
+from art_denoise.evaluation.audit import LEVEL
 from art_denoise.evaluation.experiment import (
+    Cell,
     Condition,
     Experiment,
     Knowledge,
@@ -19,6 +22,7 @@ from art_denoise.evaluation.records import all_cells
 from art_denoise.evaluation.report.names import row_names
 from art_denoise.evaluation.report.table import Difference
 from art_denoise.evaluation.report.values import difference, found_in
+from art_denoise.evaluation.statistics import accuracy, cluster_interval
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Images, Made, Results
@@ -67,7 +71,26 @@ def reading(results: Results) -> list[str]:
         "Accuracy: top-1 of the target, with a 95 % Wilson interval. Comparisons: the same images, exact McNemar test."
         + seeds
     )
+    lines += _of_intervals(results)
     return lines
+
+
+def _of_intervals(results: Results) -> Iterator[str]:
+    """Say what intervals are of, where images are parts of the same pictures."""
+    images, target = results.images, results.experiment.target.key
+    clean = results.labels.get(Cell(Condition(), target, seed=results.experiment.seeds[0]))
+    if images.groups is None or clean is None or len(np.unique(images.groups)) < 2:
+        return
+    right = clean == images.labels
+    low, high = cluster_interval(right, images.groups)
+    one, other = accuracy(clean, images.labels).interval
+    count = len(np.unique(images.groups))
+    yield (
+        f"Intervals and tests are of {images.noun}s, as if each were a picture by itself: they say what other "
+        f"{images.noun}s of the same {count} pictures would change. Of other pictures: the clean "
+        f"accuracy has an interval of {100 * low:.1f}–{100 * high:.1f} by picture (bootstrap of whole pictures), where "
+        f"it is {100 * one:.1f}–{100 * other:.1f} by {images.noun}."
+    )
 
 
 def facts(results: Results) -> list[str]:
@@ -85,7 +108,7 @@ def facts(results: Results) -> list[str]:
     lines += [_sentence(remark) for remark in results.images.facts.get("remarks", ())]
     lines += _missing(results)
     lines += [f"Failed: {_sentence(failure)}" for failure in results.failures]
-    count = len(flags(results))
+    count = len(results.flags)
     if count:
         signs = "One sign casts" if count == 1 else f"{count} signs cast"
         lines.append(f"{signs} doubt on these figures: see the table of what casts doubt on them.")

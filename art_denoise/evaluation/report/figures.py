@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_denoise._files import replacing
+from art_denoise.evaluation.experiment import Knowledge
 from art_denoise.evaluation.report._text import one_line
+from art_denoise.evaluation.report.names import NOBODY
 from art_denoise.evaluation.report.table import Accuracy, Picture, Rate, Row, Table
-from art_denoise.evaluation.report.tables import sweeps
+from art_denoise.evaluation.report.tables import ROBUST, sweeps, worst
 from art_denoise.evaluation.report.transfer import transfer_table
 from art_denoise.evaluation.statistics import Share
 
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
     from art_denoise.evaluation.results import Examples, Results
+
+#: Defences, none among them, that are compared in a figure if there are at least so many.
+_FEWEST_COMPARED = 3
 
 #: Keyword of the text in a PNG file that says what it is of.
 _STAMP = "art_denoise"
@@ -64,7 +69,7 @@ class Figure:
 
 def figures(results: Results) -> list[Figure]:
     """Return the figures that there are results for."""
-    found = [*_transfers(results), *_sweeps(results)]
+    found = [*_transfers(results), *_sweeps(results), *_worths(results)]
     return [*([_examples(results, results.examples)] if results.examples is not None else []), *found]
 
 
@@ -294,6 +299,78 @@ def _curves(data: Mapping[str, Any]) -> Drawing:
     axes[0].set_ylim(0, 100)
     axes[-1].legend(fontsize=8)
     return drawing
+
+
+# What defences are worth
+
+
+def _worths(results: Results) -> Iterator[Figure]:
+    """Yield one figure of what defences cost and buy, if there are several to compare."""
+    points: list[dict[str, Any]] = []
+    table = next(iter(worst(results)), None)
+    if table is None:
+        return
+    # Of several sizes, the one that most is known of.
+    section = max(table.sections, key=lambda s: (sum(_known(row) for row in s.rows), -table.sections.index(s)))
+    names = [column.name.text for column in table.columns]
+    for row in section.rows:
+        values = dict(zip(names, row.values, strict=True))
+        clean, robust = values[NOBODY], values[ROBUST]
+        oblivious = values.get(Knowledge.OBLIVIOUS.value)
+        if isinstance(clean, Accuracy) and isinstance(robust, Accuracy):
+            points.append(
+                {
+                    "name": one_line(row.name.text),
+                    "clean": 100 * clean.share.value,
+                    "robust": 100 * robust.share.value,
+                    "oblivious": 100 * oblivious.share.value if isinstance(oblivious, Accuracy) else None,
+                }
+            )
+    if len(points) >= _FEWEST_COMPARED:
+        data = {"points": points, "size": section.title}
+        text = "What defences cost, and what they leave: accuracy on clean images against the worst of all attackers"
+        yield Figure(Picture("figures/worth.png", text, "worst"), data, partial(_scatter, data))
+
+
+def _known(row: Row) -> int:
+    return sum(isinstance(value, Accuracy) for value in row.values)
+
+
+def _scatter(data: Mapping[str, Any]) -> Drawing:
+    """Draw accuracy on clean images against what attackers leave: all of them, and those who do not know the defence.
+
+    A line joins the defences that no other beats in both.
+    """
+    from matplotlib.figure import Figure as Drawing
+
+    points = data["points"]
+    drawing = Drawing(figsize=(7.5, 5.2), layout="constrained")
+    ax = drawing.subplots()
+    for i, point in enumerate(points):
+        colour = f"C{i % 10}"
+        ax.plot(point["clean"], point["robust"], "o", color=colour, label=_plain(point["name"], 48))
+        if point["oblivious"] is not None:
+            ax.plot(point["clean"], point["oblivious"], "o", color=colour, fillstyle="none")
+            ax.plot([point["clean"]] * 2, [point["robust"], point["oblivious"]], color=colour, alpha=0.25, linewidth=1)
+    best = sorted((p["clean"], p["robust"]) for p in points if not any(_beats(other, p) for other in points))
+    ax.plot(*zip(*best, strict=True), color="black", linewidth=1, linestyle="--", zorder=0)
+    ax.set_xlabel("accuracy on clean images, %")
+    ax.set_ylabel("accuracy that attackers leave, %")
+    ax.set_ylim(bottom=0)
+    ax.set_title(
+        "Filled: the worst of all attackers, image by image. Hollow: those who do not know the defence.\n"
+        "Dashed: no other defence is better in both." + (f" {data['size']}" if data["size"] else ""),
+        fontsize=8,
+    )
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=7)
+    return drawing
+
+
+def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether one defence is at least as good in both, and better in one."""
+    pairs = [(one[name], other[name]) for name in ("clean", "robust")]
+    return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
 def _plain(text: str, most: int) -> str:

@@ -146,9 +146,18 @@ class Accuracy(_OfImages):
     :param share: The share, with one seed or several.
     :param published: The figure of others, in percent.
     :param attacker: What the attacker knows, where that differs within a row.
+    :param doubted: Whether something casts doubt on it.
     """
 
+    doubted: bool = False
     _field = "accuracy"
+
+    @property
+    def marked(self) -> bool:
+        return self.doubted
+
+    def fields(self) -> dict[str, Any]:
+        return {**super().fields(), **({"doubted": True} if self.doubted else {})}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Cell, Comparison, Condition, Defence, Experiment, Knowledge, Source
 from art_denoise.evaluation.records import attack_name
+from art_denoise.evaluation.report.attacks import attacks
 from art_denoise.evaluation.report.checklist import checklist
 from art_denoise.evaluation.report.doubts import doubts
 from art_denoise.evaluation.report.drawn import over_draws
@@ -41,6 +42,7 @@ from art_denoise.evaluation.report.table import (
     Value,
 )
 from art_denoise.evaluation.report.transfer import transfers
+from art_denoise.evaluation.report.tuned import strengths
 from art_denoise.evaluation.report.values import (
     accuracy_in,
     accuracy_in_all,
@@ -55,11 +57,16 @@ from art_denoise.evaluation.report.values import (
     seeds_note,
     why_no_cell,
     with_legend_of_what_is_there,
+    with_mark,
 )
 from art_denoise.evaluation.statistics import accuracy, holm
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Made, Results
+
+
+#: What the column is called of those images that no attacker turns wrong.
+ROBUST = "all of them: robust accuracy"
 
 
 def accuracies(results: Results) -> tuple[Table, ...]:
@@ -73,14 +80,14 @@ def accuracies(results: Results) -> tuple[Table, ...]:
     table = Table(
         kind="accuracy",
         title=f"{experiment.title}: top-1 accuracy of {experiment.target.title or experiment.target.text} on "
-        f"{len(results.images)} test {results.images.title}",
+        f"{len(results.images)} {'test' if experiment.scored_on == 'test' else 'tuning'} {results.images.title}",
         note=note_of(quick_note(results), columns_note(experiment), seeds_note(experiment, "accuracy")),
         legend=Shown("accuracy in %", "95 % interval", experiment.published_by or "published"),
         head=Name(""),
         columns=(ATTACKER, *source_columns(experiment)),
         sections=sections,
     )
-    return (with_legend_of_what_is_there(table),) if sections else ()
+    return (with_mark(with_legend_of_what_is_there(table)),) if sections else ()
 
 
 def worst(results: Results) -> tuple[Table, ...]:
@@ -111,7 +118,7 @@ def worst(results: Results) -> tuple[Table, ...]:
         for defence, cells in crafted.items()
         if defence and not any(cell.condition.threat.knowledge.knows_defence for cell in cells if cell.condition.threat)
     ]
-    attackers = [NOBODY, *(knowledge.value for knowledge in there), "all of them: robust accuracy"]
+    attackers = [NOBODY, *(knowledge.value for knowledge in there), ROBUST]
     table = Table(
         kind="worst",
         title="The worst that attackers do to each defence, image by image",
@@ -131,7 +138,7 @@ def worst(results: Results) -> tuple[Table, ...]:
         sections=tuple(sections),
     )
     # With one attack each the table of accuracies says it all.
-    return (table,) if any(len(cells) > 1 for cells in crafted.values()) and not is_empty(table) else ()
+    return (with_mark(table),) if any(len(cells) > 1 for cells in crafted.values()) and not is_empty(table) else ()
 
 
 def _size(cell: Cell) -> tuple[str, float]:
@@ -245,7 +252,7 @@ def sweeps(results: Results) -> tuple[Table, ...]:
             sections=(Section("", rows),),
         )
         if not is_empty(table):
-            tables.append(table)
+            tables.append(with_mark(table))
     return tuple(tables)
 
 
@@ -283,6 +290,7 @@ def perturbations(results: Results) -> tuple[Table, ...]:
 
 #: The tables of a report, in order, by their kind.
 TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
+    "strengths": strengths,
     "worst": worst,
     "flags": doubts,
     "accuracy": accuracies,
@@ -291,6 +299,7 @@ TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
     "transfer": transfers,
     "sweep": sweeps,
     "mechanism": mechanisms,
+    "attacks": attacks,
     "perturbations": perturbations,
     "checklist": checklist,
 }

@@ -74,7 +74,7 @@ def accuracy_in(results: Results, cells: Sequence[Cell], published: float | None
         whole = len(found) >= FEWEST_SEEDS and all(one.n == len(truth) for one in found)
         interval = two_way_interval(np.array([labels == truth for labels in there])) if whole else None
         share = Shares(tuple(found), len(cells), interval)
-    return Accuracy(share, published, attacker_in(cells[0]))
+    return Accuracy(share, published, attacker_in(cells[0]), _doubted(results, cells))
 
 
 def accuracy_in_all(results: Results, cells: Sequence[Cell], among: Sequence[Cell] = ()) -> Value:
@@ -98,7 +98,14 @@ def accuracy_in_all(results: Results, cells: Sequence[Cell], among: Sequence[Cel
     for cell in among:
         there = there & (labels[cell] == truth)
     count = int(np.sum(there))
-    return Accuracy(Share(int(np.sum(left & there)), count)) if count else Missing("no image is classified right")
+    if not count:
+        return Missing("no image is classified right")
+    return Accuracy(Share(int(np.sum(left & there)), count), doubted=_doubted(results, cells))
+
+
+def _doubted(results: Results, cells: Sequence[Cell]) -> bool:
+    """Return whether something casts doubt on the figure of one of some cells."""
+    return any(flag.doubted in cells for flag in results.flags)
 
 
 def difference(results: Results, first: Condition, second: Condition, source: Source | None) -> Value:
@@ -182,6 +189,12 @@ def with_legend_of_what_is_there(table: Table) -> Table:
     detail = legend.detail if any(s.detail for s in shown) else ""
     published = legend.published if any(s.published for s in shown) else ""
     return replace(table, legend=replace(legend, detail=detail, published=published))
+
+
+def with_mark(table: Table) -> Table:
+    """Return a table that says what is marked, if something casts doubt on one of its values."""
+    doubted = any(isinstance(value, Accuracy) and value.doubted for value in table.values)
+    return replace(table, mark="in doubt, see what casts doubt on these figures") if doubted else table
 
 
 def is_empty(table: Table) -> bool:

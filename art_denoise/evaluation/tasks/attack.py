@@ -12,6 +12,7 @@ from art_denoise.evaluation.added import PART, spread
 from art_denoise.evaluation.art_attacks import attack_one_by_one
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
+from art_denoise.evaluation.passes import passes_of
 from art_denoise.evaluation.scoring import unit_batch
 from art_denoise.evaluation.tasks.chain import Through, noise_modules
 
@@ -78,7 +79,7 @@ class AttackImages(Task):
     def run(self, on: Place) -> Artefact:
         classifier, split, where = on.classifier(self.network), on.split(self.images), self.where
         on.expects(len(where))
-        with with_defences(classifier, self.through.chain(on)):
+        with with_defences(classifier, self.through.chain(on)), passes_of(classifier) as passes:
             images, failed = attack_one_by_one(
                 classifier,
                 self.attack,
@@ -91,6 +92,7 @@ class AttackImages(Task):
                 told=on.told,
             )
         record = {"attack": self.attack.name, "failed": {str(where[i]): why for i, why in failed.items()}}
+        record["passes"] = {"images": len(where), **passes}
         return Artefact(record, {"images": images})
 
 
