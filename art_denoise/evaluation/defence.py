@@ -2,59 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from art.defences.preprocessor import Preprocessor as ArtPreprocessor
-from art.estimators.classification import PyTorchClassifier
+from art.estimators.classification import ClassifierMixin, PyTorchClassifier
 from tqdm.auto import tqdm
 
 from art_denoise._checks import check_flag, check_integer, check_number
-from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import value_range
-from art_denoise.attacks.universal_noise import random_signs
 from art_denoise.defences.adapters import as_pytorch
-from art_denoise.defences.chain import defences_of, with_defences
+from art_denoise.defences.chain import defences_of
 from art_denoise.evaluation.added import spread
-from art_denoise.evaluation.art_attacks import attack_one_by_one
-from art_denoise.evaluation.building import build_universal
+from art_denoise.evaluation.any_classifier import for_pytorch, has_gradients
+from art_denoise.evaluation.attack_table import art_attack
+from art_denoise.evaluation.bench import Bench
 from art_denoise.evaluation.checking import check_attack, checked_chain
 from art_denoise.evaluation.components import make_threat, parse_attack, write_attack
 from art_denoise.evaluation.differentiable import known_of
 from art_denoise.evaluation.experiment import (
     NOTHING,
     Cell,
-    Condition,
     Defence,
+    Knowledge,
     Network,
     Preprocessor,
     Source,
     Threat,
     params,
 )
-from art_denoise.evaluation.foreign import for_pytorch
 from art_denoise.evaluation.gradients import IMAGES, audit_gradients
 from art_denoise.evaluation.notation import read_component
-from art_denoise.evaluation.passes import passes_of
-from art_denoise.evaluation.planted import try_attack
 from art_denoise.evaluation.results import Images, Results
-from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED, over_draws
+from art_denoise.evaluation.statistics import over_draws
 from art_denoise.evaluation.studies.honest import LADDER, Rung, ladder
 from art_denoise.evaluation.tried import tried_rows
+
+if TYPE_CHECKING:
+    from art.utils import CLASSIFIER_TYPE
 
 Chain = Sequence[ArtPreprocessor]
 
 #: What the classifier is called among networks that attacks are crafted on.
 _TARGET = "classifier"
 
-#: Images that are classified at once.
-_AT_ONCE = 128
-
 
 def evaluate_defence(
-    classifier: PyTorchClassifier,
+    classifier: CLASSIFIER_TYPE,
     defences: ArtPreprocessor | Chain | Mapping[str, ArtPreprocessor | Chain] | None,
     x: np.ndarray,
     y: np.ndarray,
@@ -62,7 +59,7 @@ def evaluate_defence(
     eps: float,
     norm: float | Literal["inf"] = np.inf,
     attacks: Sequence[str] | None = None,
-    transfer_from: Mapping[str, PyTorchClassifier] | None = None,
+    transfer_from: Mapping[str, CLASSIFIER_TYPE] | None = None,
     craft: np.ndarray | None = None,
     draws: int = 5,
     seed: int = 0,
@@ -82,10 +79,12 @@ def evaluate_defence(
     defence draws at random, gradients are the mean of several draws (EOT), and an image is right if it is with each of
     `draws` draws.
 
-    :param classifier: Classifier with `clip_values`, one pair of numbers, that returns logits. It is left as it was.
+    :param classifier: Any of ART's classifiers of images with `clip_values`, one pair of numbers, that returns logits.
+        It is left as it was. Of one that is not for PyTorch the gradient is that of its `class_gradient`; one without
+        gradients, as `BlackBoxClassifier`, is attacked by those who only ask, and from `transfer_from`, which is said.
     :param defences: ART preprocessors in order, for PyTorch or NumPy, in the place of those that the classifier has; or
         several such lists by name, which are compared; None: those that it has.
-    :param x: Test images, floats (N, C, H, W) in units of `clip_values`.
+    :param x: Test images, floats (N, C, H, W) in units of `clip_values`; (N, H, W, C) if the classifier has them so.
     :param y: Their labels, int (N,) or one-hot (N, K).
     :param eps: Bound on what is added to an image, in units of `clip_values`, above 0, at most their range.
     :param norm: Norm of that bound, `np.inf` or "inf", or 2.
@@ -100,35 +99,77 @@ def evaluate_defence(
     :param verbose: Show a progress bar.
     :return: The results: `summary()` is the short form, `records()` one row for each attack on each defence, and
         :func:`art_denoise.evaluation.report.write_report` writes a page, figures and tables.
-    :raises TypeError: If `classifier` is none for PyTorch, or `defences` holds something else than preprocessors.
+    :raises TypeError: If `classifier` is none of ART's, or `defences` holds something else than preprocessors.
     :raises ValueError: If images, labels or `eps` do not fit the classifier, ART would refuse a defence, or an attack
         does not exist or does not take a parameter. What an attack raises later is told of in the results: an image
         that it fails on counts as wrong.
 
     Cost: for each image and defence some 200 forward and backward passes, fewer where attacks succeed early.
     """
-    if not isinstance(classifier, PyTorchClassifier):
-        raise TypeError(f"`classifier` must be one of ART's PyTorchClassifier, got {type(classifier).__name__}")
+    for name, other in (transfer_from or {}).items():
+        if not has_gradients(other):
+            raise ValueError(f"`transfer_from`[{name!r}] must have gradients, and {type(other).__name__} has none")
+    # Before those that the classifier has are put aside.
+    chains = _chains(classifier, defences) if isinstance(classifier, ClassifierMixin) else {}
+    with ExitStack() as stack:
+        networks = {
+            _TARGET: stack.enter_context(for_pytorch(classifier)),
+            **{name: stack.enter_context(for_pytorch(other)) for name, other in (transfer_from or {}).items()},
+        }
+        return _evaluated(
+            networks,
+            chains,
+            x,
+            y,
+            eps=eps,
+            norm=norm,
+            attacks=attacks,
+            craft=craft,
+            draws=draws,
+            seed=seed,
+            verbose=verbose,
+            differentiable=has_gradients(classifier),
+        )
+
+
+def _evaluated(
+    networks: Mapping[str, PyTorchClassifier],
+    chains: Mapping[Defence, Chain],
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    eps: float,
+    norm: float | Literal["inf"],
+    attacks: Sequence[str] | None,
+    craft: np.ndarray | None,
+    draws: int,
+    seed: int,
+    verbose: bool,
+    differentiable: bool,
+) -> Results:
+    """Evaluate defences of classifiers for PyTorch, the target first; see :func:`evaluate_defence`."""
+    classifier = networks[_TARGET]
     low, high = value_range(classifier)
     images, labels = _images("x", x, classifier), _labels(y, len(x), classifier.nb_classes)
     share = check_number("eps", eps, low=0, high=high - low, low_open=True) / (high - low)
     for name, value in (("draws", draws), ("seed", seed)):
         check_integer(name, value, low=int(name == "draws"))
     check_flag("verbose", verbose)
-    chains = _chains(classifier, defences)
     for chain in chains.values():
         checked_chain(classifier, [as_pytorch(stage) for stage in chain])
-    others = dict(transfer_from or {})
     target = Network(_TARGET, "the classifier", "the classifier")
-    networks = (target, *(Network(name, name, name) for name in others))
+    named = (target, *(Network(name, name, name) for name in networks if name != _TARGET))
     rungs = LADDER if attacks is None else (Rung("The attacks", tuple(attacks)),)
-    threats = [(rung, list(_threats(rung, share, norm, craft is not None))) for rung in rungs]
+    threats = [
+        (rung, list(_possible(_threats(rung, share, norm, craft is not None), differentiable, len(networks) > 1)))
+        for rung in rungs
+    ]
     for threat in dict.fromkeys(threat for _, of_rung in threats for threat in of_rung):
         check_attack(threat, write_attack(threat))
     asked = ladder(
         target,
-        [Source(network.key, network.text) for network in networks],
-        networks,
+        [Source(network.key, network.text) for network in named],
+        named,
         defences=list(chains),
         rungs=threats,
         knows=[known_of(chain, classifier.input_shape) for chain in chains.values()],
@@ -140,8 +181,9 @@ def evaluate_defence(
         defence: audit_gradients(classifier, chain, in_units, labels[few], seed=seed)
         for defence, chain in {NOTHING: (), **chains}.items()
     }
-    bench = _Bench(
-        {_TARGET: classifier, **others},
+    bench = Bench(
+        target.key,
+        networks,
         {NOTHING: (), **chains},
         images,
         labels,
@@ -173,7 +215,7 @@ def evaluate_defence(
             labels,
             {label: str(label) for label in range(classifier.nb_classes)},
             {"test": len(images), **({} if craft is None else {"craft": len(craft)})},
-            {"remarks": [*_remarks(audits, draws), *bench.remarks]},
+            {"remarks": [*_remarks(audits, draws, differentiable), *bench.remarks]},
         ),
         labels=found,
         drawn=drawn,
@@ -183,120 +225,6 @@ def evaluate_defence(
         failures=tuple(f"{cell.text}: {why}" for cell, why in missing.items()),
         audits=audits,
     )
-
-
-@dataclass
-class _Bench:
-    """Where attacks are made and labels are predicted.
-
-    :param networks: The classifiers by name.
-    :param chains: The preprocessors of each defence.
-    :param images: Images, float32 (N, C, H, W) in [0, 1].
-    :param truth: Their labels, int64 (N,).
-    :param craft: Images that perturbations for all images are crafted on, likewise.
-    :param draws: How often an image is classified behind each defence.
-    :param seed: Seed of all that is drawn.
-    :param remarks: What attacks failed on.
-    :param passes: What attacks took, by what attacked images depend on.
-    """
-
-    networks: Mapping[str, PyTorchClassifier]
-    chains: Mapping[Defence, Chain]
-    images: np.ndarray
-    truth: np.ndarray
-    craft: np.ndarray | None
-    draws: Mapping[Defence, int]
-    seed: int
-    remarks: list[str] = field(default_factory=list)
-    passes: dict[tuple[Threat | None, str | None, Defence | None], dict[str, int]] = field(default_factory=dict)
-    _attacked: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-
-    def labels_of(self, cell: Cell) -> np.ndarray:
-        """Return the labels that are predicted in a cell, int64 (D, N), by draw of the defence."""
-        threat, defence = cell.condition.threat, cell.condition.defence
-        if threat is None:
-            images, marks = self.images, np.zeros(len(self.images), dtype=np.int64)
-        else:
-            key = self.key(cell)
-            if key not in self._attacked:
-                # What somebody knows of a defence is of use for that one only.
-                kept = {k: v for k, v in self._attacked.items() if k[2] is None}
-                self._attacked = {**kept, key: self._attack(cell, threat)}
-            images, marks = self._attacked[key]
-        network, chain = self.networks[cell.target], self.chains[defence]
-        labels = [self._predicted(network, chain, images, draw) for draw in range(self.draws[defence])]
-        return np.where(marks < 0, marks, labels)
-
-    @staticmethod
-    def key(cell: Cell) -> tuple[Threat | None, str | None, Defence | None]:
-        """Return what the attacked images of a cell depend on."""
-        threat = cell.condition.threat
-        aware = threat is not None and threat.knowledge.knows_defence
-        return threat, cell.source, cell.condition.defence if aware else None
-
-    def tried(self, row: Condition, few: int) -> dict[str, Any] | None:
-        """Return what the attack of a row does where it has to succeed; None if it could not be tried."""
-        threat, classifier = row.threat, self.networks[_TARGET]
-        assert threat is not None
-        x = self.images[spread(len(self.images), few)]
-        try:
-            return try_attack(
-                classifier, threat.attack, self._known(row), x, eps=threat.eps, norm=threat.norm, seed=self.seed
-            )
-        except Exception as error:
-            self.remarks.append(f"{row.text}: the attack could not be tried where it has to succeed ({error})")
-            return None
-
-    def _predicted(self, classifier: PyTorchClassifier, chain: Chain, images: np.ndarray, draw: int) -> np.ndarray:
-        low, high = value_range(classifier)
-        found = []
-        with with_defences(classifier, [as_pytorch(stage) for stage in chain]):
-            for first in range(0, len(images), _AT_ONCE):
-                batch = (low + (high - low) * images[first : first + _AT_ONCE]).astype(np.float32)
-                with drawn_from(self.seed, draw, first):
-                    found.append(classifier.predict(batch, batch_size=_AT_ONCE).argmax(axis=1))
-        return np.concatenate(found).astype(np.int64)
-
-    def _attack(self, cell: Cell, threat: Threat) -> tuple[np.ndarray, np.ndarray]:
-        """Return attacked images, and 0 for each, or what says that it was not attacked, or that this failed."""
-        marks = np.zeros(len(self.images), dtype=np.int64)
-        if not threat.crafted:
-            shape = self.images.shape[1:]
-            return random_signs(shape, threat.size_of_signs(shape), self.seed).add_to(self.images), marks
-        classifier = self.networks[str(cell.source)]
-        with with_defences(classifier, self._known(cell.condition)), passes_of(classifier) as passes:
-            if threat.attack.kind == "universal":
-                low, high = value_range(classifier)
-                if self.craft is None:
-                    raise ValueError("there are no images to craft a perturbation for all images on: give `craft`")
-                crafting = build_universal(threat.attack, threat.eps, threat.norm, self.seed, classifier=classifier)
-                made = crafting.craft((low + (high - low) * self.craft).astype(np.float32))
-                return made.add_to(self.images), marks
-            attacked, chosen = self.images.copy(), spread(len(self.images), threat.images)
-            attacked[chosen], failed = attack_one_by_one(
-                classifier,
-                threat.attack,
-                eps=threat.eps,
-                norm=threat.norm,
-                x=self.images[chosen],
-                y=self.truth[chosen],
-                seed=self.seed,
-            )
-        self.passes[self.key(cell)] = {"images": len(chosen), **passes}
-        marks[~np.isin(np.arange(len(marks)), chosen)] = NOT_ATTACKED
-        for i, why in failed.items():
-            number = int(chosen[i])
-            marks[number] = ATTACK_FAILED
-            self.remarks.append(f"{cell.text}: the attack failed on image {number}, which counts as wrong ({why})")
-        return attacked, marks
-
-    def _known(self, row: Condition) -> list[ArtPreprocessor]:
-        """Return the defence as the attacker has it."""
-        threat = row.threat
-        if threat is None or not threat.knowledge.knows_defence:
-            return []
-        shape = self.images.shape[1:]
-        return [for_pytorch(stage, threat.knowledge.gradient, shape) for stage in self.chains[row.defence]]
 
 
 def _images(name: str, x: np.ndarray, classifier: PyTorchClassifier) -> np.ndarray:
@@ -389,7 +317,22 @@ def _threats(rung: Rung, eps: float, norm: float | str, crafts: bool) -> Iterato
             yield threat
 
 
-def _remarks(audits: Mapping[Defence, dict[str, Any]], draws: int) -> Iterator[str]:
+def _possible(threats: Iterable[Threat], differentiable: bool, others: bool) -> Iterator[Threat]:
+    """Yield the attackers who can do what they are to do: who needs gradients has those of another network, or none."""
+    for threat in threats:
+        asks = threat.attack.kind == "per-image" and art_attack(threat.attack.name).needs != "gradient"
+        if not threat.crafted or asks or differentiable:
+            yield threat
+        elif others and not threat.knowledge.white_box:
+            yield replace(threat, knowledge=Knowledge.TRANSFER)
+
+
+def _remarks(audits: Mapping[Defence, dict[str, Any]], draws: int, differentiable: bool) -> Iterator[str]:
+    if not differentiable:
+        yield (
+            "The classifier has no gradients: only who asks for scores or labels attacks it, or who has another "
+            "network. An attacker who has its weights may do more harm."
+        )
     for defence, audit in audits.items():
         if audit["draws"] != "none":
             yield (

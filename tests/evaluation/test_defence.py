@@ -7,12 +7,14 @@ import pytest
 import torch
 from art.attacks.evasion import ProjectedGradientDescent
 from art.defences.preprocessor import JpegCompression
-from art.estimators.classification import PyTorchClassifier
+from art.estimators import BaseEstimator
+from art.estimators.classification import BlackBoxClassifier, ClassifierMixin, PyTorchClassifier
+from art.estimators.classification.classifier import ClassGradientsMixin
 from fake_defences import FAKES, Draws, Fake
 from torch.nn import functional
 
 from art_denoise import ROFDefence
-from art_denoise.evaluation import defence as module
+from art_denoise.evaluation import bench as module
 from art_denoise.evaluation.audit import flags
 from art_denoise.evaluation.defence import evaluate_defence
 from art_denoise.evaluation.experiment import NOTHING, Knowledge
@@ -284,7 +286,7 @@ def test_an_attack_that_fails_on_all_images_costs_its_own_rows_only(classifier, 
         ({"norm": 1}, ValueError, "`norm`"),
         ({"draws": 0}, ValueError, "`draws` must be >= 1"),
         ({"seed": -1}, ValueError, "`seed` must be >= 0"),
-        ({"classifier": 3}, TypeError, "`classifier` must be one of ART's PyTorchClassifier, got int"),
+        ({"classifier": 3}, TypeError, "`classifier` must be one of ART's classifiers, got int"),
     ],
 )
 def test_bad_input_is_one_error(classifier, change, error, message):
@@ -309,3 +311,87 @@ def test_a_chain_that_cuts_the_gradient_is_named_by_its_stage(classifier, test_i
     assert 0.1 < honest["noise_left"] < 1
     assert audit_gradients(classifier, [], x, y)["noise_left"] == pytest.approx(1, abs=1e-5)
     assert 0.1 < honest["scale"] < 10
+
+
+class Linear(ClassGradientsMixin, ClassifierMixin, BaseEstimator):
+    """A classifier of ART's that is not for PyTorch, with gradients: linear, in NumPy."""
+
+    estimator_params = (*BaseEstimator.estimator_params, *ClassifierMixin.estimator_params)
+
+    def __init__(self, weights, **kwargs):
+        super().__init__(model=weights, clip_values=(0.0, 255.0), **kwargs)
+        self.weights, self.nb_classes, self._input_shape = weights, len(weights), SHAPE
+
+    @property
+    def input_shape(self):
+        return self._input_shape
+
+    def predict(self, x, **kwargs):
+        x, _ = self._apply_preprocessing(x, y=None, fit=False)
+        return np.einsum("nchw,kchw->nk", x / 255, self.weights)
+
+    def class_gradient(self, x, label=None, **kwargs):
+        # Of the classifier alone: its defences are put aside.
+        assert not self.preprocessing_defences
+        return np.repeat(self.weights[None] / 255, len(x), axis=0)
+
+    def fit(self, x, y, **kwargs):
+        raise NotImplementedError
+
+    def loss_gradient(self, x, y, **kwargs):
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def linear_weights():
+    """Weights by which each class is the quarter that is brighter."""
+    weights = np.zeros((CLASSES, *SHAPE), np.float32)
+    for k in range(CLASSES):
+        weights[k, :, 4 * (k // 2) : 4 * (k // 2) + 4, 4 * (k % 2) : 4 * (k % 2) + 4] = 1
+    return weights
+
+
+def test_a_classifier_of_another_framework_is_attacked_with_its_gradient(linear_weights, test_images):
+    x, y = test_images
+    own = ROFDefence(clip_values=(0, 255))
+    classifier = Linear(linear_weights, preprocessing_defences=[own])
+    results = evaluate_defence(
+        classifier, None, 255 * x, y, eps=60.0, attacks=FEW, craft=255 * images(16, 5)[0], verbose=False
+    )
+    assert not results.failures
+    assert classifier.preprocessing_defences == [own]
+    assert not results.images.facts["remarks"]
+    audit = results.audits[NOTHING]
+    assert audit["off"] < 0.01
+    assert audit["zero"] == 0
+    assert {cell.condition.defence.text for cell in results.labels} == {"no defence", "D_ROF"}
+    # Every quarter can be made as bright as another: who has the gradient leaves nothing.
+    assert min(right(results, None)) > 40
+    assert max(right(results, Knowledge.EXACT)) == 0
+    assert all(record["found"] == record["images"] > 0 for record in results.tried.values())
+
+
+def test_a_classifier_without_gradients_is_attacked_by_who_asks_or_has_another(linear_weights, classifier, test_images):
+    x, y = test_images
+
+    def predict(x):
+        return np.einsum("nchw,kchw->nk", x, linear_weights)
+
+    black_box = BlackBoxClassifier(predict, SHAPE, CLASSES, clip_values=(0.0, 1.0))
+    attacks = (*FEW, "square:max_iter=20")
+    results = evaluate_defence(black_box, ROFDefence(), x, y, eps=EPS, attacks=attacks, verbose=False)
+    assert not results.failures
+    assert {cell.knowledge for cell in results.labels} == {None, Knowledge.BLACK_BOX}
+    (remark,) = results.images.facts["remarks"]
+    assert remark.startswith("The classifier has no gradients")
+    assert "Nobody who" not in remark
+    with_other = evaluate_defence(
+        black_box, ROFDefence(), x, y, eps=EPS, attacks=attacks, transfer_from={"net": classifier}, verbose=False
+    )
+    assert not with_other.failures
+    known = {(cell.knowledge, cell.source) for cell in with_other.labels}
+    assert known == {(None, None), (Knowledge.BLACK_BOX, "classifier"), (Knowledge.TRANSFER, "net")}
+    with pytest.raises(ValueError, match="`transfer_from`\\['one'\\] must have gradients, and BlackBoxClassifier"):
+        evaluate_defence(classifier, ROFDefence(), x, y, eps=EPS, transfer_from={"one": black_box})
+    with pytest.raises(TypeError, match="`classifier` must be one of ART's classifiers, got int"):
+        evaluate_defence(3, ROFDefence(), x, y, eps=EPS)
