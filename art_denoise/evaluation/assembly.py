@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, NoiseKind, Preprocessor, Threat
-from art_denoise.evaluation.graph import Network
+from art_denoise.evaluation.graph import Network, Task
 from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.options import Fitting
 from art_denoise.evaluation.results import Made
@@ -15,6 +15,7 @@ from art_denoise.evaluation.tasks.attack import attack_all
 from art_denoise.evaluation.tasks.audit import AuditGradients
 from art_denoise.evaluation.tasks.chain import Through
 from art_denoise.evaluation.tasks.check import CheckHalf
+from art_denoise.evaluation.tasks.cost import MeasureCost
 from art_denoise.evaluation.tasks.examples import ShowExamples
 from art_denoise.evaluation.tasks.noise import ChooseNoise, FitNoise, NoiseTask, RandomDirection
 from art_denoise.evaluation.tasks.perturbations import Craft, Given, Signs
@@ -41,6 +42,7 @@ class Assembly:
     :param half: Whether labels are predicted in half precision where a check allows it.
     :param crafted_on: By name of a universal attack how many of the images for crafting it is crafted on, if not all.
     :param draws: How often images are scored behind preprocessors that draw at random.
+    :param costs: Whether it is measured what defences take in time and memory.
     """
 
     experiment: Experiment
@@ -51,6 +53,7 @@ class Assembly:
     half: bool = False
     crafted_on: Mapping[str, int] = field(default_factory=dict)
     draws: Mapping[Preprocessor, int] = field(default_factory=dict)
+    costs: bool = False
     _known: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -61,6 +64,13 @@ class Assembly:
     def scores(self) -> dict[Cell, Score]:
         """Return the task of every cell."""
         return {cell: self.score(cell) for cell in self.experiment.cells()}
+
+    def wanted(self) -> list[Task]:
+        """Return all that has to be done, for figures and for the pictures of examples."""
+        examples = self.examples()
+        wanted: list[Task] = [*self.measures().values(), *self.audits().values(), *self.tries().values()]
+        wanted += self.scores().values()
+        return wanted if examples is None else [*wanted, examples]
 
     def score(self, cell: Cell) -> Score:
         """Return the task that predicts a cell's labels."""
@@ -214,6 +224,16 @@ class Assembly:
                 row.text,
             )
         return found
+
+    def measures(self) -> dict[Defence, MeasureCost]:
+        """Return the tasks that measure what each defence takes, if that is wanted."""
+        target = self.networks[self.experiment.target.key]
+        there = dict.fromkeys(c.defence for c in self.experiment.conditions if c.defence.preprocessors)
+        return {
+            defence: MeasureCost(target, self.scored, Through(defence.preprocessors), defence.text)
+            for defence in there
+            if self.costs and defence.noise is None
+        }
 
     def made(self) -> Iterator[tuple[Made, Craft | Given | NoiseTask]]:
         """Yield the perturbations and defensive noises of the cells, without a record yet, and their tasks."""

@@ -22,6 +22,7 @@ from art_denoise.evaluation.attack_table import art_attack
 from art_denoise.evaluation.bench import Bench
 from art_denoise.evaluation.checking import check_attack, checked_chain
 from art_denoise.evaluation.components import make_threat, parse_attack, write_attack
+from art_denoise.evaluation.cost import measure_cost
 from art_denoise.evaluation.differentiable import known_of
 from art_denoise.evaluation.experiment import (
     NOTHING,
@@ -62,6 +63,7 @@ def evaluate_defence(
     transfer_from: Mapping[str, CLASSIFIER_TYPE] | None = None,
     craft: np.ndarray | None = None,
     draws: int = 5,
+    costs: bool = False,
     seed: int = 0,
     verbose: bool = True,
 ) -> Results:
@@ -95,6 +97,7 @@ def evaluate_defence(
     :param craft: Images that perturbations for all images are crafted on, like `x`, and none of them; None: there are
         no such perturbations.
     :param draws: How often an image is classified behind a defence that draws at random, ≥ 1.
+    :param costs: Measure what defences take in time and memory, too; it differs from call to call.
     :param seed: Seed of all that is drawn.
     :param verbose: Show a progress bar.
     :return: The results: `summary()` is the short form, `records()` one row for each attack on each defence, and
@@ -126,6 +129,7 @@ def evaluate_defence(
             attacks=attacks,
             craft=craft,
             draws=draws,
+            costs=costs,
             seed=seed,
             verbose=verbose,
             differentiable=has_gradients(classifier),
@@ -143,6 +147,7 @@ def _evaluated(
     attacks: Sequence[str] | None,
     craft: np.ndarray | None,
     draws: int,
+    costs: bool,
     seed: int,
     verbose: bool,
     differentiable: bool,
@@ -154,7 +159,8 @@ def _evaluated(
     share = check_number("eps", eps, low=0, high=high - low, low_open=True) / (high - low)
     for name, value in (("draws", draws), ("seed", seed)):
         check_integer(name, value, low=int(name == "draws"))
-    check_flag("verbose", verbose)
+    for name, flag in (("verbose", verbose), ("costs", costs)):
+        check_flag(name, flag)
     for chain in chains.values():
         checked_chain(classifier, [as_pytorch(stage) for stage in chain])
     target = Network(_TARGET, "the classifier", "the classifier")
@@ -221,6 +227,7 @@ def _evaluated(
         drawn=drawn,
         tried=tried,
         passes=passes,
+        costs={d: measure_cost(classifier, chain, in_units) for d, chain in chains.items()} if costs else {},
         missing=missing,
         failures=tuple(f"{cell.text}: {why}" for cell, why in missing.items()),
         audits=audits,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from art.defences.preprocessor import Preprocessor
 from art.estimators.classification import PyTorchClassifier
+from skimage.metrics import structural_similarity
 
 from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import are_probabilities, logits_of, margins_of, scores_of, value_range
@@ -31,6 +32,9 @@ _STEP = 1e-3
 
 #: Size of the noise that a prediction has to answer to, likewise: where it does, a gradient of zero is none.
 _NOISE = 2 / 255
+
+#: Pixels of a window of the structural similarity.
+_WINDOW = 7
 
 #: Size of random signs, of which it is seen how much gets through, as a share of the range.
 _SIGNS = 10 / 255
@@ -63,7 +67,8 @@ def audit_gradients(
         preprocessors that no gradient gets through; and, None where there is none, of how many images the gradient is
         `zero`, though the prediction changes, or not finite, `not_finite`; its size as a share of that without a
         defence, the median, `scale`; by how much it is `off` from finite differences, the median, as a share; the peak
-        signal-to-noise ratio of images behind the defence in dB, `psnr`, the median; and `noise_left`, the share of
+        signal-to-noise ratio of images behind the defence in dB, `psnr`, and their structural similarity (Wang et al.
+        2004, windows of 7 pixels), `ssim`, the medians; and `noise_left`, the share of
         random signs of 10/255 that gets through, |D(x + s) - D(x)| / |s|, likewise.
     """
     low, high = value_range(classifier)
@@ -132,11 +137,25 @@ def _effect(
     noise = (images + torch.from_numpy(signs).to(images.device) * (_SIGNS * width)).clamp(low, high) - images
     clean, noisy = behind(images), behind((images + noise).clamp(low, high))
     if clean.shape != images.shape:
-        return {"psnr": None, "noise_left": None}
+        return {"psnr": None, "ssim": None, "noise_left": None}
     squares = (clean - images).square().flatten(1).mean(1)
     left = (noisy - clean).flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1)
     psnr = 10 * torch.log10(width**2 / squares.clamp(min=1e-20))
-    return {"psnr": float(psnr.median()) if bool(squares.any()) else None, "noise_left": float(left.median())}
+    changed = bool(squares.any())
+    return {
+        "psnr": float(psnr.median()) if changed else None,
+        "ssim": _ssim(images, clean, width) if changed else None,
+        "noise_left": float(left.median()),
+    }
+
+
+def _ssim(images: torch.Tensor, others: torch.Tensor, width: float) -> float | None:
+    """Return the structural similarity of images, the median; None if they are smaller than its windows of 7 pixels."""
+    if min(images.shape[2:]) < _WINDOW:
+        return None
+    pairs = zip(images.cpu().numpy(), others.cpu().numpy(), strict=True)
+    found = [structural_similarity(a, b, win_size=_WINDOW, data_range=width, channel_axis=0) for a, b in pairs]
+    return float(np.median(found))
 
 
 def _off(

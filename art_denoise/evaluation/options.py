@@ -142,6 +142,7 @@ class Options:
         those that lower the loss.
     :param noise_through: What v_def is fitted through: the denoiser that it precedes, or the classifier alone.
     :param noise_knowing: Also fit v_def on images that each attack has perturbed, in rows of their own.
+    :param costs: Measure what defences take in time and memory, which differs from run to run.
     :param quick: On the photographs: every step on few images; the figures mean nothing.
     """
 
@@ -184,6 +185,7 @@ class Options:
     noise_accept: Annotated[AcceptedDraw | None, Shown(DEFENCES)] = None
     noise_through: Annotated[FittedThrough, Shown(DEFENCES)] = "defences"
     noise_knowing: Annotated[bool | None, Shown(DEFENCES)] = None
+    costs: Annotated[bool, Shown(DEFENCES)] = False
     quick: Annotated[bool, Shown(RUN)] = False
 
     def __post_init__(self) -> None:

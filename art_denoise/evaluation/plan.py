@@ -50,9 +50,7 @@ def plan(
     ready = setting.source.ready(setting.decoded_dir)
     images = prepared.load(False) if all(ready.values()) else setting.source.outline()
     assembly = prepared.assembly(images)
-    examples = assembly.examples()
-    wanted: list[Task] = [*prepared.checks(assembly).values(), *assembly.audits().values(), *assembly.scores().values()]
-    wanted += [examples] if examples is not None else []
+    wanted: list[Task] = [*prepared.checks(assembly).values(), *assembly.wanted()]
     needed = {key: task for key, task in closure(wanted).items() if not isinstance(task, Resource)}
     missing = to_do(wanted, lambda task: task in prepared.stores)
 

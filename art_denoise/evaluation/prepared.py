@@ -185,6 +185,7 @@ class Prepared:
             self.machine.mixed_precision,
             crafted_on(self.options),
             dict.fromkeys(self.drawing, self.options.draws),
+            self.options.costs,
         )
 
     def classifier(self, name: str) -> PyTorchClassifier:

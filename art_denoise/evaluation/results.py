@@ -140,6 +140,7 @@ class Results:
         :func:`art_denoise.evaluation.gradients.audit_gradients`.
     :param tried: What attacks on single images did where they have to succeed, by row, see
         :func:`art_denoise.evaluation.planted.try_attack`.
+    :param costs: What defences take in time and memory, see :func:`art_denoise.evaluation.cost.measure_cost`.
     :param passes: How often images went through the network while they were attacked one by one: number of `images`
         that were, `forward`, and `gradient`, of how many of these passes a gradient may have been wanted.
     """
@@ -156,6 +157,7 @@ class Results:
     audits: Mapping[Defence, dict[str, Any]] = field(default_factory=dict)
     tried: Mapping[Condition, dict[str, Any]] = field(default_factory=dict)
     passes: Mapping[Cell, dict[str, int]] = field(default_factory=dict)
+    costs: Mapping[Defence, dict[str, Any]] = field(default_factory=dict)
     drawn: Mapping[Cell, np.ndarray] = field(default_factory=dict)
 
     @classmethod
@@ -234,6 +236,7 @@ class Results:
             failures=tuple(content["failures"]),
             audits={from_json(audit["defence"]): audit["record"] for audit in content["audits"]},
             tried={from_json(one["row"]): one["record"] for one in content["tried"]},
+            costs={from_json(one["defence"]): one["record"] for one in content["costs"]},
             passes={from_json(entry["cell"]): entry["passes"] for entry in content["cells"] if "passes" in entry},
         )
 
@@ -272,6 +275,7 @@ class Results:
             "examples": examples_key,
             "failures": list(self.failures),
             "audits": [{"defence": to_json(d), "record": record} for d, record in self.audits.items()],
+            "costs": [{"defence": to_json(d), "record": record} for d, record in self.costs.items()],
             "tried": [{"row": to_json(row), "record": record} for row, record in self.tried.items()],
         }
         document = {"schema": SCHEMA, "sha256": _digest(content), "content": content}

@@ -26,7 +26,6 @@ from art_denoise.evaluation.engines import local
 from art_denoise.evaluation.experiment import Cell
 from art_denoise.evaluation.finished import mark, stamp_of, unmark
 from art_denoise.evaluation.from_options import Study, remarks_on, table1
-from art_denoise.evaluation.graph import Task
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.prepared import Prepared, changes, holds_results
 from art_denoise.evaluation.results import Examples, Results
@@ -71,7 +70,6 @@ def run(
         images = prepared.load(progress)
         assembly = prepared.assembly(images)
         checks = prepared.checks(assembly)
-        scores, examples = assembly.scores(), assembly.examples()
         do = partial(
             local.run,
             stores=prepared.stores,
@@ -84,9 +82,7 @@ def run(
         failed = do(list(checks.values()), jobs=1).failures
         if failed:
             raise ValueError(next(iter(failed.values())).error)
-        wanted: list[Task] = [*assembly.audits().values(), *assembly.tries().values(), *scores.values()]
-        wanted += [examples] if examples is not None else []
-        outcome = do(wanted)
+        outcome = do(assembly.wanted())
         results = _collected(prepared, assembly, images, outcome, checks, remarks)
         if not results.failures:
             mark(prepared.folder, stamp)
@@ -198,6 +194,11 @@ def _collected(
             if (artefact := stores.run.read(task)) is not None
         },
         passes=passes,
+        costs={
+            defence: artefact.record
+            for defence, task in assembly.measures().items()
+            if (artefact := stores.run.read(task)) is not None
+        },
         failures=tuple(f"{failure.task.title}: {failure.error}" for failure in outcome.failures.values()),
     )
     results.save(prepared.folder, keys, examples_task.key if examples_task is not None and there else None)

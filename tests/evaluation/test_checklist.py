@@ -10,7 +10,7 @@ from art_denoise.evaluation.experiment import NOTHING, Condition, Section
 from art_denoise.evaluation.report import all_tables
 
 AUDIT = {"images": 8, "draws": "none", "probabilities": False, "solvers": [], "cut": [], "zero": 0, "not_finite": 0}
-AUDIT |= {"scale": 1.0, "off": 0.01, "psnr": 30.0, "noise_left": 0.5}
+AUDIT |= {"scale": 1.0, "off": 0.01, "psnr": 30.0, "ssim": 0.9, "noise_left": 0.5}
 
 EXACT = "pgd:max_iter=10,knowledge=exact"
 

@@ -308,6 +308,7 @@ def test_a_chain_that_cuts_the_gradient_is_named_by_its_stage(classifier, test_i
     assert (honest["cut"], honest["zero"], honest["draws"], honest["solvers"]) == ([], 0, "none", [])
     assert honest["off"] < 0.02
     assert 20 < honest["psnr"] < 60
+    assert 0.5 < honest["ssim"] < 1
     assert 0.1 < honest["noise_left"] < 1
     assert audit_gradients(classifier, [], x, y)["noise_left"] == pytest.approx(1, abs=1e-5)
     assert 0.1 < honest["scale"] < 10

@@ -48,6 +48,7 @@ def steps(text: str) -> dict[str, tuple[int, int]]:
 
 TABLE = {
     "Look at gradients": 3,
+    "Try attacks": 2,
     "Craft, deepfool-uap": 1,
     "Craft, sgd-uap": 3,
     "Draw controls": 3,

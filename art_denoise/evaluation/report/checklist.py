@@ -207,6 +207,12 @@ def _planted(run: _Looked) -> Answer:
     return "yes", "each attack on single images finds what is planted behind each defence"
 
 
+def _costs(run: _Looked) -> Answer:
+    if run.results.costs:
+        return "yes", "the table of what each defence takes beside the network"
+    return "no", "not measured: ask with --costs, or costs=True"
+
+
 #: Points that accuracies on clean images may be apart for defences to be compared.
 _ALIKE = 2.0
 
@@ -272,7 +278,7 @@ _DEMANDS: tuple[tuple[str, Callable[[_Looked], Answer]], ...] = (
     ("signs of broken gradients are looked for", _signs),
     ("each attack succeeds where it has to (a unit test)", _planted),
     ("other defences, at the same cost on clean images", _baselines),
-    ("what the defence costs in time", _always(("no", "in the benchmarks, not in a report"))),
+    ("what the defence costs in time", _costs),
     (
         "strengths chosen on other images than the test images",
         _always(("yes", "v_def is; the rest is as it was asked")),

@@ -30,6 +30,7 @@ def mechanisms(results: Results) -> tuple[Table, ...]:
             (
                 Text(Name(_DRAWS[record["draws"]])),
                 _number(record, "psnr", 1, 1, "the images are as they were"),
+                _number(record, "ssim", 1, 3, "the images are as they were, or small"),
                 _number(record, "noise_left", 100, 0, "another shape comes out"),
                 _number(record, "scale", 1, 2, "no gradient gets through"),
                 _number(record, "off", 100, 1, "there is nothing to compare"),
@@ -47,6 +48,7 @@ def mechanisms(results: Results) -> tuple[Table, ...]:
         columns=(
             Column(Name("predicts the same again"), of_row=True),
             Column(Name("PSNR of clean images, dB")),
+            Column(Name("SSIM of clean images")),
             Column(Name("noise that is left, %")),
             Column(Name("gradient, times as large")),
             Column(Name("off from differences, %")),

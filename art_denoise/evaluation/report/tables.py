@@ -13,6 +13,7 @@ from art_denoise.evaluation.experiment import Cell, Comparison, Condition, Defen
 from art_denoise.evaluation.records import attack_name
 from art_denoise.evaluation.report.attacks import attacks
 from art_denoise.evaluation.report.checklist import checklist
+from art_denoise.evaluation.report.costs import costs
 from art_denoise.evaluation.report.doubts import doubts
 from art_denoise.evaluation.report.drawn import over_draws
 from art_denoise.evaluation.report.mechanism import mechanisms
@@ -299,6 +300,7 @@ TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
     "transfer": transfers,
     "sweep": sweeps,
     "mechanism": mechanisms,
+    "costs": costs,
     "attacks": attacks,
     "perturbations": perturbations,
     "checklist": checklist,
