@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results_by_hand import OTHER, SIGNS, UAP, N, experiment, results
+from results_by_hand import OTHER, SIGNS, SOURCES, UAP, N, experiment, labels_with, results
 
-from art_denoise.evaluation.experiment import Transfer
+from art_denoise.evaluation.components import parse_attack, parse_defence
+from art_denoise.evaluation.experiment import Condition, Defence, Section, Transfer
 from art_denoise.evaluation.report import figures, render, write_report
 from art_denoise.evaluation.report.figures import save_transfer, stamp
 from art_denoise.evaluation.report.table import Accuracy
@@ -60,7 +61,7 @@ def no_drawing(monkeypatch):
     def drawn(*args, **kwargs):
         pytest.fail("drawn again")
 
-    for name in ("_draw_examples", "_heat_map", "_curves"):
+    for name in ("_draw_examples", "_heat_map", "_curves", "_scatter"):
         monkeypatch.setattr(figures, name, drawn)
 
 
@@ -154,7 +155,7 @@ def test_a_figure_of_something_else_is_drawn_anew(folder, written):
 
 def test_figures_are_drawn_anew_only_if_what_they_show_has_changed(folder, written, monkeypatch):
     drawn = []
-    for name in ("_draw_examples", "_heat_map", "_curves"):
+    for name in ("_draw_examples", "_heat_map", "_curves", "_scatter"):
         draw = getattr(figures, name)
         monkeypatch.setattr(figures, name, lambda *args, name=name, draw=draw: drawn.append(name) or draw(*args))
     write_report(results(config={"options": {"seed": 1}}), folder)
@@ -281,3 +282,28 @@ def _nothing():
     from contextlib import nullcontext
 
     return nullcontext()
+
+
+def test_what_defences_cost_and_leave_is_drawn_if_there_are_several(tmp_path):
+    defences = [Defence(), *(parse_defence(text) for text in ("rof", "nlm", "art:JpegCompression"))]
+    threats = [None, parse_attack("pgd"), parse_attack("pgd:knowledge=exact")]
+
+    def drawn(count: int) -> list[figures.Figure]:
+        rows = tuple(Condition(threat, defence) for threat in threats for defence in defences[:count])
+        asked = experiment(
+            sections=(Section("", rows),), sources=SOURCES[:1], comparisons=(), transfers=(), sweeps=(), networks=()
+        )
+        found = figures.figures(results(asked, {c: labels_with(90) for c in asked.cells()}, examples=None))
+        return [figure for figure in found if figure.picture.file == "figures/worth.png"]
+
+    assert not drawn(2)
+    (figure,) = drawn(4)
+    assert figure.picture.kind == "worst"
+    assert [point["name"] for point in figure.data["points"]] == [
+        "v0",
+        "D_ROF(v0)",
+        "D_nlm(v0)",
+        "D_JpegCompression(v0)",
+    ]
+    figures.keep(figure, tmp_path)
+    assert figures.stamp(tmp_path / "figures/worth.png") == figure.key

@@ -43,6 +43,7 @@ from art_denoise.evaluation.experiment import (
 )
 from art_denoise.evaluation.records import per_image
 from art_denoise.evaluation.report import all_tables, tables
+from art_denoise.evaluation.report.renderers import renderer
 from art_denoise.evaluation.report.table import Accuracy, Difference, Missing, Name, Number, Rate, Same, Table, Text
 from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED, PairedDifference, Share, accuracy
 
@@ -558,3 +559,36 @@ def test_rows_have_a_value_for_each_column():
     table = table_of(results(), "accuracy")
     with pytest.raises(ValueError, match=r"row 'v0' of table .* has 3 values for 2 columns"):
         replace(table, columns=table.columns[:2])
+
+
+def test_a_figure_in_doubt_is_marked_wherever_it_stands():
+    pgd, square = parse_attack("pgd:knowledge=exact"), parse_attack("square")
+    rows = tuple(Condition(threat, defence) for threat in (None, pgd, square) for defence in (Defence(), ROF))
+    asked = experiment(sources=SOURCES[:1], sections=(Section("", rows),), comparisons=(), transfers=(), sweeps=())
+    labels = {cell: labels_with(N) for cell in asked.cells()}
+    for cell in asked.cells():
+        threat = cell.condition.threat
+        if threat is not None:
+            # Who only asks breaks what the gradient leaves, behind the defence.
+            behind = cell.condition.defence and threat.attack == square.attack
+            labels[cell] = labels_with(20 if behind else 80, first=0)
+    found = results(asked, labels)
+    (flag,) = {flag.doubted for flag in found.flags}
+    assert flag.condition == Condition(pgd, ROF)
+    accuracy = table_of(found, "accuracy")
+    doubted = [row.name.text for row in accuracy.rows for value in row.values if value.marked]
+    assert doubted == [next(row.name.text for row in accuracy.rows if row.name.text.startswith("D_ROF(v0 + δ_PGD"))]
+    worst = table_of(found, "worst")
+    # By itself, and in all that it is a part of.
+    marked = dict(zip((c.name.text for c in worst.columns), row_of(worst, "D_ROF(v0)").values, strict=True))
+    assert [name for name, value in marked.items() if value.marked] == [
+        *("exact", "all of them: robust accuracy", "of those right unattacked: adversarial accuracy")
+    ]
+    for table in (accuracy, worst):
+        assert table.mark.startswith("in doubt")
+        for name in ("text", "markdown", "latex", "html"):
+            assert "in doubt" in renderer(name).render([table])
+    (value,) = (value for row in accuracy.rows for value in row.values if value.marked)
+    assert value.fields()["doubted"]
+    # Where nothing is in doubt, nothing is said of it.
+    assert not table_of(results(asked, {cell: labels_with(N) for cell in asked.cells()}), "accuracy").mark

@@ -297,8 +297,8 @@ def test_a_defence_that_fails_takes_only_its_own_cells_with_it(project, tmp_path
     assert set(results.missing) == own
     assert all(f"ZeroDivisionError: it is too dark ({file}, line {line})" in why for why in results.missing.values())
     assert set(results.labels) == set(results.experiment.cells()) - own
-    # Those that failed as what they need did are not failures of their own; nobody could look at gradients.
-    # And the looks at its gradients, and at the attack where it has to succeed.
+    # Those that failed as what they need did are not failures of their own; nobody could look at gradients, or try the
+    # attack where it has to succeed.
     assert len(results.failures) == len(own) + 2
     assert any(failure.startswith("Look at the gradients through D_broken: ") for failure in results.failures)
     assert any(failure.startswith("Craft δ_SGD on mine-net through D_broken: ") for failure in results.failures)
