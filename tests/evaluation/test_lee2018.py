@@ -237,9 +237,12 @@ def test_images_may_also_be_attacked_one_by_one_on_the_target_by_who_knows_the_d
     experiment = table(single=single)
     (section,) = [s for s in experiment.sections if s.title == "He attacks each image by itself"]
     knowing = replace(single, knowledge=Knowledge.EXACT)
-    assert section.conditions == (Condition(knowing), Condition(knowing, ROF), Condition(knowing, NLM))
+    v_def = [Condition(knowing, defence.with_noise("fitted")) for defence in (ROF, NLM)]
+    assert section.conditions == (Condition(knowing), Condition(knowing, ROF), Condition(knowing, NLM), *v_def)
     columns = [[source.key for source in experiment.columns(row)] for row in section.conditions]
-    assert columns == [["inception_v1"]] * 3
+    assert columns == [["inception_v1"]] * 5
+    without = table(single=single, noise=False)
+    assert not any(row.defence.noise for row in without.conditions)
     # One perturbation for all images is also crafted through the defence on other networks, as before.
     assert len(experiment.columns(Condition(replace(SGD, knowledge=Knowledge.EXACT), ROF))) == 3
     # All other rows are those of the table without.

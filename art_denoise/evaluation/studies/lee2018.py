@@ -123,7 +123,11 @@ def table1(
     aware = [_row(replace(oblivious[-1], knowledge=k), d) for d, k in known] if oblivious else []
     if not paper_only:
         alone = [] if bare is None else [bare]
-        alone += [_row(replace(single, knowledge=k), d) for d, k in known if d and single is not None]
+        if single is not None:
+            attacked = [Condition(replace(single, knowledge=k), d) for d, k in known if d]
+            # v_def is known, too, to who knows what it precedes.
+            attacked += [replace(c, defence=c.defence.with_noise("fitted")) for c in attacked if noise]
+            alone += attacked
         sections += [
             Section("The attacker knows the defence", tuple(aware)),
             Section("He attacks each image by itself", tuple(alone)),
