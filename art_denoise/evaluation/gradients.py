@@ -7,6 +7,7 @@ that returns probabilities. What is found here is told in the table of what cast
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,8 +28,9 @@ from art_denoise.defences.chain import with_defences
 #: Images that are looked at, and differences that are taken of each.
 IMAGES, _TRIALS = 8, 5
 
-#: Length of a difference, as a share of the value range and the root mean square over the pixels.
-_STEP = 1e-3
+#: Length of a difference, the norm over all pixels as a share of the value range: a network of many pixels has as many
+#: corners on a way of the same length as one of few.
+_STEP = 0.01
 
 #: Size of the noise that a prediction has to answer to, likewise: where it does, a gradient of zero is none.
 _NOISE = 2 / 255
@@ -168,8 +170,8 @@ def _off(
     for _ in range(_TRIALS):
         # Half along the gradient, as the slope along what is drawn alone is next to nothing.
         direction = (gradient / rms.clamp(min=1e-30) + drawn()) * inside
-        step = _STEP * (high - low) * direction
-        slope = (margins(images + step) - margins(images - step)) / (2 * _STEP * (high - low))
+        length = _STEP * (high - low) / math.sqrt(images[0].numel())
+        slope = (margins(images + length * direction) - margins(images - length * direction)) / (2 * length)
         claimed = (gradient * direction).flatten(1).sum(1)
         largest = torch.maximum(slope.abs(), claimed.abs())
         # Where nothing moves there is nothing to compare.

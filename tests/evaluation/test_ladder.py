@@ -64,6 +64,8 @@ def test_attacks_were_tried_where_they_have_to_succeed_and_their_passes_counted(
         assert planted >= 75
         assert chance <= 25
     assert {row.defence.text for row in results.tried} == {"D_ROF", "D_JpegCompression"}
+    assert len({row.name.text for row in table.rows}) == len(table.rows)
+    assert not any("D_" in row.name.text for row in table.rows if "MI-FGS" in row.name.text)
     # Who does not know the defence has the same images wherever they are scored.
     counted = {c.condition.threat.attack.name for c in results.passes if not c.condition.threat.knowledge.knows_defence}
     assert counted == {"mifgsm"}

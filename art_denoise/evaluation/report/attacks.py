@@ -30,8 +30,15 @@ def attacks(results: Results) -> tuple[Table, ...]:
         if cell in results.passes and cell.seed == experiment.seeds[0]
     ]
     names, sources = row_names(cell.condition for cell in cells), source_names(experiment)
-    rows = []
+    rows, seen = [], set()
     for cell in cells:
+        threat = cell.condition.threat
+        knows = threat is not None and threat.knowledge.knows_defence
+        # Who does not know the defence has attacked the same images, wherever they are scored.
+        made = (threat, cell.source, cell.condition.defence if knows else None)
+        if made in seen:
+            continue
+        seen.add(made)
         counted = results.passes[cell]
         rows.append(
             Row(
