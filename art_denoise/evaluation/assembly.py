@@ -42,6 +42,7 @@ class Assembly:
     :param half: Whether labels are predicted in half precision where a check allows it.
     :param crafted_on: By name of a universal attack how many of the images for crafting it is crafted on, if not all.
     :param draws: How often images are scored behind preprocessors that draw at random.
+    :param quick: Whether attacks are tried on two images only, where they have to succeed.
     :param costs: Whether it is measured what defences take in time and memory.
     """
 
@@ -54,6 +55,7 @@ class Assembly:
     crafted_on: Mapping[str, int] = field(default_factory=dict)
     draws: Mapping[Preprocessor, int] = field(default_factory=dict)
     costs: bool = False
+    quick: bool = False
     _known: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -218,7 +220,7 @@ class Assembly:
                 threat.norm,
                 self.networks[target],
                 self.scored,
-                few,
+                min(few, 2) if self.quick else few,
                 self._through(cell, threat),
                 seed,
                 row.text,

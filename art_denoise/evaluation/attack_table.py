@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from art_denoise.evaluation.conditions import Attack
+
 #: What an attack asks the network for.
 Needs = Literal["gradient", "scores", "labels"]
 
@@ -108,6 +110,9 @@ ART_ATTACKS: dict[str, ArtAttack] = {
     "boundary": ArtAttack("BoundaryAttack", "labels", "Boundary", "least change, by a random walk, slow"),
 }
 
+#: What a plan supposes of attacks that do not say how often they look at an image.
+_STEPS = 100
+
 #: Those of ART's other attacks on images that do without a gradient.
 _BY_QUERIES: dict[str, Needs] = {
     "GeoDA": "labels",
@@ -116,6 +121,11 @@ _BY_QUERIES: dict[str, Needs] = {
     "SpatialTransformation": "scores",
     "ThresholdAttack": "scores",
 }
+
+
+def steps_of(attack: Attack) -> int:
+    """Return how often an attack looks at an image, as far as it says so, for a plan."""
+    return 1 if attack.name == "fgsm" else int(dict(attack.params).get("max_iter", _STEPS))
 
 
 def art_attack(name: str) -> ArtAttack:

@@ -186,6 +186,7 @@ class Prepared:
             crafted_on(self.options),
             dict.fromkeys(self.drawing, self.options.draws),
             self.options.costs,
+            self.options.quick,
         )
 
     def classifier(self, name: str) -> PyTorchClassifier:

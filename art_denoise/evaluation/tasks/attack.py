@@ -11,6 +11,7 @@ from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.added import PART, spread
 from art_denoise.evaluation.art_attacks import attack_one_by_one
 from art_denoise.evaluation.artefact import Artefact
+from art_denoise.evaluation.attack_table import steps_of
 from art_denoise.evaluation.graph import Task, Work
 from art_denoise.evaluation.passes import passes_of
 from art_denoise.evaluation.scoring import unit_batch
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from art_denoise.evaluation.experiment import Attack
     from art_denoise.evaluation.graph import Network, Place
     from art_denoise.evaluation.images import Images
-
-#: What a plan supposes of attacks that do not say how often they look at an image.
-_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,8 @@ class AttackImages(Task):
     @property
     def work(self) -> Work:
         count = len(self.where)
-        steps = dict(self.attack.params).get("max_iter", _STEPS)
         stage = f"Attack images, {self.attack.name}"
-        return Work(stage, self.network.name, count, count * steps, self.through.preprocessors)
+        return Work(stage, self.network.name, count, count * steps_of(self.attack), self.through.preprocessors)
 
     def run(self, on: Place) -> Artefact:
         classifier, split, where = on.classifier(self.network), on.split(self.images), self.where

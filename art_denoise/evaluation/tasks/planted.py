@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from art_denoise.evaluation.added import spread
 from art_denoise.evaluation.artefact import Artefact
+from art_denoise.evaluation.attack_table import steps_of
 from art_denoise.evaluation.graph import Task, Work
 from art_denoise.evaluation.planted import try_attack
 from art_denoise.evaluation.scoring import unit_batch
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from art_denoise.evaluation.experiment import Attack
     from art_denoise.evaluation.graph import Network, Place
     from art_denoise.evaluation.images import Images
-
-#: What a plan supposes of attacks that do not say how often they look at an image.
-_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,10 @@ class TryAttack(Task):
 
     @property
     def work(self) -> Work:
-        steps = dict(self.attack.params).get("max_iter", _STEPS)
         count = min(self.few, self.images.count)
-        return Work("Try attacks", self.network.name, 100 * count, count * steps, self.through.preprocessors)
+        return Work(
+            "Try attacks", self.network.name, 100 * count, count * steps_of(self.attack), self.through.preprocessors
+        )
 
     def run(self, on: Place) -> Artefact:
         split, where = on.split(self.images), spread(self.images.count, self.few)
