@@ -323,6 +323,7 @@ def _worths(results: Results) -> Iterator[Figure]:
                     "name": one_line(row.name.text),
                     "clean": 100 * clean.share.value,
                     "robust": 100 * robust.share.value,
+                    "doubted": robust.doubted,
                     "oblivious": 100 * oblivious.share.value if isinstance(oblivious, Accuracy) else None,
                 }
             )
@@ -339,7 +340,7 @@ def _known(row: Row) -> int:
 def _scatter(data: Mapping[str, Any]) -> Drawing:
     """Draw accuracy on clean images against what attackers leave: all of them, and those who do not know the defence.
 
-    A line joins the defences that no other beats in both.
+    A line joins the defences that no other beats in both, those aside whose figure is in doubt.
     """
     from matplotlib.figure import Figure as Drawing
 
@@ -348,18 +349,22 @@ def _scatter(data: Mapping[str, Any]) -> Drawing:
     ax = drawing.subplots()
     for i, point in enumerate(points):
         colour = f"C{i % 10}"
-        ax.plot(point["clean"], point["robust"], "o", color=colour, label=_plain(point["name"], 48))
+        marker = "X" if point["doubted"] else "o"
+        ax.plot(point["clean"], point["robust"], marker, color=colour, label=_plain(point["name"], 48))
         if point["oblivious"] is not None:
             ax.plot(point["clean"], point["oblivious"], "o", color=colour, fillstyle="none")
             ax.plot([point["clean"]] * 2, [point["robust"], point["oblivious"]], color=colour, alpha=0.25, linewidth=1)
-    best = sorted((p["clean"], p["robust"]) for p in points if not any(_beats(other, p) for other in points))
-    ax.plot(*zip(*best, strict=True), color="black", linewidth=1, linestyle="--", zorder=0)
+    sure = [point for point in points if not point["doubted"]]
+    best = sorted((p["clean"], p["robust"]) for p in sure if not any(_beats(other, p) for other in sure))
+    if best:
+        ax.plot(*zip(*best, strict=True), color="black", linewidth=1, linestyle="--", zorder=0)
     ax.set_xlabel("accuracy on clean images, %")
     ax.set_ylabel("accuracy that attackers leave, %")
     ax.set_ylim(bottom=0)
     ax.set_title(
         "Filled: the worst of all attackers, image by image. Hollow: those who do not know the defence.\n"
-        "Dashed: no other defence is better in both." + (f" {data['size']}" if data["size"] else ""),
+        "Crossed: in doubt. Dashed: of the others none is better in both."
+        + (f" {data['size']}" if data["size"] else ""),
         fontsize=8,
     )
     ax.grid(alpha=0.3)
