@@ -193,9 +193,12 @@ def test_markdown_has_a_place_for_each_value():
     assert r"\&amp; & 100 %" in rendered
 
 
-def test_markdown_in_bold_is_what_is_marked_or_else_the_values():
+def test_markdown_has_a_star_behind_what_is_marked():
     assert "| **66.5** 59.7–72.7 (69.4) |" in markdown.render([plain_table()])
-    assert "| 66.5 59.7–72.7 (69.4) |" in markdown.render([table()])
+    found = markdown.render([table()])
+    assert "| **66.5** 59.7–72.7 (69.4) |" in found
+    assert r"| **66.5**\* 59.7–72.7 |" in found
+    assert r"\*: white-box." in found
 
 
 # LaTeX

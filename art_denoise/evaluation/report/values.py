@@ -100,7 +100,12 @@ def accuracy_in_all(results: Results, cells: Sequence[Cell], among: Sequence[Cel
     count = int(np.sum(there))
     if not count:
         return Missing("no image is classified right")
-    return Accuracy(Share(int(np.sum(left & there)), count), doubted=_doubted(results, cells))
+    # What casts doubt on a weaker attack says nothing of what the strongest leave: of all, and of who has gradients.
+    white_box = [cell for cell in cells if cell.condition.threat and cell.condition.threat.knowledge.white_box]
+    strongest = [
+        min(group, key=lambda cell: accuracy(labels[cell], truth).value) for group in (cells, white_box) if group
+    ]
+    return Accuracy(Share(int(np.sum(left & there)), count), doubted=_doubted(results, strongest))
 
 
 def _doubted(results: Results, cells: Sequence[Cell]) -> bool:

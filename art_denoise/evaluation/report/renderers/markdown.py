@@ -34,6 +34,10 @@ def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+#: Stands behind what a table marks.
+_MARK = r"\*"
+
+
 def escaped(text: str) -> str:
     """Return a text as Markdown that says what it says, in a place of a table or elsewhere."""
     return _SPECIAL.sub(r"\\\1", one_line(text))
@@ -42,11 +46,11 @@ def escaped(text: str) -> str:
 def _table(table: Table) -> str:
     said = []
     if table.legend.main:
-        said.append(f"Each cell: {_joined(table.legend, bold=not table.mark)}.")
+        said.append(f"Each cell: {_joined(table.legend)}.")
     if table.note:
         said.append(escaped(table.note))
     if table.mark:
-        said.append(f"Bold: {escaped(table.mark)}.")
+        said.append(f"{_MARK}: {escaped(table.mark)}.")
     if table.has_same:
         said.append("″: as at the left, the column has no part in it.")
     for number, why in enumerate(table.reasons, 1):
@@ -72,10 +76,10 @@ def _value(table: Table, value: Value) -> str:
         return f"–{raised(table.reason(value))}"
     if isinstance(value, (Text, Same)):
         return escaped(value.shown().main)
-    return _joined(value.shown(), bold=value.marked if table.mark else bool(value.shown().detail))
+    return _joined(value.shown(), _MARK if table.mark and value.marked else "")
 
 
-def _joined(shown: Shown, *, bold: bool) -> str:
-    main = f"**{escaped(shown.main)}**" if bold else escaped(shown.main)
+def _joined(shown: Shown, mark: str = "") -> str:
+    main = (f"**{escaped(shown.main)}**" if shown.detail else escaped(shown.main)) + mark
     published = f"({escaped(shown.published)})" if shown.published else ""
     return " ".join(filter(None, [main, escaped(shown.detail), published]))
