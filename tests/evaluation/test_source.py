@@ -44,6 +44,7 @@ def all_modules() -> list[str]:
     return [".".join(p.parts).removesuffix(".__init__") for p in files]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", TASKS)
 def test_every_module_of_the_closure_moves_the_digest_and_no_other_does(task, copy):
     before, closure = digest(task, copy), module_closure([task], copy)
