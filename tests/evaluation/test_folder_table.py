@@ -62,7 +62,7 @@ def test_the_whole_table(tmp_path):
     assert not results.failures
     assert set(results.labels) == set(results.experiment.cells())
     assert [source.key for source in results.experiment.sources] == ["inception_v1-none", "vgg16-none"]
-    assert len(results.experiment.conditions) == 23
+    assert len(results.experiment.conditions) == 25
     assert {results.images.classes[label] for label in results.images.labels.tolist()} <= {
         results.images.classes[WNIDS.index(w)] for w in classes
     }

@@ -79,7 +79,7 @@ def test_who_waits_is_told_before_anything_takes_long(project, tmp_path):
 def test_every_cell_has_a_label_for_every_image(whole):
     folder, results = whole
     assert set(results.labels) == set(results.experiment.cells())
-    assert len(results.labels) == 23
+    assert len(results.labels) == 25
     assert not results.missing
     assert not results.failures
     for labels in results.labels.values():
@@ -89,7 +89,7 @@ def test_every_cell_has_a_label_for_every_image(whole):
     assert accuracy["v0 + δ on mine-net, crafted on mine-net, seed 0"] < 0.9
     # Nothing half done is left, and what is there is whole.
     assert not [*folder.rglob("*.part"), *folder.rglob("*.checkpoint")]
-    assert len([read_artefact(file, file.stem) for file in folder.glob("labels/*")]) == 23
+    assert len([read_artefact(file, file.stem) for file in folder.glob("labels/*")]) == 25
     assert_same(Results.load(folder), results)
 
 

@@ -88,8 +88,8 @@ def test_every_step_on_few_crops_of_the_photographs(quick, tmp_path):
     assert (results.images.title, results.images.noun, len(results.images)) == ("crops of 19 photographs", "crop", 38)
     assert set(results.labels) == set(results.experiment.cells())
     # The table with who knows the attack, and what else is scored from network to network.
-    # Images are attacked one by one without a defence and behind the two.
-    assert len(results.labels) == 3 * (14 + 2) + 6 + 2 * (2 * 3 + 2) + 3
+    # Images are attacked one by one without a defence, behind the two, and behind v_def and the two.
+    assert len(results.labels) == 3 * (14 + 2) + 6 + 2 * (2 * 3 + 2) + 5
     assert all(labels.shape == (38,) and set(labels.tolist()) <= set(range(19)) for labels in results.labels.values())
     perturbations = [made for made in results.made if made.what == "perturbation"]
     assert len(perturbations) == 3 * 4
