@@ -35,6 +35,7 @@ class ArtAttack:
     :param defaults: Parameters that have other defaults here than in ART.
     :param probabilities: Whether it takes networks only that return probabilities.
     :param package: A package that it imports, and that ART does not install.
+    :param own: Whether it is this package's own.
     """
 
     cls: str
@@ -49,6 +50,7 @@ class ArtAttack:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     probabilities: bool = False
     package: str | None = None
+    own: bool = False
 
 
 def _of_pgd(eps: float, steps: int) -> float:
@@ -80,7 +82,7 @@ _NO_ZOOM, _OVERSHOOT = {"use_resize": False, "use_importance": False}, {"epsilon
 #: return blurred.
 ART_ATTACKS: dict[str, ArtAttack] = {
     "best-pgd": ArtAttack(
-        "BestPGD", "gradient", "BestPGD", "PGD that keeps its best iterate, from several starts", **_IN_BALL
+        "BestPGD", "gradient", "BestPGD", "PGD that keeps its best iterate, from several starts", **_IN_BALL, own=True
     ),
     "fgsm": ArtAttack(
         "FastGradientMethod", "gradient", "FGS", "one step of the gradient's sign", **_IN_BALL, step=_of_fgsm

@@ -242,7 +242,10 @@ def attack_names() -> dict[str, str]:
     """Return how attacks are written, each with a line about it."""
     return {
         **{name: own.about for name, own in _ATTACKS.items()},
-        **{name: f"{attack.about} (by {attack.needs}; ART's {attack.cls})" for name, attack in ART_ATTACKS.items()},
+        **{
+            name: f"{attack.about} (by {attack.needs}; {'ours' if attack.own else 'ART'}, {attack.cls})"
+            for name, attack in ART_ATTACKS.items()
+        },
         "art:NAME": "any other evasion attack of ART, such as art:NewtonFool",
     }
 

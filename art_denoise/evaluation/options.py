@@ -121,7 +121,8 @@ class Options:
         crops.
     :param deepfool_images: How many of these DeepFoolUAP is crafted on, which takes many times as long for each; None:
         all, on the photographs 80.
-    :param tune_images: Images that σ and ε of v_def, the defensive noise, are chosen on; 0 leaves v_def out.
+    :param tune_images: Images that σ and ε of v_def, the defensive noise, and strengths are chosen on; 0 leaves v_def
+        out.
     :param noise_images: Images that v_def is fitted on; 0 leaves v_def out.
     :param test_images: Images that are scored.
     :param craft_passes: Most passes of DeepFoolUAP over the images that it is crafted on.
