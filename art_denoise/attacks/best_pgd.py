@@ -21,7 +21,7 @@ from art_denoise.attacks._classifier import at_once, logits_of, margins_of, scor
 from art_denoise.choices import ImageLoss
 
 #: Draws that a gradient is the mean of, by default, if there is anything drawn.
-_SAMPLES = 8
+SAMPLES = 8
 
 #: Keeps quotients finite.
 _TINY = 1e-30
@@ -145,7 +145,7 @@ class BestPGD(EvasionAttack):
             first, second = (scores_of(self.estimator, clean) for _ in range(2))
         # Rounding is the same each time.
         draws = not torch.equal(first, second)
-        samples = self.eot_samples or (_SAMPLES if draws else 1)
+        samples = self.eot_samples or (SAMPLES if draws else 1)
         best, margins = clean.clone(), margins_of(first, truth)
         for loss in get_args(ImageLoss)[:2] if self.loss == "both" else (self.loss,):
             for start in range(1 + self.num_random_init):

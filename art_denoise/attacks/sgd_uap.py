@@ -166,7 +166,7 @@ class SGDUAP(UniversalAttack):
         if self.search_size is None:
             gradient, fooled = self._gradient(noise, images, labels)
         else:
-            gradient, fooled = self._aggregated(noise, images, labels, step)
+            gradient, fooled = self._aggregated(noise, images, labels, step, self.search_size)
         return self._stepped(noise, gradient, step), fooled, len(images)
 
     def _stepped(self, noise: torch.Tensor, gradient: torch.Tensor, step: float) -> torch.Tensor:
@@ -174,14 +174,13 @@ class SGDUAP(UniversalAttack):
         return self._project(noise + step * direction)
 
     def _aggregated(
-        self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, step: float
+        self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, step: float, size: int
     ) -> tuple[torch.Tensor, int]:
-        """Return the sum of gradients on the way of a search in small batches, and how many images were fooled."""
-        assert self.search_size is not None
+        """Return the sum of gradients on the way of a search in batches of a size, and how many images were fooled."""
         searching, total, fooled = noise, torch.zeros_like(noise), 0
         for search in range(self.searches):
             # The order is drawn on the CPU, so that it is the same on every device.
-            for part in torch.randperm(len(images)).to(images.device).split(self.search_size):
+            for part in torch.randperm(len(images)).to(images.device).split(size):
                 gradient, there = self._gradient(searching, images[part], labels[part])
                 total += gradient
                 fooled += there if search == 0 else 0

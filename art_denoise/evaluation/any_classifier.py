@@ -21,7 +21,7 @@ def has_gradients(classifier: Any) -> bool:
 
 
 @contextmanager
-def for_pytorch(classifier: Any) -> Iterator[PyTorchClassifier]:
+def as_pytorch_classifier(classifier: Any) -> Iterator[PyTorchClassifier]:
     """Yield a classifier for PyTorch that predicts what another does, without the defences that this has.
 
     One for PyTorch is yielded as it is. Of others the gradient is that of their `class_gradient`, of all classes, each

@@ -26,11 +26,11 @@ from art.exceptions import EstimatorError
 from art_denoise._checks import check_integer
 from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import value_range
-from art_denoise.attacks.best_pgd import BestPGD
+from art_denoise.attacks.best_pgd import SAMPLES, BestPGD
 from art_denoise.defences.adapters import as_pytorch
 from art_denoise.defences.chain import defences_of, with_defences
 from art_denoise.evaluation.attack_table import ART, ArtAttack, art_attack
-from art_denoise.evaluation.expectation import SAMPLES, draws, mean_of_draws
+from art_denoise.evaluation.expectation import draws, mean_of_draws
 from art_denoise.evaluation.experiment import Attack
 from art_denoise.evaluation.origins import arguments_of, check_arguments, unknown
 

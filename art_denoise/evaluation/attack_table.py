@@ -125,6 +125,11 @@ _BY_QUERIES: dict[str, Needs] = {
 }
 
 
+def only_asks(attack: Attack) -> bool:
+    """Return whether an attack does without a gradient, and asks for scores or labels."""
+    return attack.kind == "per-image" and art_attack(attack.name).needs != "gradient"
+
+
 def steps_of(attack: Attack) -> int:
     """Return how often an attack looks at an image, as far as it says so, for a plan."""
     return 1 if attack.name == "fgsm" else int(dict(attack.params).get("max_iter", _STEPS))

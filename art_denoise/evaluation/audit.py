@@ -19,7 +19,7 @@ import numpy as np
 
 from art_denoise.evaluation.experiment import NOTHING, Cell, Condition, Defence, Knowledge, Threat
 from art_denoise.evaluation.statistics import NOT_ATTACKED, PairedDifference, Share, accuracy, holm, paired_difference
-from art_denoise.evaluation.tried import passes, tried_as
+from art_denoise.evaluation.tried import succeeds, tried_as
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
@@ -254,7 +254,7 @@ def _not_where_it_has_to(results: Results, attacked: _Group) -> Iterator[Flag]:
     for defence in dict.fromkeys(one.defence for one in attacked if one.defence):
         known = [one for one in attacked if one.defence == defence and one.threat.knowledge.white_box]
         tried = [(one, record) for one in known if (record := tried_as(results, one.cell.condition)) is not None]
-        found = [passes(record) for _, record in tried]
+        found = [succeeds(record) for _, record in tried]
         # One that does is enough: the worst of all counts.
         if True in found or False not in found:
             continue

@@ -71,9 +71,9 @@ def checked_chain(
     with with_defences(classifier, chain):
         check_chain(classifier)
     exact = threat is not None and threat.knowledge is Knowledge.EXACT
-    if exact and not has_gradient(chain, classifier.input_shape):
+    known = known_of(chain, classifier.input_shape) if exact else Knowledge.EXACT
+    if known is not Knowledge.EXACT:
         names = ", ".join(_name(stage) for stage in chain if not has_gradient([stage], classifier.input_shape))
-        known = known_of(chain, classifier.input_shape)
         raise ValueError(
             f"`knowledge` is exact, but {names or 'the chain'} has no gradient of its own: use {known.value}, which "
             "takes the identity for it, or an attack that only asks, which is black-box"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from art_denoise.evaluation.attack_table import ART, ART_ATTACKS, art_attack
+from art_denoise.evaluation.attack_table import ART, ART_ATTACKS, art_attack, only_asks
 from art_denoise.evaluation.experiment import (
     NOTHING,
     Attack,
@@ -312,7 +312,7 @@ def _threat(
     known = sensible[0] if knowledge is None else _knowledge(knowledge, whole)
     if known not in sensible:
         needs = "needs no network" if attack.kind == "control" else "needs a gradient"
-        if attack.kind == "per-image" and art_attack(attack.name).needs != "gradient":
+        if only_asks(attack):
             needs = "only asks for answers"
         allowed = " or ".join(k.value for k in sensible)
         raise ValueError(f"{whole!r}: `knowledge` must be {allowed}, not {known.value}, as {attack.name} {needs}")
@@ -334,9 +334,9 @@ def _sensible(attack: Attack) -> tuple[Knowledge, ...]:
     """Return what an attack can know of a defence, the default first."""
     if attack.kind == "control":
         return (Knowledge.OBLIVIOUS,)
-    if attack.kind == "universal" or art_attack(attack.name).needs == "gradient":
-        return (Knowledge.OBLIVIOUS, Knowledge.TRANSFER, Knowledge.BPDA, Knowledge.PARTLY_EXACT, Knowledge.EXACT)
-    return (Knowledge.BLACK_BOX, Knowledge.OBLIVIOUS, Knowledge.TRANSFER)
+    if only_asks(attack):
+        return (Knowledge.BLACK_BOX, Knowledge.OBLIVIOUS, Knowledge.TRANSFER)
+    return (Knowledge.OBLIVIOUS, Knowledge.TRANSFER, Knowledge.BPDA, Knowledge.PARTLY_EXACT, Knowledge.EXACT)
 
 
 def _knowledge(given: Knowledge | str, whole: str) -> Knowledge:

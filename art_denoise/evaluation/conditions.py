@@ -66,7 +66,9 @@ class Knowledge(str, Enum):
     @property
     def gradient(self) -> CraftedGradient:
         """What the attacker takes for the gradient of a defence that he knows."""
-        return {Knowledge.BPDA: "identity", Knowledge.PARTLY_EXACT: "partly-exact"}.get(self, "exact")  # type: ignore[return-value]
+        if self is Knowledge.BPDA:
+            return "identity"
+        return "partly-exact" if self is Knowledge.PARTLY_EXACT else "exact"
 
 
 def params(given: Mapping[str, Any] | None = None, /, **more: Any) -> Params:

@@ -17,8 +17,8 @@ from art_denoise.attacks._classifier import value_range
 from art_denoise.defences.adapters import as_pytorch
 from art_denoise.defences.chain import defences_of
 from art_denoise.evaluation.added import spread
-from art_denoise.evaluation.any_classifier import for_pytorch, has_gradients
-from art_denoise.evaluation.attack_table import art_attack
+from art_denoise.evaluation.any_classifier import as_pytorch_classifier, has_gradients
+from art_denoise.evaluation.attack_table import only_asks
 from art_denoise.evaluation.bench import Bench
 from art_denoise.evaluation.checking import check_attack, checked_chain
 from art_denoise.evaluation.components import make_threat, parse_attack, write_attack
@@ -115,10 +115,8 @@ def evaluate_defence(
     # Before those that the classifier has are put aside.
     chains = _chains(classifier, defences) if isinstance(classifier, ClassifierMixin) else {}
     with ExitStack() as stack:
-        networks = {
-            _TARGET: stack.enter_context(for_pytorch(classifier)),
-            **{name: stack.enter_context(for_pytorch(other)) for name, other in (transfer_from or {}).items()},
-        }
+        given = {_TARGET: classifier, **(transfer_from or {})}
+        networks = {name: stack.enter_context(as_pytorch_classifier(one)) for name, one in given.items()}
         return _evaluated(
             networks,
             chains,
@@ -327,8 +325,7 @@ def _threats(rung: Rung, eps: float, norm: float | str, crafts: bool) -> Iterato
 def _possible(threats: Iterable[Threat], differentiable: bool, others: bool) -> Iterator[Threat]:
     """Yield the attackers who can do what they are to do: who needs gradients has those of another network, or none."""
     for threat in threats:
-        asks = threat.attack.kind == "per-image" and art_attack(threat.attack.name).needs != "gradient"
-        if not threat.crafted or asks or differentiable:
+        if not threat.crafted or only_asks(threat.attack) or differentiable:
             yield threat
         elif others and not threat.knowledge.white_box:
             yield replace(threat, knowledge=Knowledge.TRANSFER)

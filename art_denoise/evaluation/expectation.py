@@ -17,9 +17,6 @@ from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._random import drawn_from
 
-#: Draws that an attack takes the mean of, if it is not said and a defence draws at random.
-SAMPLES = 8
-
 #: Images that are predicted to see whether anything is drawn.
 _TRIED = 2
 

@@ -86,7 +86,7 @@ def _on_rung(rung: honest.Rung, options: Options, counts: Mapping[str, int]) -> 
     threats = []
     for text, bound in rung.sized(options.eps):
         (threat,) = chosen_attacks(replace(options, attacks=(text,), eps=bound))
-        if threat.attack.kind == "per-image" and counts["test"] > most and (threat.images or counts["test"]) > most:
+        if threat.attack.kind == "per-image" and min(threat.images or counts["test"], counts["test"]) > most:
             threat = replace(threat, images=most)
         if counts.get("craft", 0) or threat.attack.kind != "universal":
             threats.append(threat)

@@ -215,8 +215,6 @@ class Options:
         ):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), low=1)
-        if self.deepfool_images is not None:
-            check_integer("deepfool_images", self.deepfool_images, low=1)
         check_integer("seeds", self.seeds, low=1)
         check_integer("draws", self.draws, low=1)
         for name in ("noise_sigmas", "noise_eps"):

@@ -19,9 +19,10 @@ from art.estimators.classification import PyTorchClassifier
 from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import value_range
 from art_denoise.attacks.as_module import as_module
+from art_denoise.attacks.best_pgd import SAMPLES
 from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.art_attacks import attack_images
-from art_denoise.evaluation.expectation import SAMPLES, draws, mean_of_draws
+from art_denoise.evaluation.expectation import draws, mean_of_draws
 from art_denoise.evaluation.experiment import Attack
 
 #: Points inside the ball, which is half as large as the attack's; points at its edge, the farthest of which from those

@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from art_denoise.evaluation.engines import local
 from art_denoise.evaluation.experiment import Cell
 from art_denoise.evaluation.finished import mark, stamp_of, unmark
 from art_denoise.evaluation.from_options import Study, remarks_on, table1
+from art_denoise.evaluation.graph import Task
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.prepared import Prepared, changes, holds_results
 from art_denoise.evaluation.results import Examples, Results
@@ -33,6 +34,9 @@ from art_denoise.evaluation.results import Images as TestImages
 from art_denoise.evaluation.store import Lock
 from art_denoise.evaluation.tasks.check import CheckNetwork
 from art_denoise.evaluation.workplace import Workplace
+
+#: What a record is of.
+Of = TypeVar("Of")
 
 
 def run(
@@ -162,6 +166,10 @@ def _collected(
             array = artefact.arrays["perturbation"]
             record["linf"] = float(np.abs(array).max())
         made.append(replace(value, record=record))
+
+    def recorded(tasks: Mapping[Of, Task]) -> dict[Of, dict[str, Any]]:
+        return {key: found.record for key, task in tasks.items() if (found := stores.run.read(task)) is not None}
+
     # Rows that cannot be, as no draw made a noise, are no rows of the table.
     gone = [
         row
@@ -180,25 +188,13 @@ def _collected(
         drawn=drawn,
         missing={cell: why for cell, why in missing.items() if cell in told},
         made=tuple(made),
-        checks={title: artefact.record for title, task in checks.items() if (artefact := stores.run.read(task))},
+        checks=recorded(checks),
         config=prepared.config,
         examples=Examples.of(shown) if shown is not None and there else None,
-        audits={
-            defence: artefact.record
-            for defence, task in assembly.audits().items()
-            if (artefact := stores.run.read(task)) is not None
-        },
-        tried={
-            row: artefact.record
-            for row, task in assembly.tries().items()
-            if (artefact := stores.run.read(task)) is not None
-        },
+        audits=recorded(assembly.audits()),
+        tried=recorded(assembly.tries()),
         passes=passes,
-        costs={
-            defence: artefact.record
-            for defence, task in assembly.measures().items()
-            if (artefact := stores.run.read(task)) is not None
-        },
+        costs=recorded(assembly.measures()),
         failures=tuple(f"{failure.task.title}: {failure.error}" for failure in outcome.failures.values()),
     )
     results.save(prepared.folder, keys, examples_task.key if examples_task is not None and there else None)

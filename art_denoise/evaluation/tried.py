@@ -46,7 +46,7 @@ def tried_as(results: Results, row: Condition) -> dict[str, Any] | None:
     return next((record for tried, record in results.tried.items() if _tried(tried) == key), None) if key else None
 
 
-def passes(record: Mapping[str, Any]) -> bool | None:
+def succeeds(record: Mapping[str, Any]) -> bool | None:
     """Return whether an attack succeeds where it has to; None if that could not be seen."""
     if not record["images"] or record["chance"] > BY_CHANCE:
         return None

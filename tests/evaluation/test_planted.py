@@ -22,7 +22,7 @@ from art_denoise.evaluation.experiment import (
 from art_denoise.evaluation.foreign import for_pytorch
 from art_denoise.evaluation.passes import passes_of
 from art_denoise.evaluation.planted import _layer, _points, try_attack
-from art_denoise.evaluation.tried import IMAGES, IMAGES_OF_ASKING, passes, tried_rows
+from art_denoise.evaluation.tried import IMAGES, IMAGES_OF_ASKING, succeeds, tried_rows
 
 SHAPE = (3, 8, 8)
 
@@ -61,22 +61,22 @@ def test_attacks_find_what_is_planted_behind_an_honest_defence(classifier, x, ma
     assert record["chance"] < 0.25
     if make is not Draws or text == PGD:
         assert record["found"] == record["images"]
-        assert passes(record)
+        assert succeeds(record)
 
 
 @pytest.mark.parametrize("make", [Rounds, Detaches, Plateau, Reverses])
 def test_what_breaks_gradients_stops_who_needs_them_and_nobody_else(classifier, x, make):
     exact, identity = tried(classifier, make(), x), tried(classifier, make(), x, PGD.replace("exact", "bpda"))
-    assert passes(exact) is False
+    assert succeeds(exact) is False
     assert exact["found"] == 0
-    assert passes(identity)
+    assert succeeds(identity)
     # What the attack raised is told of.
     assert ("error" in exact) == (make is Detaches)
 
 
 def test_in_norm_2(classifier, x):
     record = tried(classifier, ROFDefence(clip_values=(-1, 1)), x, norm="2", eps=1.0)
-    assert passes(record)
+    assert succeeds(record)
 
 
 def test_an_attack_that_does_nothing_fails_and_defences_stay(classifier, x):
@@ -84,7 +84,7 @@ def test_an_attack_that_does_nothing_fails_and_defences_stay(classifier, x):
     with with_defences(classifier, [own]):
         record = tried(classifier, None, x, "best-pgd:max_iter=1,eps_step=1,num_random_init=0")
         assert classifier.preprocessing_defences == [own]
-    assert passes(record) is False
+    assert succeeds(record) is False
 
 
 def test_a_network_that_calls_all_the_same_can_be_asked_nothing(x):
@@ -93,7 +93,7 @@ def test_a_network_that_calls_all_the_same_can_be_asked_nothing(x):
         for parameter in flat.model.parameters():
             parameter.zero_()
     record = try_attack(flat, parse_attack(PGD).attack, [], x, eps=0.1)
-    assert (record["images"], passes(record)) == (0, None)
+    assert (record["images"], succeeds(record)) == (0, None)
 
 
 def test_the_layer_tells_one_point_from_the_others():
@@ -157,7 +157,7 @@ def test_each_attack_is_tried_once_through_each_defence_that_it_knows():
     ],
 )
 def test_what_is_made_of_it(record, verdict):
-    assert passes(record) is verdict
+    assert succeeds(record) is verdict
 
 
 def test_passes_are_counted(classifier, x):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from art_denoise.evaluation.experiment import Cell, Condition, Defence, Knowledge, Threat
 from art_denoise.evaluation.report.table import Column, Name, Row, Section, Shown, Table, Text
 from art_denoise.evaluation.statistics import FEWEST_SEEDS, accuracy, paired_difference
-from art_denoise.evaluation.tried import passes
+from art_denoise.evaluation.tried import succeeds
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
@@ -196,7 +196,7 @@ def _signs(run: _Looked) -> Answer:
 
 
 def _planted(run: _Looked) -> Answer:
-    tried = {row: passes(record) for row, record in run.results.tried.items()}
+    tried = {row: succeeds(record) for row, record in run.results.tried.items()}
     if not tried:
         return "no", "no attack on single images that knows a defence is there to be tried"
     if run.flagged("No attack with gradients finds"):

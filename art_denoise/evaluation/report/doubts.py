@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from art_denoise.evaluation.audit import LEVEL
-from art_denoise.evaluation.report.names import attacked, longer, row_names
+from art_denoise.evaluation.report.names import cell_names
 from art_denoise.evaluation.report.table import Column, Name, PValue, Row, Section, Shown, Table, Text
 
 if TYPE_CHECKING:
-    from art_denoise.evaluation.experiment import Cell
     from art_denoise.evaluation.results import Results
 
 _NOTE = (
@@ -23,21 +22,14 @@ _NONE = Text(Name("–"))
 
 def doubts(results: Results) -> tuple[Table, ...]:
     """Return the table of what casts doubt on figures: see :mod:`art_denoise.evaluation.audit`."""
-    experiment, found = results.experiment, results.flags
-    names = row_names(cell.condition for flag in found for cell in (flag.doubted, flag.because))
-    sources = {source.key: source for source in experiment.sources}
-
-    def of(cell: Cell) -> Text:
-        source = sources.get(cell.source or "")
-        seed = f", seed {cell.seed}" if len(experiment.seeds) > 1 and cell.condition.threat is not None else ""
-        return Text(longer(attacked(experiment, cell.condition, names[cell.condition], source), seed))
-
+    found = results.flags
+    names = cell_names(results.experiment, (cell for flag in found for cell in (flag.doubted, flag.because)))
     rows = tuple(
         Row(
             Name(flag.rule),
             (
-                of(flag.doubted),
-                of(flag.because) if flag.because != flag.doubted else _NONE,
+                Text(names[flag.doubted]),
+                Text(names[flag.because]) if flag.because != flag.doubted else _NONE,
                 Text(Name(flag.figure)),
                 _NONE if flag.p_value is None else PValue(flag.p_value),
             ),

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from art_denoise.evaluation.experiment import Cell
-from art_denoise.evaluation.report.names import attacked, longer, row_names
+from art_denoise.evaluation.report.names import cell_names
 from art_denoise.evaluation.report.table import Column, Name, Number, Row, Section, Shown, Table
-from art_denoise.evaluation.statistics import NOT_ATTACKED, Share
+from art_denoise.evaluation.statistics import NOT_ATTACKED
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
@@ -24,33 +23,15 @@ _NOTE = (
 def over_draws(results: Results) -> tuple[Table, ...]:
     """Return the table of accuracies over draws; none where nothing is drawn."""
     experiment, truth = results.experiment, results.images.labels
-    sources = {source.key: source for source in experiment.sources}
     cells = [cell for row in experiment.conditions for cell in experiment.cells_of(row) if cell in results.drawn]
-    names = row_names(cell.condition for cell in cells)
-
-    def name_of(cell: Cell) -> Name:
-        source = sources.get(cell.source or "")
-        seed = f", seed {cell.seed}" if len(experiment.seeds) > 1 and cell.condition.threat is not None else ""
-        return longer(attacked(experiment, cell.condition, names[cell.condition], source), seed)
-
+    names = cell_names(experiment, cells)
     rows, counts = [], set()
     for cell in cells:
-        labels = results.drawn[cell][:, results.labels[cell] != NOT_ATTACKED]
-        right = labels == truth[results.labels[cell] != NOT_ATTACKED]
-        draws, n = right.shape
-        counts.add(draws)
-        every, most = Share(int(right.all(0).sum()), n), Share(int((right.mean(0) > 0.5).sum()), n)
-        shares = (every, most)
-        rows.append(
-            Row(
-                name_of(cell),
-                (
-                    *(Number(100 * share.value, 1) for share in shares),
-                    Number(100 * float(right.mean()), 1),
-                    Number(100 * float(np.ptp(right.mean(1))), 1),
-                ),
-            )
-        )
+        there = results.labels[cell] != NOT_ATTACKED
+        right = results.drawn[cell][:, there] == truth[there]
+        counts.add(len(right))
+        shares = (right.all(0).mean(), (right.mean(0) > 0.5).mean(), right.mean(), np.ptp(right.mean(1)))
+        rows.append(Row(names[cell], tuple(Number(100 * float(share), 1) for share in shares)))
     if not rows:
         return ()
     table = Table(

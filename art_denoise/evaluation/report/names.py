@@ -124,6 +124,21 @@ def attacked(experiment: Experiment, condition: Condition, name: Name, source: S
     return longer(name, tail)
 
 
+def cell_names(experiment: Experiment, cells: Iterable[Cell]) -> dict[Cell, Name]:
+    """Return what cells are called: the row, what it was crafted on, what the attacker knows, and the seed."""
+    there = list(cells)
+    rows = row_names(cell.condition for cell in there)
+    sources = {source.key: source for source in experiment.sources}
+    several = len(experiment.seeds) > 1
+    return {
+        cell: longer(
+            attacked(experiment, cell.condition, rows[cell.condition], sources.get(cell.source or "")),
+            f", seed {cell.seed}" if several and cell.condition.threat is not None else "",
+        )
+        for cell in there
+    }
+
+
 def longer(name: Name, tail: str) -> Name:
     """Return a name with a text after it."""
     return Name(name.text + tail, f"{name.latex}\\mbox{{{latex_text(tail)}}}") if tail else name

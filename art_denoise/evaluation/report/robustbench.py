@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Cell, Condition, Defence, Knowledge
 from art_denoise.evaluation.report.table import Accuracy
-from art_denoise.evaluation.report.values import accuracy_in_all
+from art_denoise.evaluation.report.values import accuracy_in_all, size_of
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
@@ -27,45 +28,24 @@ def robustbench(results: Results) -> str:
     `external`, the worst of all attackers image by image; `unreliable`, whether anything casts doubt on a figure of
     this defence, and then `footnote`, what. Accuracies are in percent, as texts. What a run cannot know is empty.
     """
-    records = [
-        _record(results, defence, norm, eps)
-        for norm, eps in sorted({(c.condition.threat.norm, c.condition.threat.eps) for c in _knowing(results)})  # type: ignore[union-attr]
-        for defence in dict.fromkeys(c.condition.defence for c in _knowing(results))
-        if any(_of(c, defence, norm, eps) for c in _knowing(results))
-    ]
+    target = results.experiment.target.key
+    behind = [cell for cell in results.labels if cell.target == target and cell.condition.defence.preprocessors]
+    attacked = [cell for cell in behind if cell.condition.threat is not None and cell.condition.threat.crafted]
+    # Of what nobody who knows it attacks, nothing is known.
+    knowing = [cell for cell in attacked if cell.knowledge is not None and cell.knowledge.white_box]
+    of = dict.fromkeys((size_of(cell), cell.condition.defence) for cell in knowing)
+    records = [_record(results, defence, size, attacked) for size, defence in sorted(of, key=lambda one: one[0])]
     return json.dumps(records, indent=2, ensure_ascii=False) + "\n" if records else ""
 
 
-def _knowing(results: Results) -> list[Cell]:
-    """Return the cells of attackers with gradients who know a defence."""
-    return [
-        cell
-        for cell in results.labels
-        if cell.target == results.experiment.target.key
-        and cell.condition.defence.preprocessors
-        and cell.condition.threat is not None
-        and cell.condition.threat.knowledge.white_box
-    ]
-
-
-def _of(cell: Cell, defence: Defence, norm: str, eps: float) -> bool:
-    threat = cell.condition.threat
-    return cell.condition.defence == defence and threat is not None and (threat.norm, threat.eps) == (norm, eps)
-
-
-def _record(results: Results, defence: Defence, norm: str, eps: float) -> dict[str, Any]:
-    experiment = results.experiment
+def _record(results: Results, defence: Defence, size: tuple[str, float], of_all: Sequence[Cell]) -> dict[str, Any]:
+    experiment, (norm, eps) = results.experiment, size
     clean = Cell(Condition(None, defence), experiment.target.key, seed=experiment.seeds[0])
     # Who may change more can always change less.
     attacked = [
         cell
-        for cell in results.labels
-        if cell.condition.defence == defence
-        and cell.target == clean.target
-        and (threat := cell.condition.threat) is not None
-        and threat.crafted
-        and threat.norm == norm
-        and threat.eps <= eps
+        for cell in of_all
+        if cell.condition.defence == defence and size_of(cell)[0] == norm and size_of(cell)[1] <= eps
     ]
     auto = [
         cell
@@ -78,15 +58,16 @@ def _record(results: Results, defence: Defence, norm: str, eps: float) -> dict[s
     alone = [clean] if clean in results.labels else []
     doubts = list(dict.fromkeys(flag.rule for flag in results.flags if flag.doubted.condition.defence == defence))
     draws = {len(results.drawn[cell]) for cell in attacked if cell in results.drawn}
+    network = experiment.target.title or experiment.target.text or experiment.target.key
     return {
         "link": "",
-        "name": f"{experiment.target.title or experiment.target.text or experiment.target.key}, {defence.text}",
+        "name": f"{network}, {defence.text}",
         "authors": "",
         "additional_data": False,
         "number_forward_passes": max(draws, default=1),
         "dataset": results.images.title,
         "venue": "",
-        "architecture": experiment.target.title or experiment.target.text or experiment.target.key,
+        "architecture": network,
         "eps": f"{255 * eps:.4g}/255" if norm == "inf" else f"{eps:.4g}",
         "norm": f"L{norm}",
         "defence": write_defence(defence),

@@ -56,6 +56,7 @@ from art_denoise.evaluation.report.values import (
     over_columns,
     quick_note,
     seeds_note,
+    size_of,
     why_no_cell,
     with_legend_of_what_is_there,
     with_mark,
@@ -103,14 +104,14 @@ def worst(results: Results) -> tuple[Table, ...]:
     known = {cell.knowledge for cells in crafted.values() for cell in cells}
     there = [knowledge for knowledge in Knowledge if knowledge in known]
     names = row_names(Condition(None, defence) for defence in crafted)
-    sizes = sorted({_size(cell) for cells in crafted.values() for cell in cells})
+    sizes = sorted({size_of(cell) for cells in crafted.values() for cell in cells})
     sections = []
     for size in sizes:
         rows = []
         for defence, of_all_sizes in crafted.items():
             # Who may change more can always change less.
-            cells = [cell for cell in of_all_sizes if _size(cell)[0] == size[0] and _size(cell)[1] <= size[1]]
-            if any(_size(cell) == size for cell in cells):
+            cells = [cell for cell in of_all_sizes if size_of(cell)[0] == size[0] and size_of(cell)[1] <= size[1]]
+            if any(size_of(cell) == size for cell in cells):
                 rows.append(_worst_row(results, defence, cells, there, names[Condition(None, defence)]))
         title = f"At most {255 * size[1]:.4g}/255 in the norm L{'∞' if size[0] == 'inf' else size[0]}"
         sections.append(Section(title if len(sizes) > 1 else "", tuple(rows)))
@@ -140,12 +141,6 @@ def worst(results: Results) -> tuple[Table, ...]:
     )
     # With one attack each the table of accuracies says it all.
     return (with_mark(table),) if any(len(cells) > 1 for cells in crafted.values()) and not is_empty(table) else ()
-
-
-def _size(cell: Cell) -> tuple[str, float]:
-    """Return the norm and the bound of a cell's attack."""
-    threat = cell.condition.threat
-    return ("", 0.0) if threat is None else (threat.norm, threat.eps)
 
 
 def _worst_row(

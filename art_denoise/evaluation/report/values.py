@@ -150,6 +150,12 @@ def found_in(made: Made, name: str) -> Any:
     return made.record.get("provenance", {}).get(name) if found is None else found
 
 
+def size_of(cell: Cell) -> tuple[str, float]:
+    """Return the norm and the bound of a cell's attack."""
+    threat = cell.condition.threat
+    return ("", 0.0) if threat is None else (threat.norm, threat.eps)
+
+
 def note_of(*sentences: str) -> str:
     return " ".join(filter(None, sentences))
 

@@ -71,7 +71,7 @@ def tuning(target: Network, defences: Sequence[Defence]) -> Experiment:
     """
     families: dict[str, list[Condition]] = {}
     for defence in dict.fromkeys(defences):
-        families.setdefault(_family(defence), []).append(Condition(None, defence))
+        families.setdefault(defence.text, []).append(Condition(None, defence))
     sections = [Section("No defence", (Condition(),))]
     sections += [Section(title, tuple(rows)) for title, rows in families.items()]
     return Experiment(
@@ -82,7 +82,3 @@ def tuning(target: Network, defences: Sequence[Defence]) -> Experiment:
         networks=(target,),
         scored_on="tune",
     )
-
-
-def _family(defence: Defence) -> str:
-    return ", then ".join(p.text or p.name for p in defence.preprocessors)
