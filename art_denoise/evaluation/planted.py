@@ -71,13 +71,15 @@ def try_attack(
         attack raised, if it did.
     """
     record: dict[str, Any] = {"images": 0, "found": 0, "chance": 0.0}
+    with with_defences(classifier, known):
+        samples = SAMPLES if draws(classifier, _in_units(classifier, x)) else 1
     by_chance = []
     for i, image in enumerate(x):
         rng = np.random.default_rng((seed, i))
         inside = _points(image, eps / 2, norm, rng, _INSIDE, within=True)
         edge = _points(image, eps, norm, rng, _EDGE + _BY_CHANCE)
         points = np.concatenate([image[None], inside, edge])
-        scores = _mean_scores(classifier, known, points, seed)
+        scores = _mean_scores(classifier, known, points, samples, seed)
         of_inside, of_edge, others = np.split(scores, [1 + _INSIDE, 1 + _INSIDE + _EDGE])
         layer = _layer(of_inside, of_edge)
         if layer is None:
@@ -101,7 +103,7 @@ def try_attack(
             except Exception as error:
                 record["error"] = f"{type(error).__name__}: {error}"
                 continue
-            record["found"] += int(_mean_scores(planted, known, attacked, seed)[0].argmax() == 1)
+            record["found"] += int(_mean_scores(planted, known, attacked, samples, seed)[0].argmax() == 1)
     record["chance"] = float(np.mean(by_chance)) if by_chance else 0.0
     return record
 
@@ -154,11 +156,15 @@ def _points(
     return np.clip(image + added, 0, 1).astype(np.float32)
 
 
-def _mean_scores(classifier: PyTorchClassifier, chain: Sequence[Preprocessor], x: np.ndarray, seed: int) -> np.ndarray:
-    """Return logits (N, K) behind a defence, float64, the mean of several draws if it draws."""
+def _mean_scores(
+    classifier: PyTorchClassifier, chain: Sequence[Preprocessor], x: np.ndarray, samples: int, seed: int
+) -> np.ndarray:
+    """Return logits (N, K) behind a defence, float64, the mean of several draws."""
+    with with_defences(classifier, chain), drawn_from(seed, 1), mean_of_draws(classifier, samples):
+        return classifier.predict(_in_units(classifier, x)).astype(np.float64)
+
+
+def _in_units(classifier: PyTorchClassifier, x: np.ndarray) -> np.ndarray:
     low, high = value_range(classifier)
-    images = (low + (high - low) * x).astype(np.float32)
-    with with_defences(classifier, chain), drawn_from(seed, 1):
-        samples = SAMPLES if draws(classifier, images) else 1
-        with mean_of_draws(classifier, samples):
-            return classifier.predict(images).astype(np.float64)
+    images: np.ndarray = (low + (high - low) * x).astype(np.float32)
+    return images

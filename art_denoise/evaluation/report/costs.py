@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Condition
 from art_denoise.evaluation.report.names import row_names
-from art_denoise.evaluation.report.table import Column, Missing, Name, Number, Row, Section, Shown, Table, Value
+from art_denoise.evaluation.report.table import Column, Name, Row, Section, Shown, Table
+from art_denoise.evaluation.report.values import number
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
@@ -31,11 +32,11 @@ def costs(results: Results) -> tuple[Table, ...]:
             Row(
                 names[Condition(None, defence)],
                 (
-                    _number(record["network"], 1000, ""),
-                    _number(record["forward"] - record["network"], 1000, ""),
-                    _number(record["network_gradient"], 1000, _NO_GRADIENT),
-                    _number(backward, 1000, _NO_GRADIENT),
-                    _number(record["memory"], 1e-6, "it cannot be seen on this machine"),
+                    number(record["network"], 1000, 1, ""),
+                    number(record["forward"] - record["network"], 1000, 1, ""),
+                    number(record["network_gradient"], 1000, 1, _NO_GRADIENT),
+                    number(backward, 1000, 1, _NO_GRADIENT),
+                    number(record["memory"], 1e-6, 1, "it cannot be seen on this machine"),
                 ),
                 (("defence", write_defence(defence)),),
             )
@@ -56,7 +57,3 @@ def costs(results: Results) -> tuple[Table, ...]:
         sections=(Section("", tuple(rows)),),
     )
     return (table,) if rows else ()
-
-
-def _number(value: float | None, scale: float, otherwise: str) -> Value:
-    return Missing(otherwise) if value is None else Number(scale * value, 1)

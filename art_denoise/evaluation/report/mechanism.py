@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Condition
 from art_denoise.evaluation.report.names import row_names
-from art_denoise.evaluation.report.table import Column, Missing, Name, Number, Row, Section, Shown, Table, Text, Value
+from art_denoise.evaluation.report.table import Column, Name, Row, Section, Shown, Table, Text
+from art_denoise.evaluation.report.values import number
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
@@ -29,11 +30,11 @@ def mechanisms(results: Results) -> tuple[Table, ...]:
             names[Condition(None, defence)],
             (
                 Text(Name(_DRAWS[record["draws"]])),
-                _number(record, "psnr", 1, 1, "the images are as they were"),
-                _number(record, "ssim", 1, 3, "the images are as they were, or small"),
-                _number(record, "noise_left", 100, 0, "another shape comes out"),
-                _number(record, "scale", 1, 2, "no gradient gets through"),
-                _number(record, "off", 100, 1, "there is nothing to compare"),
+                number(record["psnr"], 1, 1, "the images are as they were"),
+                number(record["ssim"], 1, 3, "the images are as they were, or small"),
+                number(record["noise_left"], 100, 0, "another shape comes out"),
+                number(record["scale"], 1, 2, "no gradient gets through"),
+                number(record["off"], 100, 1, "there is nothing to compare"),
             ),
             (("defence", write_defence(defence)),),
         )
@@ -56,8 +57,3 @@ def mechanisms(results: Results) -> tuple[Table, ...]:
         sections=(Section("", rows),),
     )
     return (table,) if rows else ()
-
-
-def _number(record: dict[str, Any], name: str, scale: float, digits: int, otherwise: str) -> Value:
-    value = record[name]
-    return Missing(otherwise) if value is None else Number(scale * value, digits)

@@ -12,7 +12,7 @@ from art_denoise.evaluation.components import write_component
 from art_denoise.evaluation.experiment import Cell, Condition, Experiment, Knowledge, Source, Threat
 from art_denoise.evaluation.records import reason
 from art_denoise.evaluation.report.names import attacker_in, cells_of, knowledge_of, source_names
-from art_denoise.evaluation.report.table import Accuracy, Difference, Missing, Name, Same, Table, Text, Value
+from art_denoise.evaluation.report.table import Accuracy, Difference, Missing, Name, Number, Same, Table, Text, Value
 from art_denoise.evaluation.statistics import (
     FEWEST_SEEDS,
     NOT_ATTACKED,
@@ -154,6 +154,11 @@ def size_of(cell: Cell) -> tuple[str, float]:
     """Return the norm and the bound of a cell's attack."""
     threat = cell.condition.threat
     return ("", 0.0) if threat is None else (threat.norm, threat.eps)
+
+
+def number(value: float | None, scale: float, digits: int, otherwise: str) -> Value:
+    """Return a number, scaled and with so many digits; where there is none, why."""
+    return Missing(otherwise) if value is None else Number(scale * value, digits)
 
 
 def note_of(*sentences: str) -> str:
