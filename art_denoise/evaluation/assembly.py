@@ -78,6 +78,8 @@ class Assembly:
         """Return the task that predicts a cell's labels."""
         network, defence = self.networks[cell.target], cell.condition.defence
         half = CheckHalf(network, self.scored.first(_CHECKED)) if self.half else None
+        known = cell.condition.threat is not None and cell.condition.threat.knows_draws
+        draws = max((self.draws.get(p, 1) for p in defence.preprocessors), default=1)
         return Score(
             network,
             self.scored,
@@ -86,7 +88,8 @@ class Assembly:
             defence.preprocessors,
             half,
             seed=cell.seed,
-            draws=max((self.draws.get(p, 1) for p in defence.preprocessors), default=1),
+            draws=1 if known else draws,
+            draws_seed=cell.seed if known else None,
             text=cell.text,
         )
 
@@ -123,7 +126,8 @@ class Assembly:
         if not threat.knowledge.knows_defence:
             return Through()
         defence = cell.condition.defence
-        return Through(defence.preprocessors, threat.knowledge.gradient, self.noise(defence, cell))
+        noise, known = self.noise(defence, cell), threat.knows_draws
+        return Through(defence.preprocessors, threat.knowledge.gradient, noise, cell.seed if known else None)
 
     def noise(self, defence: Defence, cell: Cell) -> NoiseTask | None:
         """Return the task that makes the defensive noise of a cell."""

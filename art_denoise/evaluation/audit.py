@@ -103,9 +103,10 @@ def _attacked(results: Results) -> list[_Attacked]:
     experiment, truth = results.experiment, results.images.labels
     cells = [cell for row in experiment.conditions for cell in experiment.cells_of(row)]
     return [
-        _Attacked(cell, cell.condition.threat, results.labels[cell] == truth, results.labels[cell] != NOT_ATTACKED)
+        _Attacked(cell, threat, results.labels[cell] == truth, results.labels[cell] != NOT_ATTACKED)
         for cell in dict.fromkeys(cells)
-        if cell.condition.threat is not None and cell in results.labels
+        # Who knows the draws attacks another defence, one that draws the same each time.
+        if (threat := cell.condition.threat) is not None and not threat.knows_draws and cell in results.labels
     ]
 
 

@@ -19,6 +19,7 @@ from art_denoise.evaluation.added import spread
 from art_denoise.evaluation.art_attacks import attack_one_by_one
 from art_denoise.evaluation.building import build_universal
 from art_denoise.evaluation.experiment import Cell, Condition, Defence, Threat
+from art_denoise.evaluation.fixed_draws import FixedDraws
 from art_denoise.evaluation.foreign import for_pytorch
 from art_denoise.evaluation.passes import passes_of
 from art_denoise.evaluation.planted import try_attack
@@ -68,8 +69,10 @@ class Bench:
                 kept = {k: v for k, v in self._attacked.items() if k[2] is None}
                 self._attacked = {**kept, key: self._attack(cell, threat)}
             images, marks = self._attacked[key]
-        network, chain = self.networks[cell.target], self.chains[defence]
-        labels = [self._predicted(network, chain, images, draw) for draw in range(self.draws[defence])]
+        network, chain, draws = self.networks[cell.target], self.chains[defence], self.draws[defence]
+        if threat is not None and threat.knows_draws:
+            chain, draws = self._with_fixed_draws(chain), 1
+        labels = [self._predicted(network, chain, images, draw) for draw in range(draws)]
         return np.where(marks < 0, marks, labels)
 
     @staticmethod
@@ -143,4 +146,8 @@ class Bench:
         if threat is None or not threat.knowledge.knows_defence:
             return []
         shape = self.images.shape[1:]
-        return [for_pytorch(stage, threat.knowledge.gradient, shape) for stage in self.chains[row.defence]]
+        chain = [for_pytorch(stage, threat.knowledge.gradient, shape) for stage in self.chains[row.defence]]
+        return self._with_fixed_draws(chain) if threat.knows_draws else list(chain)
+
+    def _with_fixed_draws(self, chain: Sequence[ArtPreprocessor]) -> list[ArtPreprocessor]:
+        return [FixedDraws([as_pytorch(stage) for stage in chain], self.seed)] if chain else []

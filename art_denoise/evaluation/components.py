@@ -160,15 +160,17 @@ def parse_attack(text: str) -> Threat:
     """Return who attacks: "sgd-uap", "pgd:eps=8,max_iter=20,knowledge=bpda", "art:NewtonFool".
 
     :param text: A name, or "art:ClassName" for any evasion attack of ART, and parameters: the bound `eps` (10 of 255
-        if it is left out), its `norm` (inf or 2), what the attacker has of the defence, `knowledge`, how many `images`
-        are attacked if it is too slow for all, and those of the attack itself.
+        if it is left out), its `norm` (inf or 2), what the attacker has of the defence, `knowledge`, whether what it
+        draws at random is known, too, `draws` (unknown or known), how many `images` are attacked if it is too slow for
+        all, and those of the attack itself.
     :raises ValueError: If something in it does not exist or makes no sense, in one sentence.
     """
     name, given = read_component(text)
     knowledge, norm = given.pop("knowledge", None), given.pop("norm", None)
     eps = read_share("eps", given.pop("eps"), text) if "eps" in given else None
     images = read_value(given.pop("images")) if "images" in given else None
-    return _threat(name, _typed(given, intensities(name, True), text), knowledge, eps, norm, images, text)
+    draws = _choice("draws", given.pop("draws", "unknown"), ("unknown", "known"), text) == "known"
+    return _threat(name, _typed(given, intensities(name, True), text), knowledge, eps, norm, images, draws, text)
 
 
 def make_preprocessor(name: str, **given: Any) -> Preprocessor:
@@ -186,6 +188,7 @@ def make_threat(
     eps: float | None = None,
     norm: float | str | None = None,
     images: int | None = None,
+    knows_draws: bool = False,
     **given: Any,
 ) -> Threat:
     """Return who attacks by name, with its parameters as Python has them: intensities are shares of the range.
@@ -194,9 +197,10 @@ def make_threat(
     :param eps: Bound on what is added, as a share of the value range. None: 10/255.
     :param norm: Its norm, "inf" or 2. None: "inf".
     :param images: Number of images that are attacked, spread over all. None: all of them.
+    :param knows_draws: Whether the attacker also knows what the defence draws at random.
     :raises ValueError: As :func:`parse_attack`.
     """
-    return _threat(name, given, knowledge, eps, norm, images, name)
+    return _threat(name, given, knowledge, eps, norm, images, knows_draws, name)
 
 
 def write_component(component: Component) -> str:
@@ -221,6 +225,8 @@ def write_attack(threat: Threat) -> str:
         given.append(f"norm={threat.norm}")
     if threat.knowledge is not _sensible(threat.attack)[0]:
         given.append(f"knowledge={threat.knowledge.value}")
+    if threat.knows_draws:
+        given.append("draws=known")
     if threat.images is not None:
         given.append(f"images={threat.images}")
     return _written(threat.attack.name, [*given, *write_params(threat.attack)])
@@ -305,6 +311,7 @@ def _threat(
     eps: float | None,
     norm: float | str | None,
     images: Any,
+    knows_draws: bool,
     whole: str,
 ) -> Threat:
     attack = _attack(name, given, whole)
@@ -327,7 +334,12 @@ def _threat(
         raise ValueError(f"{whole!r}: `images` must be a whole number, at least 1, got {images}")
     if images is not None and attack.kind != "per-image":
         raise ValueError(f"{whole!r}: `images` is for attacks on single images, which {attack.name} is not")
-    return Threat(attack, known, eps, chosen, images)
+    if knows_draws and not known.white_box:
+        raise ValueError(
+            f"{whole!r}: `draws` can be known only to an attacker who knows the defence: knowledge must be "
+            f"{' or '.join(k.value for k in Knowledge if k.white_box)}, not {known.value}"
+        )
+    return Threat(attack, known, eps, chosen, images, knows_draws)
 
 
 def _sensible(attack: Attack) -> tuple[Knowledge, ...]:

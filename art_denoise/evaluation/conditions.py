@@ -190,6 +190,8 @@ class Threat:
     :param norm: Norm of that bound.
     :param images: Number of images that are attacked, spread over all, by an attack that is too slow for more; None:
         all of them.
+    :param knows_draws: Whether what the defence draws at random is known, too. It is then the same for every image,
+        both for the attacker and when images are scored.
     """
 
     attack: Attack
@@ -197,6 +199,7 @@ class Threat:
     eps: float = 10 / 255
     norm: Literal["inf", "2"] = "inf"
     images: int | None = None
+    knows_draws: bool = False
 
     @property
     def crafted(self) -> bool:
@@ -250,6 +253,8 @@ class Condition:
             black_box = self.threat.knowledge is Knowledge.BLACK_BOX
             inner += verb.format("querying" if black_box else "knowing")
             inner += ", ".join(names) or getattr(self.defence.noise, form)
+            if self.threat.knows_draws:
+                inner += " and its draws" if form == "text" else r"\ \mathrm{and\ its\ draws}"
         return str(of(inner))
 
 

@@ -170,6 +170,12 @@ def _evaluated(
     ]
     for threat in dict.fromkeys(threat for _, of_rung in threats for threat in of_rung):
         check_attack(threat, write_attack(threat))
+    few = spread(len(images), IMAGES)
+    in_units = (low + (high - low) * images[few]).astype(np.float32)
+    audits = {
+        defence: audit_gradients(classifier, chain, in_units, labels[few], seed=seed)
+        for defence, chain in {NOTHING: (), **chains}.items()
+    }
     asked = ladder(
         target,
         [Source(network.key, network.text) for network in named],
@@ -177,14 +183,9 @@ def _evaluated(
         defences=list(chains),
         rungs=threats,
         knows=[known_of(chain, classifier.input_shape) for chain in chains.values()],
+        drawing=[defence for defence in chains if audits[defence]["draws"] == "seeded"],
         seeds=(seed,),
     )
-    few = spread(len(images), IMAGES)
-    in_units = (low + (high - low) * images[few]).astype(np.float32)
-    audits = {
-        defence: audit_gradients(classifier, chain, in_units, labels[few], seed=seed)
-        for defence, chain in {NOTHING: (), **chains}.items()
-    }
     bench = Bench(
         target.key,
         networks,
@@ -316,6 +317,7 @@ def _threats(rung: Rung, eps: float, norm: float | str, crafts: bool) -> Iterato
                     eps=bound,
                     norm=norm,
                     images=threat.images,
+                    knows_draws=threat.knows_draws,
                     **dict(threat.attack.params),
                 )
         if crafts or threat.attack.kind != "universal":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -76,8 +76,19 @@ def ladder(options: Options, setting: Setting) -> Experiment:
         defences=defences,
         rungs=[(rung, _on_rung(rung, options, counts)) for rung in honest.LADDER],
         knows=[knowledge_of(defence, setting.target.input_size) for defence in defences],
+        drawing=_with_seeded_draws(defences, setting.target.input_size),
         seeds=range(options.seed, options.seed + options.seeds),
     )
+
+
+def _with_seeded_draws(defences: Iterable[Defence], input_size: int) -> list[Defence]:
+    """Return those defences whose draws can be known: that draw, and from no generator of their own."""
+    found = []
+    for defence in defences:
+        drawing = set(drawing_in(defence.preprocessors, input_size).values())
+        if drawing == {"seeded"}:
+            found.append(defence)
+    return found
 
 
 def _on_rung(rung: honest.Rung, options: Options, counts: Mapping[str, int]) -> list[Threat]:
@@ -188,10 +199,10 @@ def check_gradients(experiment: Experiment, input_size: int) -> None:
             )
 
 
-def drawing_in(experiment: Experiment, input_size: int) -> dict[Preprocessor, Literal["seeded", "own"]]:
-    """Return which preprocessors of an experiment draw at random, and how: see :func:`draws_of`. They are tried."""
+def drawing_in(preprocessors: Iterable[Preprocessor], input_size: int) -> dict[Preprocessor, Literal["seeded", "own"]]:
+    """Return which preprocessors draw at random, and how: see :func:`draws_of`. They are tried."""
     found: dict[Preprocessor, Literal["seeded", "own"]] = {}
-    for preprocessor in dict.fromkeys(p for row in experiment.conditions for p in row.defence.preprocessors):
+    for preprocessor in dict.fromkeys(preprocessors):
         if preprocessor.name in OWN_PREPROCESSORS:
             continue
         try:

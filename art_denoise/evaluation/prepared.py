@@ -106,7 +106,8 @@ class Prepared:
     @cached_property
     def drawing(self) -> dict[Preprocessor, Literal["seeded", "own"]]:
         """Which preprocessors draw at random, and how."""
-        return drawing_in(self.experiment, self.setting.target.input_size)
+        there = (p for row in self.experiment.conditions for p in row.defence.preprocessors)
+        return drawing_in(there, self.setting.target.input_size)
 
     @cached_property
     def config(self) -> dict[str, Any]:

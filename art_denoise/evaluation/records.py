@@ -24,7 +24,7 @@ NOT_YET = "not computed yet"
 PER_IMAGE = (
     "image",
     "true_label",
-    *("row", "attack", "knowledge", "defence", "noise", "eps", "norm", "target", "source", "seed"),
+    *("row", "attack", "knowledge", "knows_draws", "defence", "noise", "eps", "norm", "target", "source", "seed"),
     "predicted_label",
     "right",
 )
@@ -108,6 +108,7 @@ def _said(experiment: Experiment, cell: Cell) -> dict[str, Any]:
         "row": cell.condition.text,
         "attack": attack_name(experiment, cell),
         "knowledge": None if cell.knowledge is None else cell.knowledge.value,
+        "knows_draws": None if cell.knowledge is None else bool(threat and threat.knows_draws),
         "defence": write_defence(defence),
         "noise": None if defence.noise is None else defence.noise.kind,
         "eps": None if threat is None else round(255 * threat.eps, 6),

@@ -304,7 +304,8 @@ class Results:
         """Return one row for each cell, for tables of one's own: `pandas.DataFrame(results.records())`.
 
         :return: For each cell `section`, `row`; `attack`, how it is written ("from a file" if it was not crafted),
-            `knowledge`, what the attacker knows; `defence`, how it is written, and `noise`, how v_def came about;
+            `knowledge`, what the attacker knows, and `knows_draws`, whether also what the defence draws at
+            random; `defence`, how it is written, and `noise`, how v_def came about;
             `eps`, of 255, and `norm`; `target`, `source`, `seed`; `correct` of `n` images; `accuracy` with its 95 %
             interval, `low` to `high`, and the `published` figure, all in percent; `missing`, why there are no labels.
             What does not apply is None.

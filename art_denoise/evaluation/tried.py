@@ -60,4 +60,4 @@ def _tried(row: Condition) -> tuple[Threat, Defence] | None:
         return None
     # A step is of its size.
     attack = replace(threat.attack, params=tuple(p for p in threat.attack.params if p[0] != "eps_step"))
-    return replace(threat, attack=attack, eps=0.0, images=None), row.defence
+    return replace(threat, attack=attack, eps=0.0, images=None, knows_draws=False), row.defence

@@ -166,6 +166,27 @@ def test_who_knows_the_defence_crafts_through_it():
     assert [second.through.noise.fitted[0].network.name, second.network.name] == ["vgg19", "vgg16"]
 
 
+def test_who_knows_the_draws_has_those_that_are_scored():
+    options = Options(
+        attacks=("pgd:knowledge=exact", "pgd:knowledge=exact,draws=known"),
+        defences=("art:GaussianAugmentation:augmentation=False",),
+        seeds=2,
+    )
+    assembly = World(options).assembly()
+    (noise,) = options.defences
+    assembly = replace(assembly, draws=dict.fromkeys(parse_defence(noise).preprocessors, 5))
+    behind = {
+        cell: score
+        for cell, score in assembly.scores().items()
+        if cell.condition.defence and (threat := cell.condition.threat) and threat.crafted
+    }
+    for cell, score in behind.items():
+        known = cell.condition.threat.knows_draws
+        assert (score.draws, score.draws_seed) == ((1, cell.seed) if known else (5, None))
+        assert {part.through.draws_seed for part in score.added} == {score.draws_seed}
+    assert {cell.seed for cell in behind if cell.condition.threat.knows_draws} == {0, 1}
+
+
 def test_controls_are_as_large_as_the_attack_whatever_its_norm():
     for text, size in (("sgd-uap:eps=5", 5 / 255), ("sgd-uap:norm=2,eps=400", 400 / 255 / np.sqrt(3 * 64 * 64))):
         scores = World(Options(attacks=(text,))).assembly().scores()

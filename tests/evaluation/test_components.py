@@ -160,6 +160,11 @@ def test_plus_signs_stand_between_stages(text, stages):
         ("art:SignOPTAttack", Threat(Attack("art:SignOPTAttack", kind="per-image"), Knowledge.BLACK_BOX)),
         ("apgd:loss_type=cross_entropy", Threat(Attack("apgd", kind="per-image"))),  # the default here
         ("pgd:norm=np.inf", Threat(Attack("pgd", kind="per-image"))),
+        (
+            "fgsm:knowledge=exact,draws=known",
+            Threat(Attack("fgsm", kind="per-image"), Knowledge.EXACT, knows_draws=True),
+        ),
+        ("fgsm:draws=unknown", Threat(Attack("fgsm", kind="per-image"))),
     ],
 )
 def test_an_attack_is_read_and_written(text, threat):
@@ -234,6 +239,9 @@ def test_a_defence_that_is_wrong_is_told_in_a_sentence(text, message):
         ("random-signs:knowledge=exact", "must be oblivious, not exact, as random-signs needs no network"),
         ("pgd:knowledge=black-box", "not black-box, as pgd needs a gradient"),
         ("sgd-uap:knowledge=black-box", "not black-box, as sgd-uap needs a gradient"),
+        ("pgd:draws=seen", "there is no draws 'seen', but unknown, known"),
+        ("pgd:draws=known", "must be bpda or partly-exact or exact, not oblivious"),
+        ("square:draws=known", "must be bpda or partly-exact or exact, not black-box"),
         ("pgd:norm=1", "`norm` of pgd must be inf or 2, not 1"),
         ("ifgsm:norm=2,eps=100", "`norm` of ifgsm must be inf, not 2"),
         ("random-signs:norm=2,eps=100", "`norm` of random-signs must be inf, not 2"),

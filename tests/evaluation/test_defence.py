@@ -21,6 +21,7 @@ from art_denoise.evaluation.experiment import NOTHING, Knowledge
 from art_denoise.evaluation.gradients import audit_gradients
 from art_denoise.evaluation.report import all_tables, write_report
 from art_denoise.evaluation.report.table import Missing, Name, Text
+from art_denoise.evaluation.report.tables import ROBUST
 from art_denoise.evaluation.results import Results
 from art_denoise.evaluation.statistics import ATTACK_FAILED, NOT_ATTACKED
 
@@ -225,6 +226,44 @@ def test_of_what_draws_at_random_every_draw_counts(classifier, test_images):
     assert every < mean < most
     assert 0 < apart < 50
     assert "draws" not in all_tables(once)
+
+
+def test_who_knows_the_draws_is_told_of_beside_the_worst(classifier, test_images):
+    x, y = test_images
+    attacks = (*FEW[:1], "best-pgd:max_iter=4,knowledge=exact", "best-pgd:max_iter=4,knowledge=exact,draws=known")
+    results = evaluate_defence(
+        classifier,
+        {"noise": Draws(0.5), "rof": ROFDefence()},
+        x,
+        y,
+        eps=EPS,
+        attacks=attacks,
+        draws=3,
+        seed=4,
+        verbose=False,
+    )
+    assert not results.failures
+    (known,) = [cell for cell in results.labels if cell.condition.threat and cell.condition.threat.knows_draws]
+    assert known.condition.defence.preprocessors[0].name == "noise"
+    assert known not in results.drawn
+    rest = [
+        results.labels[cell] == y
+        for cell in results.labels
+        if cell.condition.defence == known.condition.defence and cell != known
+    ]
+    left, without = int(np.sum(results.labels[known] == y)), int(np.sum(np.all(rest, axis=0)))
+    assert left != without
+    (worst,) = all_tables(results)["worst"]
+    row = next(row for row in worst.rows if "noise" in row.name.text)
+    columns = [column.name.text for column in worst.columns]
+    assert row.values[columns.index(ROBUST)].share.count == without
+    assert (
+        f"who also knows what D_noise(v0) draws, as where its seed is fixed: he would leave {100 * left / 48:.1f} %"
+        in (worst.note)
+    )
+    (record,) = [record for record in results.records() if record["knows_draws"]]
+    assert record["correct"] == left
+    assert "exact, draws known" in results.summary()
 
 
 def test_an_attack_on_few_images_says_which(classifier, test_images):

@@ -11,7 +11,7 @@ from art_denoise.evaluation.experiment import NOTHING, Condition, Knowledge, Net
 from art_denoise.evaluation.studies.honest import LADDER, ladder
 
 NET, OTHER = Network("net", "Net"), Network("other", "Other")
-ROF, JPEG = parse_defence("rof"), parse_defence("art:JpegCompression")
+ROF, JPEG, NOISE = map(parse_defence, ("rof", "art:JpegCompression", "art:GaussianAugmentation"))
 RUNGS = [(rung, [parse_attack(text) for text in rung.attacks]) for rung in LADDER]
 
 
@@ -19,7 +19,13 @@ RUNGS = [(rung, [parse_attack(text) for text in rung.attacks]) for rung in LADDE
 def asked():
     sources = [Source(network.key, network.text) for network in (NET, OTHER)]
     return ladder(
-        NET, sources, (NET, OTHER), defences=[ROF, JPEG], rungs=RUNGS, knows=[Knowledge.EXACT, Knowledge.BPDA]
+        NET,
+        sources,
+        (NET, OTHER),
+        defences=[ROF, JPEG, NOISE],
+        rungs=RUNGS,
+        knows=[Knowledge.EXACT, Knowledge.BPDA, Knowledge.EXACT],
+        drawing=[NOISE],
     )
 
 
@@ -32,6 +38,10 @@ def test_every_rung_is_a_section_and_every_row_is_there_once(asked):
 def test_every_defence_meets_every_attacker_who_can_do_what_he_is_to_do(asked):
     for rung, threats in RUNGS:
         for threat in threats:
+            if threat.knows_draws:
+                # Of the others there are no draws to know.
+                assert [c.defence for c in asked.conditions if c.threat == threat] == [NOISE]
+                continue
             alone = [c for c in asked.conditions if not c.defence and c.threat and c.threat.attack == threat.attack]
             assert alone or not rung.alone
             assert Condition(threat, ROF) in asked.conditions
@@ -56,6 +66,9 @@ def test_who_transfers_has_another_network_and_who_asks_has_the_target(asked):
 def test_defences_are_compared_with_none_on_the_same_images(asked):
     there = set(asked.conditions)
     assert {c.second.defence for c in asked.comparisons if c.family == "What a defence wins back"} == {NOTHING}
+    known = [c for c in asked.comparisons if c.first.threat and c.first.threat.knows_draws]
+    assert known
+    assert all(c.second.threat is None or not c.second.threat.knows_draws for c in known)
     assert all({c.first, c.second} <= there for c in asked.comparisons)
     assert len({(c.first, c.second) for c in asked.comparisons}) == len(asked.comparisons)
 

@@ -61,6 +61,7 @@ def test_a_record():
         "row": "D_ROF(v0 + δ knowing D_ROF)",
         "attack": "deepfool-uap:max_iter=3",
         "knowledge": "exact",
+        "knows_draws": False,
         "defence": "rof:weight=10/255",
         "noise": None,
         "eps": 10,

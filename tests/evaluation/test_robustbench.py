@@ -55,6 +55,16 @@ def test_a_record_for_each_defence_and_size():
     assert set(small) >= {"link", "authors", "venue", "architecture", "dataset", "additional_data", "reported"}
 
 
+def test_who_knows_the_draws_takes_no_part():
+    right = {"clean": labels_with(180), "pgd 4": labels_with(130)}
+    text = "pgd:knowledge=exact,eps=4"
+    assert robustbench(found(f"{text},draws=known", right=right)) == ""
+    run = found(text, f"{text},draws=known", right=right)
+    known = next(cell for cell in run.labels if cell.condition.threat and cell.condition.threat.knows_draws)
+    run.labels[known] = labels_with(3)
+    assert json.loads(robustbench(run))[0]["external"] == "65.00"
+
+
 def test_nothing_where_nobody_knows_a_defence(tmp_path):
     run = found("pgd", right={"clean": labels_with(180), "pgd 10": labels_with(20)})
     assert robustbench(run) == ""

@@ -62,6 +62,8 @@ def reading(results: Results) -> list[str]:
     lines += _of_columns(results)
     known = {cell.knowledge for cell in experiment.cells()}
     lines += [f"“{knowledge.value}”: the attacker {knowledge.text}." for knowledge in Knowledge if knowledge in known]
+    if any(threat.knows_draws for threat in _threats(experiment)):
+        lines.append("“draws known”: also what the defence draws at random, which is the same for every image there.")
     lines += _of_defences(experiment)
     lines += _of_noise(results)
     seeds = ""

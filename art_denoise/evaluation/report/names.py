@@ -9,7 +9,16 @@ from itertools import groupby
 from typing import Any
 
 from art_denoise.evaluation.components import write_defence
-from art_denoise.evaluation.experiment import Attack, Cell, Component, Condition, Experiment, Source
+from art_denoise.evaluation.experiment import (
+    Attack,
+    Cell,
+    Component,
+    Condition,
+    Experiment,
+    Knowledge,
+    Source,
+    Threat,
+)
 from art_denoise.evaluation.notation import write_params
 from art_denoise.evaluation.report._text import latex_text
 from art_denoise.evaluation.report.table import Column, Name
@@ -49,11 +58,15 @@ def attacker_in(cell: Cell) -> str:
     """Return what the attacker of a cell knows, as it stands in tables."""
     if cell.condition.threat is None:
         return NOBODY
-    return NO_NETWORK if cell.knowledge is None else cell.knowledge.value
+    return NO_NETWORK if cell.knowledge is None else _known(cell.knowledge, cell.condition.threat)
 
 
 def _knowledge_text(condition: Condition) -> str:
-    return "" if condition.threat is None else condition.threat.knowledge.value
+    return "" if condition.threat is None else _known(condition.threat.knowledge, condition.threat)
+
+
+def _known(knowledge: Knowledge, threat: Threat) -> str:
+    return f"{knowledge.value}, draws known" if threat.knows_draws else knowledge.value
 
 
 def _particulars(condition: Condition, parameters: Sequence[str]) -> tuple[str, ...]:

@@ -30,7 +30,9 @@ def robustbench(results: Results) -> str:
     """
     target = results.experiment.target.key
     behind = [cell for cell in results.labels if cell.target == target and cell.condition.defence.preprocessors]
-    attacked = [cell for cell in behind if cell.condition.threat is not None and cell.condition.threat.crafted]
+    attacked = [
+        cell for cell in behind if (threat := cell.condition.threat) and threat.crafted and not threat.knows_draws
+    ]
     # Of what nobody who knows it attacks, nothing is known.
     knowing = [cell for cell in attacked if cell.knowledge is not None and cell.knowledge.white_box]
     of = dict.fromkeys((size_of(cell), cell.condition.defence) for cell in knowing)

@@ -30,6 +30,7 @@ from art_denoise.evaluation.report.names import (
     source_names,
 )
 from art_denoise.evaluation.report.table import (
+    Accuracy,
     Column,
     Difference,
     Missing,
@@ -96,14 +97,17 @@ def worst(results: Results) -> tuple[Table, ...]:
     """Return the table of the worst that attackers do to each defence, image by image, for each size of the attack."""
     experiment = results.experiment
     crafted: dict[Defence, list[Cell]] = {}
+    draws_known: dict[Defence, list[Cell]] = {}
     for condition in experiment.conditions:
         noise = condition.defence.noise
         is_control = noise is not None and noise.kind == "random"
         if condition.threat is not None and condition.threat.crafted and not is_control:
-            crafted.setdefault(condition.defence, []).extend(experiment.cells_of(condition))
+            # Who knows the draws attacks another defence, one that draws the same each time.
+            cells_by = draws_known if condition.threat.knows_draws else crafted
+            cells_by.setdefault(condition.defence, []).extend(experiment.cells_of(condition))
     known = {cell.knowledge for cells in crafted.values() for cell in cells}
     there = [knowledge for knowledge in Knowledge if knowledge in known]
-    names = row_names(Condition(None, defence) for defence in crafted)
+    names = row_names(Condition(None, defence) for defence in {**crafted, **draws_known})
     sizes = sorted({size_of(cell) for cells in crafted.values() for cell in cells})
     sections = []
     for size in sizes:
@@ -129,6 +133,7 @@ def worst(results: Results) -> tuple[Table, ...]:
             "An image counts if it is classified right whatever attacks it: with every attack that knows as much, "
             "every perturbation and every seed of the experiment. More attackers can only make it less.",
             f"Nobody who attacks knows {', '.join(untested)}: what they are worth is not known." if untested else "",
+            *(_of_known_draws(results, names[Condition(None, d)], cells) for d, cells in draws_known.items()),
         ),
         legend=Shown("accuracy in %", "95 % interval"),
         head=Name("attacked by"),
@@ -140,7 +145,19 @@ def worst(results: Results) -> tuple[Table, ...]:
         sections=tuple(sections),
     )
     # With one attack each the table of accuracies says it all.
-    return (with_mark(table),) if any(len(cells) > 1 for cells in crafted.values()) and not is_empty(table) else ()
+    several = bool(draws_known) or any(len(cells) > 1 for cells in crafted.values())
+    return (with_mark(table),) if several and not is_empty(table) else ()
+
+
+def _of_known_draws(results: Results, name: Name, cells: Sequence[Cell]) -> str:
+    """Say what is left to a defence if what it draws is known, as far as attacks have shown."""
+    value = accuracy_in_all(results, cells)
+    if not isinstance(value, Accuracy):
+        return ""
+    return (
+        f"Left out is who also knows what {name.text} draws, as where its seed is fixed: he would leave "
+        f"{100 * value.share.value:.1f} %."
+    )
 
 
 def _worst_row(

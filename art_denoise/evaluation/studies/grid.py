@@ -104,7 +104,9 @@ def perturbation(target: Network, threat: Threat, defences: Sequence[Defence] = 
 
 def undefended(threat: Threat) -> Condition:
     """Return the row of an attack on the network alone: where there is no defence, there is none to know."""
-    return Condition(replace(threat, knowledge=Knowledge.OBLIVIOUS) if threat.knowledge.white_box else threat)
+    if threat.knowledge.white_box:
+        threat = replace(threat, knowledge=Knowledge.OBLIVIOUS, knows_draws=False)
+    return Condition(threat)
 
 
 def name_of(threat: Threat) -> str:

@@ -6,7 +6,7 @@ al. (2020), arXiv:2002.08347, ask for. What a defence is worth is what is left a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -77,6 +77,11 @@ LADDER = (
         ),
     ),
     Rung(
+        "The attacker knows what the defence draws, too",
+        (f"{_PGD},max_iter=20,knowledge=exact,draws=known",),
+        alone=False,
+    ),
+    Rung(
         "The attacker only asks",
         ("square:max_iter=150,images=40", "hopskipjump:max_iter=8,init_eval=20,max_eval=150,images=10"),
     ),
@@ -97,6 +102,7 @@ def ladder(
     defences: Sequence[Defence],
     rungs: Sequence[tuple[Rung, Sequence[Threat]]],
     knows: Sequence[Knowledge] = (),
+    drawing: Collection[Defence] = (),
     seeds: Sequence[int] = (0,),
 ) -> Experiment:
     """Return every defence against attackers rung by rung, most also without the defence on the same images.
@@ -108,6 +114,8 @@ def ladder(
     :param rungs: Who attacks: the rungs, as of :data:`LADDER`, and the attackers on each.
     :param knows: For each defence what an attacker who knows it can differentiate; by default exactly. Where it has no
         gradient, or not all of it has, his rows say so.
+    :param drawing: Those that draw at random, from generators that can be seeded: of the others there are no draws to
+        know.
     :param seeds: Seeds of the perturbations.
     """
     defences = list(dict.fromkeys(defences))
@@ -119,7 +127,8 @@ def ladder(
         rows = []
         for threat in threats:
             alone = _alone(threat)
-            behind = [Condition(_as_far_as(threat, known[d]), d) for d in defences if d or not threat.crafted]
+            those = drawing if threat.knows_draws else defences
+            behind = [Condition(_as_far_as(threat, known[d]), d) for d in those if d or not threat.crafted]
             rows += [*([alone] if rung.alone else []), *behind]
             name = name_of(threat)
             pairs.append(Comparison(alone, clean, f"{name} without a defence", DOES))
@@ -147,7 +156,7 @@ def ladder(
 def _alone(threat: Threat) -> Condition:
     """Return the row of an attack on the network alone: who attacks single images there has the target itself."""
     if threat.attack.kind == "per-image" and threat.knowledge.white_box:
-        return Condition(replace(threat, knowledge=Knowledge.EXACT))
+        return Condition(replace(threat, knowledge=Knowledge.EXACT, knows_draws=False))
     return undefended(threat)
 
 

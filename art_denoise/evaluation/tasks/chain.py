@@ -8,9 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from art.defences.preprocessor import Preprocessor as ArtPreprocessor
+from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
 from art_denoise.evaluation.added import perturbation_of
 from art_denoise.evaluation.building import build_chain
+from art_denoise.evaluation.fixed_draws import FixedDraws
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.experiment import CraftedGradient, Preprocessor
@@ -27,15 +29,17 @@ class Through:
     :param preprocessors: The preprocessors.
     :param gradient: What he takes for their gradient.
     :param noise: v_def before them.
+    :param draws_seed: Seed of what they draw, if it is the same for every image; None: it is drawn anew.
     """
 
     preprocessors: tuple[Preprocessor, ...] = ()
     gradient: CraftedGradient = "exact"
     noise: Task | None = None
+    draws_seed: int | None = None
 
     def chain(self, on: Place) -> list[ArtPreprocessor]:
         """Return it as ART preprocessors."""
-        return chain(on, self.preprocessors, self.noise, self.gradient)
+        return chain(on, self.preprocessors, self.noise, self.gradient, self.draws_seed)
 
 
 def chain(
@@ -43,6 +47,7 @@ def chain(
     preprocessors: Sequence[Preprocessor],
     noise: Task | None = None,
     gradient: CraftedGradient = "exact",
+    draws_seed: int | None = None,
 ) -> list[ArtPreprocessor]:
     """Return a defence as ART preprocessors: v_def, if any, before others.
 
@@ -50,14 +55,16 @@ def chain(
     :param preprocessors: The others.
     :param noise: The task that made v_def.
     :param gradient: What is taken for their gradient.
+    :param draws_seed: Seed of what they draw, if it is the same for every image; None: it is drawn anew.
     """
-    before: list[ArtPreprocessor] = []
+    before: list[PreprocessorPyTorch] = []
     if noise is not None:
         added = perturbation_of(on.artefact(noise)).array
         before = [import_module(_NOISE).DefensiveNoiseDefence(added, device_type=on.device_type)]
-    return before + build_chain(
+    stages = before + build_chain(
         preprocessors, device_type=on.device_type, input_shape=on.image_shape, gradient=gradient
     )
+    return [FixedDraws(stages, draws_seed)] if draws_seed is not None and stages else list(stages)
 
 
 def noise_modules(noise: Task | None) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class Score(Task):
     :param half: The check that decides whether it is computed in half precision; None: it is not.
     :param seed: Seed of what the preprocessors draw.
     :param draws: How often they draw: an image counts as right if it is with each draw.
+    :param draws_seed: Seed of what they draw, if it is the same for every image; None: it is drawn anew.
     :param text: The cell, for messages.
     """
 
@@ -57,6 +58,7 @@ class Score(Task):
     half: CheckHalf | None = None
     seed: int = 0
     draws: int = 1
+    draws_seed: int | None = None
     text: str = field(default="", compare=False)
 
     def modules(self) -> tuple[str, ...]:
@@ -101,7 +103,8 @@ class Score(Task):
 
         :param done: How many there are already.
         """
-        added, defences = self.added_to(on), chain(on, self.preprocessors, self.noise)
+        added = self.added_to(on)
+        defences = chain(on, self.preprocessors, self.noise, draws_seed=self.draws_seed)
         first, start = divmod(done, self.images.count)
         for draw in range(first, self.draws):
             yield from predicted_labels(
