@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pytest
 import torch
+from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from art.estimators.classification import PyTorchClassifier
 
 #: Batch, channels, height and width all different, height and width odd: swapped axes show.
@@ -44,6 +45,17 @@ def images() -> np.ndarray:
     clean = np.zeros(SHAPE) + np.linspace(0.2, 0.5, SHAPE[3])
     clean[:, :, 10:25, 8:20] += np.array([0.2, 0.3, 0.4])[:, None, None]
     return np.clip(clean + rng.normal(0, 0.05, SHAPE), 0, 1).astype(np.float32)
+
+
+class RandomShift(PreprocessorPyTorch):
+    """Add the same random number to all pixels: a defence that draws at random."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__(device_type="cpu")
+        self.sigma = sigma
+
+    def forward(self, x, y=None):
+        return x + self.sigma * torch.randn(len(x), 1, 1, 1), y
 
 
 def tiny_classifier(

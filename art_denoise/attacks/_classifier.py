@@ -52,8 +52,13 @@ def logits_of(
     return logits, labels
 
 
-def scores_of(classifier: PyTorchClassifier, images: torch.Tensor) -> torch.Tensor:
-    """Return the logits (N, K) of images, the mean over the copies where a defence repeats an image; as `logits_of`."""
+def scores_of(classifier: PyTorchClassifier, images: torch.Tensor, samples: int = 1) -> torch.Tensor:
+    """Return the logits (N, K) of images, the mean over the copies where a defence repeats an image; as `logits_of`.
+
+    :param samples: Draws of the defences that they are also the mean of, ≥ 1.
+    """
+    if samples > 1:
+        return torch.stack([scores_of(classifier, images) for _ in range(samples)]).mean(0)
     logits, _ = logits_of(classifier, images)
     return logits if len(logits) == len(images) else logits.view(len(images), -1, logits.shape[1]).mean(1)
 

@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from art_denoise._files import replacing
 from art_denoise._images import Images
+from art_denoise._random import seed_all
 from art_denoise.attacks._classifier import labels_of
 
 #: Seconds after which a checkpoint is written inside of a pass.
@@ -101,7 +102,7 @@ def craft(
     ):
         told(done)
         if state is None:
-            _seed(seed)
+            seed_all(seed)
             zero = np.zeros(classifier.input_shape, dtype=np.float32)
             state = State(noise=zero, best=zero, labels=labels_of(classifier, images, told=_measuring(bar)))
             if checkpoint:
@@ -135,7 +136,7 @@ def _until_measured(
     started = written = time.monotonic()
     while state.position < end:
         chosen = order[state.position : state.position + batch_size]
-        _seed(seed, passes, state.position)
+        seed_all(seed, passes, state.position)
         batch = torch.from_numpy(images.read(chosen)).to(device)
         noise, fooled, updates = update(noise, batch, torch.from_numpy(labels[chosen]).to(device), passes)
         state.position += len(chosen)
@@ -150,7 +151,7 @@ def _until_measured(
             state.seconds, started = state.seconds + now - started, now
             checkpoint.write(state)
     state.noise = noise.cpu().numpy()
-    _seed(seed, passes, len(images) + part)
+    seed_all(seed, passes, len(images) + part)
     rate = float(np.mean(labels_of(classifier, images, state.noise, told=_measuring(bar)) != state.labels))
     if rate >= max([0.0, *state.fooling_rates]):
         state.best = state.noise
@@ -263,14 +264,6 @@ def _described(value: Any) -> str:
         return f"{type(value).__qualname__}({', '.join(parameters)})"
     # What only says where it is in memory is known by its type.
     return type(value).__qualname__ if " at 0x" in repr(value) else repr(value)
-
-
-def _seed(*parts: int) -> None:
-    """Seed all generators that a defence may draw from."""
-    state = np.random.SeedSequence(parts).generate_state(1)[0]
-    random.seed(int(state))
-    np.random.seed(state)  # noqa: NPY002 - whoever draws from the global generator gets the same again
-    torch.manual_seed(int(state))
 
 
 @contextmanager

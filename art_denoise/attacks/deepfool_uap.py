@@ -61,9 +61,13 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
     :param checkpoint: File that is written after every measurement, and every minute; found there, crafting goes on
         from it and ends with the same perturbation as if it had not been interrupted, to the bit on a CPU with as many
         threads. More passes than the file was made with may be asked for; everything else must be as it was.
+    :param eot_samples: Draws of the defences that the logits, and so their gradients, are the mean of, ≥ 1 (expectation
+        over transformation, Athalye et al. 2018, arXiv:1707.07397): whether an image is fooled, which boundary is
+        nearest and whether it is crossed are then asked of the mean. One suffices unless a defence draws at random.
 
     Cost: a pass takes one forward pass for each image, and for each that is not fooled some one to three steps of one
-    forward and `nb_grads` - 1 backward passes. Memory: that of `at_once` images through the network, besides `x`.
+    forward and `nb_grads` - 1 backward passes, all of them `eot_samples` times. Memory: that of `at_once` images, times
+    `eot_samples`, through the network, besides `x`.
 
     Source: S.-M. Moosavi-Dezfooli, A. Fawzi, O. Fawzi, P. Frossard, "Universal adversarial perturbations", CVPR 2017,
     Algorithm 1, arXiv:1610.08401. As the authors' code has it, DeepFool looks at the image with the overshoot after
@@ -98,13 +102,14 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
         patience: int | None = None,
         measurements: int = 4,
         checkpoint: str | os.PathLike[str] | None = None,
+        eot_samples: int = 1,
     ) -> None:
         EvasionAttack.__init__(self, estimator=classifier)
         self.attacker, self.attacker_params = attacker, attacker_params
         self.delta, self.max_iter, self.eps, self.norm = delta, max_iter, eps, norm
         self.batch_size, self.verbose = batch_size, verbose
         self.seed, self.patience, self.checkpoint = seed, patience, checkpoint
-        self.measurements = measurements
+        self.measurements, self.eot_samples = measurements, eot_samples
         self._check_params()
 
     def _check_own_params(self) -> None:
@@ -126,7 +131,7 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
         self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, passes: int
     ) -> tuple[torch.Tensor, int, int]:
         parameters = self._deepfool
-        scores_at = partial(scores_of, self.estimator)
+        scores_at = partial(scores_of, self.estimator, samples=self.eot_samples)
         found, fooled = [], 0
         for part in torch.arange(len(images), device=images.device).split(at_once(self.estimator)):
             perturbed = images[part] + noise

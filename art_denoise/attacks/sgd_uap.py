@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from typing import ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -14,9 +13,7 @@ from art.estimators.classification import PyTorchClassifier
 from torch.nn import functional
 
 from art_denoise._checks import check_choice, check_integer, check_number
-from art_denoise._images import Images
-from art_denoise.attacks._classifier import at_once, logits_of, margins_of, scores_of, value_range
-from art_denoise.attacks.perturbation import Perturbation
+from art_denoise.attacks._classifier import at_once, logits_of, margins_of, value_range
 from art_denoise.attacks.universal import UniversalAttack
 
 #: `loss` of SGDUAP: the cross-entropy; by how much another logit is above the label's; or the negative cosine between
@@ -92,7 +89,6 @@ class SGDUAP(UniversalAttack):
         *UniversalAttack.universal_params,
         "step_size",
         "beta",
-        "eot_samples",
         "loss",
         "search_size",
         "searches",
@@ -134,30 +130,10 @@ class SGDUAP(UniversalAttack):
     def _check_own_params(self) -> None:
         check_number("step_size", self.step_size, low=0, low_open=True)
         check_number("beta", self.beta, low=0, low_open=True)
-        check_integer("eot_samples", self.eot_samples, low=1)
         check_choice("loss", self.loss, get_args(UniversalLoss))
         if self.search_size is not None:
             check_integer("search_size", self.search_size, low=1)
         check_integer("searches", self.searches, low=1)
-
-    def craft(self, x: np.ndarray, y: np.ndarray | None = None) -> Perturbation:
-        """Craft a perturbation from images; see :meth:`UniversalAttack.craft`.
-
-        Warns with a `RuntimeWarning` if a defence draws at random and `eot_samples` is 1.
-        """
-        images = Images(x, self.estimator.input_shape, value_range(self.estimator))
-        if self.eot_samples == 1:
-            few = torch.from_numpy(images.read(slice(min(2, len(images))))).to(self.estimator.device)
-            with torch.random.fork_rng(devices=[few.device] if few.is_cuda else []), torch.no_grad():
-                first, second = (scores_of(self.estimator, few) for _ in range(2))
-            if not torch.allclose(first, second, rtol=1e-3, atol=1e-4):
-                warnings.warn(
-                    "`classifier` returns something else each time, as a defence that draws at random makes it do, and "
-                    "one gradient is mostly noise: average several, eot_samples=10",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-        return super().craft(x, y)
 
     def _update(
         self, noise: torch.Tensor, images: torch.Tensor, labels: torch.Tensor, passes: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 import os
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -16,7 +17,8 @@ from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._checks import check_flag, check_integer, check_number
 from art_denoise._images import Images
-from art_denoise.attacks._classifier import value_range
+from art_denoise._random import drawn_from
+from art_denoise.attacks._classifier import scores_of, value_range
 from art_denoise.attacks._crafting import Checkpoint, State, craft, digest_of
 from art_denoise.attacks.perturbation import Perturbation
 
@@ -43,6 +45,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         "patience",
         "measurements",
         "checkpoint",
+        "eot_samples",
     ]
     _estimator_requirements = (PyTorchClassifier,)
 
@@ -62,6 +65,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
     patience: int | None
     measurements: int
     checkpoint: str | os.PathLike[str] | None
+    eot_samples: int
 
     #: Is told how many images of a pass have been gone through since it was told last.
     told: Callable[[int], object] = staticmethod(lambda count: None)
@@ -114,6 +118,8 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         :raises TypeError: If `x` is neither of floats nor of bytes.
         :raises ValueError: If `x` is not of the classifier's shape or beyond its range, `eps` is larger than the range,
             the checkpoint is of another crafting, or the perturbation stayed zero.
+
+        Warns with a `RuntimeWarning` if a defence draws at random and `eot_samples` is 1.
         """
         classifier: PyTorchClassifier = self.estimator
         low, high = value_range(classifier)
@@ -123,6 +129,8 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             self._eps(low, high), low, high, elements=1 if self._p == math.inf else math.prod(classifier.input_shape)
         )
         images = Images(x, classifier.input_shape, (low, high))
+        if self.eot_samples == 1:
+            self._warn_of_draws(images)
         labels = None if y is None or not self._takes_labels else self._given_labels(y, len(images))
         name = type(self).__name__
         parameters = {
@@ -184,6 +192,19 @@ class UniversalAttack(EvasionAttack, abc.ABC):
     ) -> tuple[torch.Tensor, int, int]:
         """Let a batch of images change the perturbation: an `Update` of `_crafting`."""
 
+    def _warn_of_draws(self, images: Images) -> None:
+        """Warn if the same images have other scores a second time."""
+        few = torch.from_numpy(images.read(slice(min(2, len(images))))).to(self.estimator.device)
+        with drawn_from(self.seed), torch.no_grad():
+            first, second = (scores_of(self.estimator, few) for _ in range(2))
+        if not torch.allclose(first, second, rtol=1e-3, atol=1e-4):
+            warnings.warn(
+                "`classifier` returns something else each time, as a defence that draws at random makes it do, and "
+                "one gradient is mostly noise: average several, eot_samples=10",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
     def _given_labels(self, y: np.ndarray, count: int) -> np.ndarray | None:
         """Return the labels, int64 (N,), that the caller gave."""
         labels = np.asarray(y)
@@ -227,6 +248,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         check_integer("batch_size", self.batch_size, low=1)
         check_integer("seed", self.seed, low=0)
         check_integer("measurements", self.measurements, low=1)
+        check_integer("eot_samples", self.eot_samples, low=1)
         check_flag("verbose", self.verbose)
         if self.eps is not None:
             check_number("eps", self.eps, low=0, low_open=True)

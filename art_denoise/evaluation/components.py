@@ -94,7 +94,7 @@ _PREPROCESSORS = {
     ),
 }
 
-_CRAFTING = {"patience": None, "batch_size": 1, "measurements": 1}
+_CRAFTING = {"patience": None, "batch_size": 1, "measurements": 1, "eot_samples": 1}
 
 _ATTACKS = {
     "deepfool-uap": _Own(
@@ -114,7 +114,6 @@ _ATTACKS = {
             "batch_size": 32,
             "step_size": 0.5,
             "beta": 12.0,
-            "eot_samples": 1,
             "loss": "cross-entropy",
             "search_size": None,
             "searches": 1,

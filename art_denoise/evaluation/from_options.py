@@ -231,8 +231,8 @@ def remarks_on(drawing: Mapping[Preprocessor, str], draws: int) -> tuple[str, ..
             )
         remarks.append(
             f"{text} draws at random: images are scored with {draws} draws, and count if they are classified right "
-            "with each. Attacks on single images go by the mean over several draws (EOT), sgd-uap with eot_samples; "
-            "deepfool-uap does not, and its figures may be too good."
+            "with each. Attacks on single images go by the mean over several draws (EOT), deepfool-uap and sgd-uap if "
+            "eot_samples is given: deepfool-uap:eot_samples=10."
         )
     return tuple(dict.fromkeys(remarks))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from art.attacks.evasion import UniversalPerturbation
 from art.estimators.classification import PyTorchClassifier
-from conftest import tiny_classifier
+from conftest import RandomShift, tiny_classifier
 
 from art_denoise import DeepFoolUAP, ROFDefence
 
@@ -148,6 +148,27 @@ def test_through_a_defence(x):
     assert through.linf <= 0.1 * (1 + 1e-6)
     assert list(classifier.preprocessing_defences) == [defence]
     assert not np.allclose(through.array, DeepFoolUAP(plain, **arguments).craft(x).array, atol=1e-3)
+
+
+def test_random_defences_are_averaged(x):
+    """What one image adds follows the mean of the draws the more of them there are; one draw is warned of."""
+    classifier = tiny_classifier(SHAPE, preprocessing_defences=[RandomShift(0.5)])
+    images = torch.from_numpy(x[:16])
+    labels = torch.from_numpy(tiny_classifier(SHAPE).predict(x[:16]).argmax(1))
+
+    def fooled(samples: int) -> int:
+        torch.manual_seed(0)
+        attack = DeepFoolUAP(classifier, eps=0.1, eot_samples=samples, verbose=False)
+        return attack._update(torch.zeros(SHAPE), images, labels, 0)[1]
+
+    # Nothing has been added: who is fooled already, is so by the draws alone.
+    assert fooled(200) < fooled(1)
+    with pytest.warns(RuntimeWarning, match="something else each time.*eot_samples=10"):
+        DeepFoolUAP(classifier, max_iter=1, eps=0.1, verbose=False).craft(x)
+    first, again = (
+        DeepFoolUAP(classifier, max_iter=1, eps=0.1, eot_samples=3, verbose=False).craft(x).array for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, again)
 
 
 def test_labels_given_are_not_used(x):

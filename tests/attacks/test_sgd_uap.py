@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from art.preprocessing.expectation_over_transformation.natural_corruptions.gaussian_noise.pytorch import (
     EoTGaussianNoisePyTorch,
 )
-from conftest import tiny_classifier
+from conftest import RandomShift, tiny_classifier
 
 from art_denoise import SGDUAP, NLMeansDefence, ROFDefence
 
@@ -19,17 +18,6 @@ SHAPE = (3, 8, 8)
 @pytest.fixture
 def x() -> np.ndarray:
     return np.random.default_rng(1).uniform(0, 1, (24, *SHAPE)).astype(np.float32)
-
-
-class RandomShift(PreprocessorPyTorch):
-    """Add the same random number to all pixels: a defence that draws at random."""
-
-    def __init__(self, sigma: float) -> None:
-        super().__init__(device_type="cpu")
-        self.sigma = sigma
-
-    def forward(self, x, y=None):
-        return x + self.sigma * torch.randn(len(x), 1, 1, 1), y
 
 
 @pytest.mark.parametrize("norm", [np.inf, 2])

@@ -267,8 +267,7 @@ def fixed():
 def test_what_draws_at_random_is_told_of(monkeypatch, tmp_path, text, remark):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(RANDOM)
-    one, row = Network("one"), Condition(None, parse_defence(text))
-    drawing = drawing_in(Experiment("", one, (Source("one"),), (Section("", (row, row)),)), 16)
+    drawing = drawing_in([*parse_defence(text).preprocessors] * 2, 16)
     assert [p.name for p in drawing] == ([text.rpartition("+")[2]] if remark else [])
     remarks = remarks_on(drawing, 3)
     assert bool(remarks) == (remark is not None)

@@ -63,7 +63,7 @@ class Craft(Task):
         n, passes = self.images.count, given.get("max_iter", 10)
         stage, through = f"Craft, {self.attack.name}", self.through.preprocessors
         if self.attack.name == "deepfool-uap":
-            steps = n * passes * _STEPS_PER_IMAGE
+            steps = n * passes * _STEPS_PER_IMAGE * given.get("eot_samples", 1)
             # Ten classes: nine gradients a step. The fooling rate is measured four times a pass.
             return Work(stage, self.network.name, n * passes * 5 + steps, 9 * steps, through)
         return Work(stage, self.network.name, n * passes, n * passes * given.get("eot_samples", 1), through)
