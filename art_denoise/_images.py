@@ -76,11 +76,35 @@ class Images:
             self._release()
 
     def _parts(self, size: int) -> Iterator[slice]:
-        for start in range(0, len(self._x), size):
-            yield slice(start, min(start + size, len(self._x)))
+        for start in range(0, len(self), size):
+            yield slice(start, min(start + size, len(self)))
 
     def _release(self) -> None:
         release_pages(self._x)
+
+
+class SomeImages(Images):
+    """Some of the images, in the order in which they are chosen; nothing is copied but what is read.
+
+    :param images: The images.
+    :param where: The numbers of those that are chosen, int (M,), M >= 1.
+    """
+
+    def __init__(self, images: Images, where: np.ndarray) -> None:
+        self._images, self._where = images, where
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with any image, and with which are chosen. Reads all of them, once."""
+        chosen = self._where.astype(np.int64).tobytes()
+        return hashlib.sha256(self._images.fingerprint.encode() + chosen).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def read(self, chosen: np.ndarray | slice) -> np.ndarray:
+        """Return the chosen of these images as float32 in the classifier's units."""
+        return self._images.read(self._where[chosen])
 
 
 def release_pages(x: np.ndarray) -> None:

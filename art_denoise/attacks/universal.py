@@ -16,14 +16,20 @@ from art.attacks.attack import EvasionAttack
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._checks import check_flag, check_integer, check_number
-from art_denoise._images import Images
+from art_denoise._images import Images, SomeImages
 from art_denoise._random import drawn_from
-from art_denoise.attacks._classifier import scores_of, value_range
+from art_denoise.attacks._classifier import labels_of, scores_of, value_range
 from art_denoise.attacks._crafting import Checkpoint, State, craft, digest_of
 from art_denoise.attacks.perturbation import Perturbation
 
 #: The paper's bound, as a share of the value range.
 DEFAULT_EPS = 10 / 255
+
+#: One in how many images decides between several starts, and is not crafted from.
+_IN = 5
+
+#: How far the seeds of starts are apart: further than those that somebody would give by hand.
+_BETWEEN_STARTS = 1_000_003
 
 
 class UniversalAttack(EvasionAttack, abc.ABC):
@@ -46,6 +52,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         "measurements",
         "checkpoint",
         "eot_samples",
+        "starts",
     ]
     _estimator_requirements = (PyTorchClassifier,)
 
@@ -53,7 +60,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
     _takes_labels: ClassVar[bool] = False
 
     #: Parameters that do not change what a pass does: a checkpoint goes on with others.
-    _of_the_end: ClassVar[tuple[str, ...]] = ("delta", "max_iter", "verbose", "patience", "checkpoint")
+    _of_the_end: ClassVar[tuple[str, ...]] = ("delta", "max_iter", "verbose", "patience", "checkpoint", "starts")
 
     delta: float
     max_iter: int
@@ -66,6 +73,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
     measurements: int
     checkpoint: str | os.PathLike[str] | None
     eot_samples: int
+    starts: int
 
     #: Is told how many images of a pass have been gone through since it was told last.
     told: Callable[[int], object] = staticmethod(lambda count: None)
@@ -79,7 +87,10 @@ class UniversalAttack(EvasionAttack, abc.ABC):
 
     @property
     def fooling_rate(self) -> float | None:
-        """Share of the images it was crafted from whose label it changes, 0 to 1: f(x) ≠ f(x + v), x + v clipped."""
+        """Share of the images it was crafted from whose label it changes, 0 to 1: f(x) ≠ f(x + v), x + v clipped.
+
+        With several `starts`, one in five images is for the choice between them, and was not crafted from.
+        """
         return None if self._state is None else max(self._state.fooling_rates)
 
     @property
@@ -117,7 +128,8 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         :return: The perturbation with the highest fooling rate measured, within ±`eps`, in units of the value range.
         :raises TypeError: If `x` is neither of floats nor of bytes.
         :raises ValueError: If `x` is not of the classifier's shape or beyond its range, `eps` is larger than the range,
-            the checkpoint is of another crafting, or the perturbation stayed zero.
+            the checkpoint is of another crafting, the perturbation stayed zero, or there are fewer than five images for
+            several `starts`.
 
         Warns with a `RuntimeWarning` if a defence draws at random and `eot_samples` is 1.
         """
@@ -138,30 +150,17 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             for k in self.attack_params
             if k not in self._of_the_end and k != "summary_writer"
         }
-        checkpoint = None
-        if self.checkpoint is not None:
-            depends = {
-                "attack": name,
-                "classifier": digest_of(classifier),
-                "images": images.fingerprint,
-                "labels": None if labels is None else labels.tolist(),
-                **parameters,
-            }
-            checkpoint = Checkpoint(self.checkpoint, depends)
-        self._state = craft(
-            classifier,
-            images,
-            self._update,
-            partial(self._finished, parts=self._parts(len(images))),
-            batch_size=self.batch_size,
-            max_passes=self.max_iter,
-            measurements=self._parts(len(images)),
-            seed=self.seed,
-            labels=labels,
-            checkpoint=checkpoint,
-            title=name if self.verbose else None,
-            told=self.told,
-        )
+        rates, chosen_by = {}, {}
+        if self.starts == 1:
+            self._state = self._crafted(images, labels, parameters)
+        else:
+            crafting, choosing = self._divided(len(images))
+            images, apart = SomeImages(images, crafting), SomeImages(images, choosing)
+            labels = None if labels is None else labels[crafting]
+            states = [self._crafted(images, labels, parameters, start) for start in range(self.starts)]
+            found = [self._fooled(apart, state.best) for state in states]
+            self._state = states[int(np.argmax(found))]
+            rates, chosen_by = {"images for the choice": max(found)}, {"fooling_rates_of_starts": found}
         if not self._state.best.any():
             raise ValueError(
                 f"the perturbation stayed zero: none of {len(images)} images could be fooled. {self._remedy_for_zero}"
@@ -174,14 +173,61 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             eps=self._eps(low, high) / (high - low),
             value_range=(low, high),
             seed=self.seed,
-            fooling_rates={"crafting images": self.fooling_rate},
+            fooling_rates={"crafting images": self.fooling_rate, **rates},
             provenance={
                 "images": len(images),
                 "passes": self._state.history[-1]["passes"],
                 "history": self.history,
+                **chosen_by,
                 **{k: v for k, v in parameters.items() if k not in ("eps", "norm", "seed")},
             },
         )
+
+    def _crafted(self, images: Images, labels: np.ndarray | None, parameters: dict[str, Any], start: int = 0) -> State:
+        """Craft once, each start with a seed and a checkpoint of its own."""
+        classifier, name = self.estimator, type(self).__name__
+        seed = self.seed + _BETWEEN_STARTS * start
+        checkpoint = None
+        if self.checkpoint is not None:
+            depends = {
+                "attack": name,
+                "classifier": digest_of(classifier),
+                "images": images.fingerprint,
+                "labels": None if labels is None else labels.tolist(),
+                **parameters,
+                "seed": seed,
+            }
+            file = os.fspath(self.checkpoint)
+            checkpoint = Checkpoint(f"{file}.{start}" if start else file, depends)
+        title = name if self.starts == 1 else f"{name}, start {start + 1} of {self.starts}"
+        parts = self._parts(len(images))
+        return craft(
+            classifier,
+            images,
+            self._update,
+            partial(self._finished, parts=parts),
+            batch_size=self.batch_size,
+            max_passes=self.max_iter,
+            measurements=parts,
+            seed=seed,
+            labels=labels,
+            checkpoint=checkpoint,
+            title=title if self.verbose else None,
+            told=self.told,
+        )
+
+    def _divided(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the images to craft from, and of those that decide between starts, in order."""
+        if count < _IN:
+            raise ValueError(f"`x` must be at least {_IN} images for {self.starts} starts, got {count}")
+        drawn = np.random.default_rng([self.seed, _IN]).permutation(count)
+        return np.sort(drawn[count // _IN :]), np.sort(drawn[: count // _IN])
+
+    def _fooled(self, images: Images, noise: np.ndarray) -> float:
+        """Return the share of images whose label a perturbation changes."""
+        with drawn_from(self.seed):
+            before, after = (labels_of(self.estimator, images, added) for added in (None, noise))
+        return float(np.mean(before != after))
 
     #: What to try when nothing could be fooled.
     _remedy_for_zero = "Use more images, or a larger `eps`"
@@ -249,6 +295,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         check_integer("seed", self.seed, low=0)
         check_integer("measurements", self.measurements, low=1)
         check_integer("eot_samples", self.eot_samples, low=1)
+        check_integer("starts", self.starts, low=1)
         check_flag("verbose", self.verbose)
         if self.eps is not None:
             check_number("eps", self.eps, low=0, low_open=True)

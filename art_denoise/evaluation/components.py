@@ -94,7 +94,7 @@ _PREPROCESSORS = {
     ),
 }
 
-_CRAFTING = {"patience": None, "batch_size": 1, "measurements": 1, "eot_samples": 1}
+_CRAFTING = {"patience": None, "batch_size": 1, "measurements": 1, "eot_samples": 1, "starts": 1}
 
 _ATTACKS = {
     "deepfool-uap": _Own(

@@ -194,6 +194,9 @@ class Place(Protocol):
     def checkpoint(self, task: Task) -> Path:
         """Return the file in which a task may keep how far it has come."""
 
+    def begin_anew(self, task: Task) -> None:
+        """Forget how far a task has come."""
+
     def so_far(self, task: Task) -> Artefact | None:
         """Return how far a task had come when it was interrupted, or None."""
 

@@ -32,7 +32,9 @@ SCHEMA = 1
 _DAMAGED = "damaged"
 
 #: What this package leaves when it is killed while it writes; nothing else is ever deleted.
-_LEFT_OVER = re.compile(r"([0-9a-f]{16}\.(safetensors|checkpoint)|(config|finished|results|splits)\.json)\.\d+\.part")
+_LEFT_OVER = re.compile(
+    r"([0-9a-f]{16}\.(safetensors|checkpoint(\.\d+)?)|(config|finished|results|splits)\.json)\.\d+\.part"
+)
 
 
 class Kept(Protocol):
@@ -93,7 +95,15 @@ class Store:
     def write(self, task: Kept, artefact: Artefact) -> None:
         """Keep a task's artefact; its checkpoint is no longer needed."""
         write_artefact(self.file(task), task.key, artefact)
-        self.checkpoint(task).unlink(missing_ok=True)
+        self.begin_anew(task)
+
+    def begin_anew(self, task: Kept) -> None:
+        """Delete how far a task has come: its checkpoint, and those beside it with a number behind the name."""
+        file = self.checkpoint(task)
+        numbered = re.compile(re.escape(file.name) + r"\.\d+")
+        for there in (file, *file.parent.glob(f"{file.name}.*")):
+            if there == file or numbered.fullmatch(there.name):
+                there.unlink(missing_ok=True)
 
     def clean(self) -> None:
         """Delete what processes that were killed while they wrote have left. For who has the folder alone."""

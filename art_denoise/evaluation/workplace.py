@@ -163,6 +163,10 @@ class Workplace:
                 store.set_aside(file, f"it cannot be read: {' '.join(str(error).split())[:120]}")
         return file
 
+    def begin_anew(self, task: Task) -> None:
+        """Forget how far a task has come."""
+        self.stores.of(task).begin_anew(task)
+
     def so_far(self, task: Task) -> Artefact | None:
         """Return how far a task had come when it was interrupted, or None.
 

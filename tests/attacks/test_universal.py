@@ -100,6 +100,56 @@ def test_the_seed_decides(x, attack):
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_of_several_starts_the_one_that_fools_most_images_of_its_own(x, attack):
+    classifier = tiny_classifier(SHAPE)
+    made = make(attack, classifier, starts=3)
+    result = made.craft(x)
+    found = result.provenance["fooling_rates_of_starts"]
+    assert len(found) == 3
+    assert len(set(found)) > 1, "nothing to choose"
+    assert result.fooling_rates["images for the choice"] == max(found)
+    # One in five of 24 images is for the choice, the others are crafted from.
+    crafting, choosing = made._divided(24)
+    assert len(choosing) == 4
+    assert sorted([*crafting, *choosing]) == list(range(24))
+    seed = 1 + 1_000_003 * int(np.argmax(found))
+    again = make(attack, classifier, seed=seed).craft(x[crafting])
+    np.testing.assert_array_equal(result.array, again.array)
+    labels = classifier.predict(x[choosing]).argmax(1)
+    fooled = classifier.predict(result.add_to(x[choosing])).argmax(1) != labels
+    assert float(np.mean(fooled)) == max(found)
+    with pytest.raises(ValueError, match="`x` must be at least 5 images for 3 starts, got 4"):
+        make(attack, classifier, starts=3).craft(x[:4])
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_each_start_goes_on_from_its_checkpoint(x, attack, tmp_path, monkeypatch):
+    file = tmp_path / "kept"
+    expected = make(attack, starts=2).craft(x)
+    make(attack, starts=2, checkpoint=file).craft(x)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "kept.1"]
+    monkeypatch.setattr(attack, "_update", None)  # nothing is crafted any more
+    found = make(attack, starts=2, checkpoint=file).craft(x)
+    np.testing.assert_array_equal(found.array, expected.array)
+    monkeypatch.undo()
+    # One more leaves the first two as they are.
+    made = []
+    update = attack._update
+    monkeypatch.setattr(attack, "_update", lambda *given: made.append(1) or update(*given))
+    make(attack, starts=3, checkpoint=file).craft(x)
+    assert len(made) == 3 * 10  # passes over 20 images, two at a time
+
+
+def test_labels_go_with_their_images(x):
+    labels = np.arange(24) % 4
+    made = make(SGDUAP, starts=2)
+    crafting, _ = made._divided(24)
+    result = made.craft(x, labels)
+    seed = 1 + 1_000_003 * int(np.argmax(result.provenance["fooling_rates_of_starts"]))
+    np.testing.assert_array_equal(result.array, make(SGDUAP, seed=seed).craft(x[crafting], labels[crafting]).array)
+
+
 def test_ends_when_the_rate_is_reached(x):
     made = make(SGDUAP, delta=0.9, max_iter=10)
     made.craft(x)

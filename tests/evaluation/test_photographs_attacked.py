@@ -60,7 +60,7 @@ def classifier(photographs) -> PyTorchClassifier:
 
 
 def test_the_gradient_of_non_local_means_is_worth_more_than_the_identity(classifier, photographs):
-    """At 4/255 who has the exact gradient leaves at most as many as who takes the identity; at 32/255 he leaves none."""
+    """At 4/255 the exact gradient leaves at most as many right as the identity; at 32/255 it leaves none."""
     split, defence = photographs["test"], NLMeansDefence()
     x = split.images.astype(np.float32) / 255
     right = np.flatnonzero(classifier.predict(defence(x)[0]).argmax(1) == split.labels)

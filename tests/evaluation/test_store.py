@@ -111,9 +111,12 @@ def test_cleaning_deletes_only_what_this_package_left(store):
 
 
 def test_a_checkpoint_goes_when_the_result_is_there(store):
-    store.checkpoint(OTHER).write_text("half of it")
+    there = store.checkpoint(OTHER)
+    beside = [there.with_name(f"{there.name}{tail}") for tail in ("", ".1", ".12", ".mine", ".1.77.part")]
+    for file in beside:
+        file.write_text("half of it")
     store.write(OTHER, ARTEFACT)
-    assert not store.checkpoint(OTHER).exists()
+    assert [file.exists() for file in beside] == [False, False, False, True, True]
 
 
 def test_two_processes_in_one_folder(tmp_path):

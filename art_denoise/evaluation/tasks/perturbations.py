@@ -60,7 +60,7 @@ class Craft(Task):
     @property
     def work(self) -> Work:
         given = dict(self.attack.params)
-        n, passes = self.images.count, given.get("max_iter", 10)
+        n, passes = self.images.count, given.get("max_iter", 10) * given.get("starts", 1)
         stage, through = f"Craft, {self.attack.name}", self.through.preprocessors
         if self.attack.name == "deepfool-uap":
             steps = n * passes * _STEPS_PER_IMAGE * given.get("eot_samples", 1)
@@ -81,13 +81,13 @@ class Craft(Task):
                 verbose=False,
             )
             crafting.told = on.told
-            on.expects(self.images.count * crafting.max_iter)
+            on.expects(self.images.count * crafting.max_iter * crafting.starts)
             images = on.split(self.images).images[: self.images.count]
             try:
                 made = crafting.craft(images)
             except CheckpointError:
                 # Crafted anew, like what was not kept.
-                on.checkpoint(self).unlink()
+                on.begin_anew(self)
                 made = crafting.craft(images)
         return artefact_of(made.with_record(source=self.network.name))
 
