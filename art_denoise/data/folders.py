@@ -39,6 +39,10 @@ def imagenet_categories() -> tuple[str, ...]:
     return tuple(models.ResNet18_Weights.DEFAULT.meta["categories"])
 
 
+#: What parts of a data set are called.
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+
+
 @dataclass(frozen=True)
 class Listing:
     """The image files of a folder of classes.
@@ -80,10 +84,19 @@ def list_folder(root: str | os.PathLike[str]) -> Listing:
             folders.append(name)
             files += found
     if not files:
-        loose = sum(entry.is_file() and entry.name.lower().endswith(_ENDINGS) for entry in os.scandir(root))
-        found_instead = f"{loose} images that are in no such folder" if loose else "no images at all"
+        loose = [path.name for path in root.iterdir() if path.is_file() and path.name.lower().endswith(_ENDINGS)]
+        found_instead = f"{len(loose)} images that are in no such folder" if loose else "no images at all"
+        remedy = ""
+        if any(name.startswith("ILSVRC2012_val_") for name in loose):
+            remedy = (
+                ": move each of ImageNet's validation images into a folder named by the WordNet id of its class, which "
+                "LOC_val_solution.csv of Kaggle says, or ILSVRC2012_validation_ground_truth.txt of the development kit"
+            )
+        elif loose:
+            remedy = ": move each into the folder of its class"
         raise ValueError(
             f"{root} must hold one folder of images ({', '.join(_ENDINGS)}) for each class; it holds {found_instead}"
+            f"{remedy}"
         )
     return Listing(root, tuple(files), tuple(folders), np.array(positions, dtype=np.int64))
 
@@ -126,16 +139,25 @@ def match_classes(
     """Find the label of each folder of classes.
 
     In this order: by a file, if one is given; by WordNet id, for the thousand classes of ImageNet; by the names that
-    the model has for its classes; by position in alphabetical order, as torchvision's `ImageFolder` numbers them, if
-    there are as many folders as the model has classes. Folders may be missing in all but the last.
+    the model has for its classes; by number, if the folders are 0 to K - 1 or 1 to K of the model's K classes, alone or
+    behind the same text; by position in alphabetical order, as torchvision's `ImageFolder` numbers them, if there are
+    as many folders as the model has classes, and that is the order of any numbers in their names. Folders may be
+    missing in the first three, and by number if there is a 0.
 
     :param folders: Names of the folders.
     :param num_classes: Number of the model's classes.
     :param categories: Returns the model's names of its classes, if it has any.
     :param mapping: JSON, `{"folder": label, ...}`, or CSV, one `folder,label` a line.
-    :raises ValueError: If a folder has no label, two folders have the same, or a label is beyond the model's classes.
+    :raises ValueError: If a folder has no label, two folders have the same, a label is beyond the model's classes, or
+        all folders are named as splits are.
     """
     wnids = {wnid: i for i, wnid in enumerate(imagenet_wnids())}
+    if mapping is None and all(name.casefold() in _SPLITS for name in folders):
+        raise ValueError(
+            f"{_some(list(folders))}: this is what parts of a data set are called, not classes. Give the folder of one "
+            "of them, or call two of them train and val; if they are classes, say so with `classes`, a CSV or JSON "
+            "file of folders and labels"
+        )
     unknown: list[str]
     if mapping is not None:
         given = _read_mapping(Path(mapping))
@@ -163,6 +185,14 @@ def match_classes(
             f"{_some(strangers)} is none of the model's names of its classes, as other folders are: rename it, or say "
             "which class each folder is with `classes`, a CSV or JSON file of folders and labels"
         )
+    elif (found := _by_number(folders, num_classes)) is not None:
+        labels, rule = found, "by the numbers that the folders are named by"
+    elif sorted(folders) != sorted(folders, key=_with_numbers):
+        raise ValueError(
+            f"{_some(sorted(folders, key=_with_numbers))} are numbered, and in alphabetical order they would be "
+            f"{_some(sorted(folders))}: say which class each folder is with `classes`, a CSV or JSON file of folders "
+            "and labels"
+        )
     elif len(folders) == num_classes:
         labels = {name: i for i, name in enumerate(sorted(folders))}
         rule = "by alphabetical order of the folders, as there are as many as the model has classes"
@@ -186,6 +216,31 @@ def match_classes(
         return {label: name for name, label in labels.items()} if known is None else dict(enumerate(known))
 
     return Classes(labels, rule, find_names)
+
+
+def _by_number(folders: Sequence[str], num_classes: int) -> dict[str, int] | None:
+    """Return labels by the numbers at the end of names that are alike before them; None if they do not say them."""
+    found = [re.fullmatch(r"(\D*)(\d+)", name) for name in folders]
+    matched = [match for match in found if match is not None]
+    if len(matched) < len(folders) or len({match[1] for match in matched}) > 1:
+        return None
+    numbers = [int(match[2]) for match in matched]
+    there = set(numbers)
+    if len(there) < len(numbers):
+        return None
+    # Without a 0, and not all of them, it cannot be seen where they begin.
+    if 0 in there and max(there) < num_classes:
+        first = 0
+    elif there == set(range(1, num_classes + 1)):
+        first = 1
+    else:
+        return None
+    return {name: number - first for name, number in zip(folders, numbers, strict=True)}
+
+
+def _with_numbers(name: str) -> list[tuple[int, str]]:
+    """Return by what names are sorted if numbers in them count as numbers."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _is_wnid(name: str) -> bool:

@@ -77,7 +77,7 @@ class Assembly:
     def score(self, cell: Cell) -> Score:
         """Return the task that predicts a cell's labels."""
         network, defence = self.networks[cell.target], cell.condition.defence
-        half = CheckHalf(network, self.scored.first(_CHECKED)) if self.half else None
+        half = CheckHalf(network, self.scored, _CHECKED) if self.half else None
         known = cell.condition.threat is not None and cell.condition.threat.knows_draws
         draws = max((self.draws.get(p, 1) for p in defence.preprocessors), default=1)
         return Score(

@@ -17,6 +17,9 @@ from art_denoise.models import Model
 #: Images that are looked at: of the target, of other models, and with each other kind of input.
 IMAGES, IMAGES_OF_SOURCES, _IMAGES_OTHERWISE = 300, 100, 100
 
+#: Fewer images that are all called the same say nothing.
+_FEWEST = 20
+
 #: A difference is one if chance makes as large a one less often than this: from what is published, and by another kind
 #: of input, which is believed sooner, as there are few that a network may be made for.
 _LEVEL, _INPUT_LEVEL = 0.001, 0.01
@@ -43,7 +46,7 @@ def check_model(
     published: float | None = None,
     told: Callable[[int], object] = lambda count: None,
 ) -> dict[str, Any]:
-    """Check a model on the first images of a split, and return what was found as a JSON-like record.
+    """Check a model on the images of a split, and return what was found as a JSON-like record.
 
     :param model: The model.
     :param classifier: The same, built.
@@ -51,9 +54,10 @@ def check_model(
     :param published: Accuracy in percent that it should have on them.
     :param told: Is told how many images were done.
     :return: `n` images, `correct` ones, `accuracy` in percent, `published`, and `differing`, how many labels came out
-        otherwise the second time. `accuracy` is None if the labels are not the model's.
+        otherwise the second time. `accuracy` is None if the labels are not the model's. Of images of one class alone
+        nothing is concluded.
     :raises ValueError: If it returns numbers that are not finite, or probabilities; if its labels are those of other
-        kinds of input; if it is not as good as is published, or no better than chance.
+        kinds of input; if it is not as good as is published, no better than chance, or calls all images the same.
     """
     logits = _logits(classifier, split, len(split), batch_size, lambda x: x, told)
     name = f"model {model.spec!r}"
@@ -71,12 +75,21 @@ def check_model(
         return found
     right = logits.argmax(axis=1) == split.labels
     found |= {"correct": int(right.sum()), "accuracy": round(100 * float(right.mean()), 2)}
+    classes = len(np.unique(split.labels))
+    if classes == 1:
+        # Who always says the same may be right with all of them, or with none.
+        return found
     if model.recipe is None:
         _check_input(name, classifier, split, right, batch_size, told)
     if published is not None and binomtest(int(right.sum()), len(right), published / 100).pvalue < _LEVEL:
         raise ValueError(
             f"{name} classifies {found['accuracy']} % of {len(right)} clean images right, while {published} % is "
             "published for its weights: the images, their labels or the weights are others than it was measured with"
+        )
+    if len(right) >= _FEWEST and len(np.unique(logits.argmax(axis=1))) == 1:
+        raise ValueError(
+            f"{name} calls all of {len(right)} clean images of {classes} classes class {logits.argmax(axis=1)[0]}: "
+            "does it take RGB in 0 to 1, and are its weights loaded?"
         )
     chance = 1 / logits.shape[1]
     if binomtest(int(right.sum()), len(right), chance, alternative="greater").pvalue > 0.05:
@@ -99,10 +112,14 @@ def _check_input(
     """Raise if a network that should take RGB images in [0, 1] is far better on another kind of input."""
     count = min(len(split), _IMAGES_OTHERWISE)
     labels, as_given = split.labels[:count], right[:count]
-    correct = {
-        what: _logits(classifier, split, count, batch_size, change, told).argmax(axis=1) == labels
+    predicted = {
+        what: _logits(classifier, split, count, batch_size, change, told).argmax(axis=1)
         for what, change in _OTHERWISE.items()
     }
+    # What makes a network say always the same shows nothing, however often that is right.
+    correct = {what: found == labels for what, found in predicted.items() if len(np.unique(found)) > 1}
+    if not correct:
+        return
     what, best = max(correct.items(), key=lambda item: item[1].sum())
     # Only who is right counts: 1 where the label is the true one.
     difference = paired_difference(best.astype(int), as_given.astype(int), np.ones(count, dtype=int))

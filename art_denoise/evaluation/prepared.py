@@ -215,9 +215,9 @@ class Prepared:
                 images = max((i for p, i in assembly.images.items() if p != "train"), key=lambda i: i.count)
             # What is published is of ImageNet's own validation set.
             published = model.published if self.options.data == "imagenet" else None
-            few = images.first(IMAGES if model is self.setting.target else IMAGES_OF_SOURCES)
+            few = IMAGES if model is self.setting.target else IMAGES_OF_SOURCES
             checks[titles[name]] = CheckNetwork(
-                assembly.networks[name], few, published, model.recipe is None, titles[name]
+                assembly.networks[name], images, few, published, model.recipe is None, titles[name]
             )
         return checks
 

@@ -19,6 +19,18 @@ from art_denoise.evaluation.added import Added
 _BATCHES_DENOISED = 4
 
 
+def drawn_from_all(split: Split, count: int) -> Split:
+    """Return some images of a split in a random order, drawn from all: the first of them may be all of one class.
+
+    :param split: The images.
+    :param count: How many, or all if there are fewer. The same are drawn each time, in the same order.
+    """
+    chosen = np.random.default_rng([count, len(split)]).permutation(len(split))[:count]
+    images = split.images[chosen]
+    release_pages(split.images)
+    return Split(images, split.labels[chosen], split.fingerprint)
+
+
 def unit_batch(split: Split, part: slice | np.ndarray) -> np.ndarray:
     """Return images as float32 (B, 3, H, W) in [0, 1]."""
     batch = np.divide(split.images[part], 255, dtype=np.float32)

@@ -139,6 +139,66 @@ def test_a_mapping_that_is_not_there(tmp_path):
         match_classes(["a"], 2, mapping=tmp_path / "m.csv")
 
 
+@pytest.mark.parametrize(
+    ("names", "first"),
+    [
+        ([str(i) for i in range(12)], 0),
+        ([f"class_{i}" for i in range(1, 13)], 1),
+        ([f"{i:04d}" for i in range(12)], 0),
+    ],
+)
+def test_classes_by_number(names, first):
+    """As text 10 would come before 2."""
+    classes = match_classes(sorted(names), 12)
+    assert classes.labels == {name: i for i, name in enumerate(names)}
+    assert classes.rule == "by the numbers that the folders are named by"
+    # Some may be missing, if it can be seen where the numbers begin.
+    few = names[:11:2]
+    if first == 0:
+        assert match_classes(few, 12).labels == {name: 2 * i for i, name in enumerate(few)}
+    else:
+        with pytest.raises(ValueError, match=r"cannot be matched with the model's 12 classes|are numbered"):
+            match_classes(few, 12)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"class_{i}" for i in range(5, 17)],
+        ["cat1", "cat2", "cat10", "dog1", *(f"eel{i}" for i in range(8))],
+        [f"{i}_kind" for i in range(1, 13)],
+        [*map(str, range(11)), "00"],
+    ],
+)
+def test_numbers_that_do_not_say_the_class_are_asked_for(names):
+    with pytest.raises(ValueError, match=r"are numbered, and in alphabetical order.*`classes`"):
+        match_classes(sorted(names), 12)
+
+
+def test_numbers_of_as_many_digits_are_in_order():
+    names = [f"s{i:02d}" for i in range(5, 17)]
+    assert match_classes(names, 12).labels == {name: i for i, name in enumerate(names)}
+
+
+@pytest.mark.parametrize("names", [["test", "train"], ["Train", "Valid"], ["test"]])
+def test_parts_of_a_data_set_are_no_classes(tmp_path, names):
+    with pytest.raises(ValueError, match=r"what parts of a data set are called, not classes.*train and val"):
+        match_classes(names, len(names))
+    file = tmp_path / "classes.json"
+    file.write_text(json.dumps({name: i for i, name in enumerate(names)}))
+    assert match_classes(names, 2, mapping=file).labels == {name: i for i, name in enumerate(names)}
+
+
+def test_a_flat_folder_is_told_how_images_get_into_folders(tmp_path):
+    touch(tmp_path, "val/ILSVRC2012_val_00000001.JPEG", "other/a.png")
+    with pytest.raises(
+        ValueError, match=r"1 images that are in no such folder: .*LOC_val_solution\.csv.*development kit"
+    ):
+        list_folder(tmp_path / "val")
+    with pytest.raises(ValueError, match="move each into the folder of its class"):
+        list_folder(tmp_path / "other")
+
+
 @given(
     counts=st.dictionaries(st.sampled_from(["train", "val"]), st.integers(20, 60), min_size=2, max_size=2),
     sizes=st.fixed_dictionaries({p: st.none() | st.integers(0, 6) for p in ("craft", "tune", "noise-fit")}),

@@ -60,10 +60,13 @@ def test_each_row_of_a_defence_is_compared_with_none_and_with_no_attack():
     assert set(experiment.conditions) >= {row for pair in compared for row in pair}
 
 
-def test_attacks_that_differ_in_more_than_knowledge_stand_apart():
+def test_attacks_that_differ_in_more_than_knowledge_have_rows_of_their_own_under_one_heading():
     stronger = parse_attack("pgd:max_iter=20,knowledge=bpda")
     larger = parse_attack("pgd:max_iter=10,eps=16")
-    assert len(evaluation(attacks=[*PGD, stronger, larger]).sections) == 1 + 3
+    sections = evaluation(attacks=[*PGD, stronger, larger]).sections
+    assert [section.title for section in sections] == ["No attack", f"With {PGD[0].attack.text}"]
+    # Each has a row of its own without a defence.
+    assert len({row.threat for row in sections[1].conditions if not row.defence}) == 3
 
 
 def test_what_is_asked_for_twice_is_there_once():

@@ -254,7 +254,7 @@ def test_half_precision_is_used_only_where_labels_stay(project, tmp_path):
     whole = run(tmp_path / "whole", asked, machine_of(project))
     prepared = Prepared.of(tmp_path / "half", asked, machine)
     assembly = prepared.assembly(prepared.load(False))
-    check = CheckHalf(assembly.networks["mine-net"], assembly.images["test"])
+    check = CheckHalf(assembly.networks["mine-net"], assembly.images["test"], 256)
     differing = prepared.stores.run.read(check).record["differing"]
     assert half.config["mixed_precision"]
     assert "mixed_precision" not in whole.config

@@ -110,6 +110,42 @@ def test_labels_of_other_classes(split):
         check(shuffled)
 
 
+def test_of_one_class_alone_nothing_is_concluded(split):
+    """The images of one class may be those that a right network is bad at, and another kind of input good at."""
+    model = model_of(Nearest(split, lambda x: x.flip(1)))
+    for label in range(CLASSES):
+        where = split.labels == label
+        one = Split(split.images[where], split.labels[where], "")
+        found = check_model(model, model.classifier("cpu"), one, batch_size=32, published=99.0)
+        assert found["n"] == int(where.sum())
+
+
+def test_a_network_that_always_says_the_same_is_found_out(split):
+    with pytest.raises(ValueError, match=r"calls all of 150 clean images of 10 classes class 2: .*weights loaded"):
+        check(split, end=lambda z: 0 * z + 5 * torch.eye(CLASSES)[2])
+
+
+def test_an_input_that_makes_a_network_always_say_the_same_is_not_believed():
+    """Of two classes one is most of the images: who always says that one, is right more often than who looks."""
+    labels = np.array([0] * 120 + [1] * 30)
+    images = np.full((150, 3, 6, 6), 60, dtype=np.uint8)
+    images[labels == 1] = 190
+    # A fifth of the common class looks like the other.
+    images[:40] = 190
+    split = Split(images, labels, "")
+
+    class Bright(torch.nn.Module):
+        def forward(self, x):
+            brightness = x.mean((1, 2, 3))
+            # As bright as no image in 0 to 1 is, it always says the first.
+            second = (brightness > 0.5) & (brightness < 1)
+            return torch.stack([-second.float(), 3 * second.float() - 1], dim=1)
+
+    model = replace(model_of(Bright()), outputs=2)
+    found = check_model(model, model.classifier("cpu"), split, batch_size=32)
+    assert found["correct"] == 110
+
+
 def test_random_weights_have_no_accuracy(split):
     found = check(Split(split.images, (split.labels + 1) % CLASSES, ""), trained=False)
     assert found["accuracy"] is None

@@ -14,7 +14,7 @@ from art_denoise.evaluation import batching
 from art_denoise.evaluation.added import ForAll, OneByOne, artefact_of, perturbation_of
 from art_denoise.evaluation.batching import best_batch_size
 from art_denoise.evaluation.half_precision import in_half_precision
-from art_denoise.evaluation.scoring import UnitImages, predicted_labels, unit_batch
+from art_denoise.evaluation.scoring import UnitImages, drawn_from_all, predicted_labels, unit_batch
 from art_denoise.models import Model
 
 N = 11
@@ -270,3 +270,23 @@ def test_half_precision(split, scale, same):
     assert np.array_equal(labels(half, split, N), labels(classifier, split, N)) == same
     # Its gradient is there, too.
     assert np.any(half.loss_gradient(x, np.eye(4)[split.labels]))
+
+
+def test_images_are_drawn_from_all(tmp_path):
+    """Sorted by class, as folders are, the first would be of few classes."""
+    labels = np.repeat(np.arange(10), 30)
+    images = np.memmap(tmp_path / "images", dtype=np.uint8, mode="w+", shape=(300, 3, 2, 2))
+    images[:] = np.arange(300)[:, None, None, None] % 256
+    split = Split(images, labels, "f")
+    few = drawn_from_all(split, 40)
+    assert len(few) == len(few.images) == 40
+    assert set(few.labels) == set(range(10))
+    # In a random order: so are the first of them.
+    assert len(set(few.labels[:10])) > 4
+    again = drawn_from_all(split, 40)
+    assert np.array_equal(again.images, few.images)
+    # Each with its own label: image i holds i, but for the last 44, which begin anew.
+    numbers = few.images[:, 0, 0, 0].astype(int)
+    numbers[few.labels * 30 > numbers + 30] += 256
+    assert np.array_equal(numbers // 30, few.labels)
+    assert len(drawn_from_all(split, 1000)) == 300

@@ -439,7 +439,7 @@ def test_scoring_begins_anew_where_it_cannot_be_read_how_far_it_had_come(place):
 
 @pytest.mark.parametrize("differing", [0, 1])
 def test_half_precision_is_used_only_where_labels_stay(place, differing):
-    check = CheckHalf(NETWORK, TEST.first(5))
+    check = CheckHalf(NETWORK, TEST, 5)
     place.stores.run.write(check, Artefact({"differing": differing}))
     used: list[bool] = []
     classifier = place.classifier
@@ -452,18 +452,18 @@ def test_half_precision_is_used_only_where_labels_stay(place, differing):
 
 
 def test_checking_half_precision(place, monkeypatch):
-    assert made(place, CheckHalf(NETWORK, TEST)).record["differing"] < 4
+    assert made(place, CheckHalf(NETWORK, TEST, 256)).record["differing"] < 4
     # A network that is another one in half precision.
     other = tiny_classifier(seed=9)
     classifier = place.classifier
     place.classifier = lambda network, half=False: other if half else classifier(network)
-    assert CheckHalf(NETWORK, TEST).run(place).record["differing"] > 20
+    assert CheckHalf(NETWORK, TEST, 256).run(place).record["differing"] > 20
 
 
 def test_checking_a_network(place):
-    found = made(place, CheckNetwork(NETWORK, TEST.first(20), None, True, "net")).record
+    found = made(place, CheckNetwork(NETWORK, TEST, 20, None, True, "net")).record
     assert (found["n"], found["correct"], found["accuracy"], found["differing"]) == (20, 15, 75.0, 0)
-    failing = CheckNetwork(NETWORK, TEST, 20.0, True, "net")
+    failing = CheckNetwork(NETWORK, TEST, 256, 20.0, True, "net")
     outcome = local.run([failing], place.stores, lambda: place, progress=False)
     assert "while 20.0 % is published" in outcome.failures[failing.key].error
 
@@ -504,8 +504,8 @@ def test_pictures_are_of_images_that_the_attack_turned(place, monkeypatch, one_b
 def test_what_tasks_say_of_themselves(place):
     tasks = [
         craft(SGD), Signs(SHAPE, EPS, 0), Given("theirs", ""), *parts(), fit(), ChooseNoise((fit(),), (0.1,), TUNE),
-        RandomDirection(fit(), 0, 0), Score(NETWORK, TEST, text="a cell"), CheckHalf(NETWORK, TEST),
-        CheckNetwork(NETWORK, TEST, None, True, "net"), AuditGradients(NETWORK, TEST, Through(ROF), 0, "D_ROF"),
+        RandomDirection(fit(), 0, 0), Score(NETWORK, TEST, text="a cell"), CheckHalf(NETWORK, TEST, 256),
+        CheckNetwork(NETWORK, TEST, 256, None, True, "net"), AuditGradients(NETWORK, TEST, Through(ROF), 0, "D_ROF"),
     ]  # fmt: skip
     for task in tasks:
         assert len(task.key) == 16

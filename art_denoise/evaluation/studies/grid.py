@@ -38,7 +38,8 @@ def evaluation(
     :param sources: The columns.
     :param networks: All networks.
     :param defences: The defences.
-    :param attacks: The attacks; one that is there with several sorts of knowledge has one section for all of them.
+    :param attacks: The attacks; one that is there with several sorts of knowledge, or with several parameters, has one
+        section for all of them.
     :param seeds: Seeds of the perturbations.
     """
     defences = list(dict.fromkeys(defences))
@@ -46,11 +47,12 @@ def evaluation(
     for threat in dict.fromkeys(attacks):
         families.setdefault(undefended(threat), []).append(threat)
     clean = Condition()
-    sections = [Section("No attack", (clean, *(Condition(None, d) for d in defences)))]
+    titled = {"No attack": [clean, *(Condition(None, d) for d in defences)]}
     pairs = [Comparison(Condition(None, d), clean, f"{d.text} on clean images", COSTS) for d in defences]
     for alone, threats in families.items():
         rows = [alone, *(Condition(threat, d) for threat in threats for d in defences)]
-        sections.append(Section(f"With {name_of(threats[0])}", tuple(rows)))
+        # The same attack with other parameters is under the same heading.
+        titled.setdefault(f"With {name_of(threats[0])}", []).extend(rows)
         pairs.append(Comparison(alone, clean, f"{name_of(threats[0])} without a defence", DOES))
         against = [(row, f"{row.defence.text} against {name_of(threats[0])}") for row in rows[1:]]
         pairs += [Comparison(row, alone, text, WINS) for row, text in against]
@@ -65,7 +67,7 @@ def evaluation(
         title="Evaluation",
         target=target,
         sources=tuple(sources),
-        sections=tuple(sections),
+        sections=tuple(Section(title, tuple(rows)) for title, rows in titled.items()),
         comparisons=tuple(pairs),
         networks=tuple(networks),
         seeds=tuple(seeds),

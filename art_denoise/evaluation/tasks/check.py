@@ -12,7 +12,7 @@ from art_denoise.evaluation.added import ForAll
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, Work
 from art_denoise.evaluation.preflight import check_model
-from art_denoise.evaluation.scoring import predicted_labels
+from art_denoise.evaluation.scoring import drawn_from_all, predicted_labels
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.graph import Network, Place
@@ -27,7 +27,8 @@ class CheckNetwork(Task):
     """Look at a network before anything else: does it take what it is given, and is it as good as it should be?
 
     :param network: The network.
-    :param images: Images to look at.
+    :param images: The images.
+    :param few: How many of them it looks at, drawn from all.
     :param published: Accuracy in percent that it should have on them.
     :param otherwise: Whether it is also tried on other kinds of input, as a user's own network is.
     """
@@ -36,6 +37,7 @@ class CheckNetwork(Task):
 
     network: Network
     images: Images
+    few: int
     published: float | None
     otherwise: bool
     text: str = field(default="", compare=False)
@@ -46,11 +48,12 @@ class CheckNetwork(Task):
 
     @property
     def work(self) -> Work:
-        return Work("Check the networks", self.network.name, self.images.count * (6 if self.otherwise else 1))
+        count = min(self.few, self.images.count)
+        return Work("Check the networks", self.network.name, count * (6 if self.otherwise else 1))
 
     def run(self, on: Place) -> Artefact:
         on.expects(round(self.work.forward))
-        few = on.split(self.images).first(self.images.count)
+        few = drawn_from_all(on.split(self.images), self.few)
         return Artefact(
             check_model(
                 on.model(self.network),
@@ -68,13 +71,15 @@ class CheckHalf(Task):
     """Find out whether a network predicts the same labels in half precision: clean images, and with random signs.
 
     :param network: The network.
-    :param images: Images whose labels have to be the same.
+    :param images: The images.
+    :param few: Of how many of them, drawn from all, the labels have to be the same.
     """
 
     folder: ClassVar[str] = "checks"
 
     network: Network
     images: Images
+    few: int
 
     @property
     def title(self) -> str:
@@ -82,10 +87,10 @@ class CheckHalf(Task):
 
     @property
     def work(self) -> Work:
-        return Work("Check the networks", self.network.name, 4 * self.images.count)
+        return Work("Check the networks", self.network.name, 4 * min(self.few, self.images.count))
 
     def run(self, on: Place) -> Artefact:
-        few, differing = on.split(self.images).first(self.images.count), 0
+        few, differing = drawn_from_all(on.split(self.images), self.few), 0
         on.expects(4 * len(few))
         whole, half = on.classifier(self.network), on.classifier(self.network, half=True)
         for added in (None, ForAll(random_signs(few.images.shape[1:], _EPS))):
