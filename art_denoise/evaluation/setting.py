@@ -27,7 +27,18 @@ from art_denoise.models.networks import RECIPES
 from art_denoise.models.photographs import photograph_network
 
 #: Endings of files of perturbations.
-_PERTURBATION_FILES = (".safetensors", ".npy", ".mat", ".pt", ".pth")
+_PERTURBATION_FILES = (".safetensors", ".npy", ".npz", ".mat", ".pt", ".pth")
+
+#: What may be said of them, and how it is read.
+_OF_FILES: dict[str, Callable[[str], str | float]] = {
+    "order": str,
+    "layout": str,
+    "units": float,
+    "offset": float,
+    "size": int,
+    "name": str,
+    "index": int,
+}
 
 
 @dataclass(frozen=True)
@@ -231,13 +242,13 @@ def _given_column(source: str, path: str, target: Model, stands_for: Attack) -> 
     told: dict[str, Any] = {}
     for part in filter(None, source[len(path) :].lstrip(":").split(",")):
         name, equals, value = part.partition("=")
-        if name not in ("order", "layout", "units", "size", "name") or not equals:
+        if name not in _OF_FILES or not equals:
             raise ValueError(
-                f"source {source!r}: after the file may stand order=, layout=, units=, size= and name=, as for "
-                f"load_perturbation, separated by commas, got {part!r}"
+                f"source {source!r}: after the file may stand {'=, '.join(_OF_FILES)}=, as for load_perturbation, "
+                f"separated by commas, got {part!r}"
             )
         try:
-            told[name] = float(value) if name == "units" else int(value) if name == "size" else value
+            told[name] = _OF_FILES[name](value)
         except ValueError:
             raise ValueError(f"source {source!r}: `{name}` must be a number, got {value!r}") from None
     with warnings.catch_warnings():

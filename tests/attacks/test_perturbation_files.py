@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from scipy.io import savemat
 
 from art_denoise import Perturbation, load_perturbation
@@ -74,6 +75,79 @@ def test_what_is_assumed_is_said(tmp_path, v, array, assumed):
     assert ", ".join(loaded.provenance["assumed"]).startswith(assumed)
 
 
+@pytest.mark.parametrize(
+    ("kept", "kwargs"),
+    [
+        (lambda v: np.round(255 * v + 128).astype(np.uint8), {"units": 255, "offset": 128}),
+        (lambda v: v + 0.5, {"units": 1, "offset": 0.5}),
+        (lambda v: v / np.array([0.2, 0.3, 0.4])[:, None, None], {"units": (1 / 0.2, 1 / 0.3, 1 / 0.4)}),
+        (lambda v: v / np.abs(v).max(), {"units": 25.5}),
+        (lambda v: v.reshape(-1), {"units": 1, "shape": SHAPE}),
+        (lambda v: np.stack([0 * v, v]), {"units": 1, "index": np.int64(1)}),
+        (lambda v: np.stack([0 * v, v]).reshape(2, -1), {"units": 1, "index": 1, "shape": np.array(SHAPE)}),
+    ],
+)
+def test_however_it_is_kept(tmp_path, v, kept, kwargs):
+    np.save(tmp_path / "v.npy", kept(v))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = load_perturbation(tmp_path / "v.npy", order="rgb", layout="CHW", **kwargs)
+    np.testing.assert_allclose(loaded.array, v, atol=0.51 / 255 if "offset" in kwargs else 1e-7)
+
+
+def test_channels_of_other_widths_go_with_their_order(tmp_path, v):
+    np.save(tmp_path / "v.npy", (v / np.array([0.2, 0.3, 0.4])[:, None, None])[::-1])
+    loaded = load_perturbation(tmp_path / "v.npy", order="bgr", layout="CHW", units=(1 / 0.2, 1 / 0.3, 1 / 0.4))
+    np.testing.assert_allclose(loaded.array, v, atol=1e-7)
+
+
+@pytest.mark.parametrize("about", [lambda v: (255 * v + 128).astype(np.uint8), lambda v: v + 0.5, lambda v: -v - 0.5])
+def test_an_image_is_refused(tmp_path, v, about):
+    np.save(tmp_path / "v.npy", about(v))
+    with pytest.raises(ValueError, match=r"that is an image\. If it is a perturbation about a middle.*offset="):
+        load_perturbation(tmp_path / "v.npy", order="rgb", layout="CHW")
+
+
+def test_what_is_far_too_large_is_warned_of(tmp_path, v):
+    np.save(tmp_path / "v.npy", np.sign(v))
+    with pytest.warns(UserWarning, match=r"a perturbation of 255/255, where attacks are of 4 to 16/255.*standardised"):
+        load_perturbation(tmp_path / "v.npy", order="rgb", layout="CHW", units=1)
+    # All of one sign, and as small as attacks are: nothing is wrong with that.
+    np.save(tmp_path / "v.npy", np.abs(v))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_perturbation(tmp_path / "v.npy", order="rgb", layout="CHW", units=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (lambda u: (u, 0.8), None),
+        (lambda u: [u], None),
+        (lambda u: {"state_dict": {"uap": u, "bias": u[0, 0]}, "epoch": 3}, None),
+        (lambda u: {"state_dict": {"uap": u, "other": 2 * u}}, "state_dict.uap"),
+        (lambda u: [2 * u, u], "1"),
+        (lambda u: u.bfloat16(), None),
+        (lambda u: u.to_sparse(), None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*(parse|Sparse).*")
+def test_what_pytorch_files_hold(tmp_path, v, content, name):
+    torch.save(content(torch.from_numpy(v.copy())), tmp_path / "v.pth")
+    loaded = load_perturbation(tmp_path / "v.pth", order="rgb", layout="CHW", units=1, name=name)
+    np.testing.assert_allclose(loaded.array, v, rtol=1e-2)
+
+
+def test_other_containers(tmp_path, v):
+    np.savez(tmp_path / "v.npz", uap=v, rate=0.8)
+    np.save(tmp_path / "t.npy", v)
+    (tmp_path / "t.npy").rename(tmp_path / "V.NPY")
+    save_file({"uap": v}, tmp_path / "v.safetensors")
+    for file in ("v.npz", "V.NPY", "v.safetensors"):
+        loaded = load_perturbation(tmp_path / file, order="rgb", layout="CHW", units=1)
+        np.testing.assert_array_equal(loaded.array, v)
+
+
 def test_several_arrays_need_a_name(tmp_path, v):
     savemat(tmp_path / "v.mat", {"r": v, "other": 2 * v, "note": "text"})
     with pytest.raises(ValueError, match=r"must hold one image, or `name` say which: it holds r, other, note"):
@@ -127,7 +201,13 @@ def test_truncated_and_foreign_files(tmp_path, v, kind):
     ("array", "kwargs", "message"),
     [
         (np.zeros((5, 7)), {}, "three axes of numbers"),
-        (np.zeros((2, 3, 5, 7)), {}, r"holds an array \(2, 3, 5, 7\)"),
+        (np.zeros((2, 3, 5, 7)), {}, r"holds an array \(2, 3, 5, 7\).*If these are 2 of them, say which, index=0"),
+        (np.zeros((2, 3, 5, 7)), {"index": 2}, "`index` = 2: .* holds 2, counted from 0"),
+        (np.zeros(105), {}, r"Of a flat vector say its shape, such as shape=\(1, 28, 28\)"),
+        (np.zeros(105), {"shape": (3, 5, 8)}, r"is not of `shape` = \(3, 5, 8\)"),
+        (np.zeros(105), {"shape": (105,)}, "give three numbers whose product is its size"),
+        (np.full((3, 5, 7), 0.1), {"units": (1, 2)}, "one number, or one for each of 3 channels, got 2"),
+        (np.zeros((3, 5, 7)), {"offset": np.inf}, "`offset` must be"),
         (np.zeros((3, 5, 3)), {}, "does not show where its channels are: give `layout`"),
         (np.zeros((4, 5, 7)), {}, "give `layout`"),
         (np.full((3, 5, 7), 10.0), {"units": 1}, "`units` = 1: the greatest value .* is 10, more than the whole range"),
@@ -148,7 +228,9 @@ def test_missing_and_unknown(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         load_perturbation(tmp_path / "v.npy")
     (tmp_path / "v.png").write_bytes(b"png")
-    with pytest.raises(ValueError, match=r"must end in .safetensors, .npy, .mat, .pt, .pth: save the array by np.save"):
+    with pytest.raises(
+        ValueError, match=r"must end in .npy, .npz, .mat, .pt, .pth, .safetensors: save the array by np.save"
+    ):
         load_perturbation(tmp_path / "v.png")
     (tmp_path / "v.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400))
     with pytest.raises(ValueError, match=r"v.mat.*HDF5: read the array with h5py"):

@@ -106,9 +106,13 @@ def test_perturbations_from_files():
     record = {"linf": 0.1, "provenance": {"assumed": ["RGB", "HWC"]}}
     found = replace(found, made=(replace(found.made[0], source="theirs.npy", record=record),))
     assert (
-        "δ of theirs: from a file, L∞ 25.5/255; assumed of the file: RGB, HWC. What its maker knew is not known; it "
-        "counts as transfer." in reading(found)
+        "δ of theirs: from a file, L∞ 25.5/255, more than the 10/255 of the other attacks: its figures are of a larger "
+        "attack; assumed of the file: RGB, HWC. What its maker knew is not known; it counts as transfer."
+        in reading(found)
     )
+    # Rounding is not more.
+    as_large = replace(found, made=(replace(found.made[0], record={"linf": 10.0001 / 255}),))
+    assert any("from a file, L∞ 10.0/255. What" in line for line in reading(as_large))
     assert not any("DeepFoolUAP" in line for line in reading(found))
 
 

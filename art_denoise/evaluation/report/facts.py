@@ -194,6 +194,10 @@ def _of_file(results: Results, source: Source) -> str:
     made = next((m for m in results.made if m.what == "perturbation" and m.source == source.key), None)
     linf = None if made is None else found_in(made, "linf")
     size = "" if linf is None else f", L∞ {255 * linf:.1f}/255"
+    bounds = [threat.eps for threat in _threats(results.experiment) if threat.norm == "inf"]
+    # Rounding is not more.
+    if linf is not None and bounds and linf > 1.01 * max(bounds):
+        size += f", more than the {255 * max(bounds):.4g}/255 of the other attacks: its figures are of a larger attack"
     assumed = [] if made is None else found_in(made, "assumed") or []
     said = f"; assumed of the file: {', '.join(map(str, assumed))}" if assumed else ""
     return (
