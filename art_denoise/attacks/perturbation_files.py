@@ -146,8 +146,8 @@ def _foreign(
     if share > _LARGE:
         _warn(
             f"{os.fspath(file)!r} holds a perturbation of {255 * share:.4g}/255, where attacks are of 4 to 16/255. If "
-            "it is for standardised images, give their standard deviation, units=(1 / 0.229, 1 / 0.224, 1 / 0.225); if it "
-            "is of signs that stand for ±10/255, units=25.5 times their size; if it is kept about a middle, `offset`"
+            "it is for standardised images, give their standard deviation, units=(1 / 0.229, 1 / 0.224, 1 / 0.225); if "
+            "it is of signs that stand for ±10/255, units=25.5 times their size; if it is kept about a middle, `offset`"
         )
     if assumed:
         _warn(

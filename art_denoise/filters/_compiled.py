@@ -8,16 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numba
 import torch
 
-#: Compile a loop for the CPU at hand, once for all processes. Its arithmetic is done as it is written.
-compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
+from art_denoise.filters._kept import KeptLoop
 
-#: The same, where sums may be taken in any order and products be added without rounding them first.
-compiled_freely: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
+
+def compiled(loop: Callable[..., Any]) -> Any:
+    """Compile a loop for the CPU at hand, once for all processes. Its arithmetic is done as it is written."""
+    return _kept(numba.njit(nogil=True, error_model="numpy")(loop))
+
+
+def compiled_freely(loop: Callable[..., Any]) -> Any:
+    """Compile a loop in which sums may be taken in any order and products be added without rounding them first."""
+    free = {"reassoc", "nsz", "contract"}
+    return _kept(numba.njit(nogil=True, error_model="numpy", fastmath=free)(loop))
+
+
+def _kept(loop: Any) -> Any:
+    """Let what is compiled be kept between processes, if there is a place for it."""
+    # Without a place it is compiled in every process.
+    with suppress(RuntimeError):
+        loop._cache = KeptLoop(loop.py_func)
+    return loop
+
 
 #: Fewest values in one task, so that handing it out costs little next to doing it.
 _TASK_SIZE = 2**16

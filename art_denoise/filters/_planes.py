@@ -4,9 +4,6 @@ It is worked on in blocks of whole rows that stay in the nearest cache, so that 
 A `mask` is 1 but for the last pixel of every row, which has no pixel to its right. A dual field (2, W + H · W) has a
 row of zeros before its first, so that what is above and to the left of a pixel is always there; an image
 (H · W + W + 1) has a copy of its last row, and a pixel more, after it: so is what is below and to the right.
-
-What calls these functions has them compiled in, and Numba's cache does not see when they change: after a change here,
-touch the files that import them.
 """
 
 from __future__ import annotations

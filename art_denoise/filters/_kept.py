@@ -1,0 +1,64 @@
+"""What is kept of compiled loops between processes, where it can be kept; never a reason to fail.
+
+Numba's own cache fails where nothing may be written, as in most containers, and for ever once a file of it is damaged.
+It goes by the time and the size of the one file that a loop is in, though what that calls from others is compiled in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from numba.core.caching import FunctionCache
+
+
+class KeptLoop(FunctionCache):  # type: ignore[misc] # Numba has no types
+    """Numba's cache of a function, which belongs to the source of all loops, and heals.
+
+    :param function: The function.
+    :raises RuntimeError: If there is no place that can be written to.
+    """
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        self._cache_file._source_stamp = source_of_all()
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return what is kept; None, and it is compiled anew, if it is not there or cannot be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            self._forget()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled, if it can be kept."""
+        try:
+            super().save_overload(sig, data)
+        except OSError:
+            # The disk is full, or may not be written to any more.
+            self.disable()
+
+    def _forget(self) -> None:
+        try:
+            self.flush()
+        except OSError as error:
+            warnings.warn(
+                f"{self.cache_path} holds compiled code that cannot be read, and cannot be mended ({error}): it is "
+                "compiled anew in each process. Delete it, or let NUMBA_CACHE_DIR be another folder",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            self.disable()
+
+
+@cache
+def source_of_all() -> str:
+    """Return digits that change with any file of this folder, where all compiled loops are."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
