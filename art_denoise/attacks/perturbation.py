@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from art_denoise._files import replacing
+from art_denoise._plain import plain
 from art_denoise.choices import NormName
 
 _UNITS = "value range"
@@ -33,7 +34,7 @@ class Perturbation:
     :param seed: Seed of the attack.
     :param fooling_rates: Share of images whose label it changes, 0 to 1, by what it was measured on.
     :param provenance: What else is known, by name: JSON-like values.
-    :raises TypeError: If the array is not of floats.
+    :raises TypeError: If the array is not of floats, or something else is nothing that a file can hold.
     :raises ValueError: If it is not (C, H, W), or not finite.
     """
 
@@ -54,6 +55,15 @@ class Perturbation:
             raise ValueError(f"`array` must be (C, H, W), got {self.array.shape}")
         if not np.isfinite(self.array).all():
             raise ValueError("`array` must be finite, got NaN or infinite values")
+        for name, value in self._record().items():
+            try:
+                # Here, and not when hours of work are to be saved.
+                json.dumps(plain(value))
+            except (TypeError, ValueError) as error:
+                raise TypeError(
+                    f"`{name}` must be what JSON has, numbers, texts, lists and mappings: {error}"
+                ) from error
+            object.__setattr__(self, name, plain(value))
 
     @property
     def linf(self) -> float:
@@ -94,8 +104,7 @@ class Perturbation:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all."""
-        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "array"}
-        metadata = {"units": _UNITS, "record": json.dumps(record)}
+        metadata = {"units": _UNITS, "record": json.dumps(self._record())}
         array = np.ascontiguousarray(self.array, dtype=np.float32)
         with replacing(Path(path)) as beside:
             save_file({"perturbation": array}, beside, metadata=metadata)
@@ -121,6 +130,9 @@ class Perturbation:
             raise ValueError(
                 f"`path` = {os.fspath(path)!r} is not a perturbation saved by this package, or is damaged ({error})"
             ) from error
+
+    def _record(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "array"}
 
     def __repr__(self) -> str:
         known = {name: value for name, value in asdict(self).items() if name != "array" and value not in (None, {})}

@@ -17,6 +17,7 @@ from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._checks import check_flag, check_integer, check_number
 from art_denoise._images import Images, SomeImages
+from art_denoise._plain import plain
 from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import labels_of, scores_of, value_range
 from art_denoise.attacks._crafting import Checkpoint, State, craft, digest_of
@@ -289,6 +290,10 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         return noise * (eps / noise.norm().clamp(min=eps))
 
     def _check_params(self) -> None:
+        for name in self.attack_params:
+            # Of NumPy's numbers neither checkpoints nor records could be written, after all the work.
+            if hasattr(self, name):
+                setattr(self, name, plain(getattr(self, name)))
         check_number("delta", self.delta, low=0, high=1)
         check_integer("max_iter", self.max_iter, low=1)
         check_integer("batch_size", self.batch_size, low=1)

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,12 @@ from tqdm.auto import tqdm
 
 from art_denoise._checks import check_choice, check_integer
 from art_denoise._files import replacing, write_text
+
+#: Formats of images that are read, in the files of whatever ending.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+
+#: Most pixels of a resized image, before it is cut: some 100 MB.
+_MOST_PIXELS = 2**25
 
 #: Files that are decoded before their end is noted down.
 _CHUNK = 64
@@ -97,7 +104,12 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
     channel and the orientation in the metadata are ignored. Sixteen bits are scaled to eight, where torchvision would
     cut them off.
 
-    :raises ValueError: If it cannot be read, or is not one image: truncated, animated, of floats, or no image at all.
+    Of several images in a JPEG, as telephones write them (MPO), the first is the photograph.
+
+    Nothing but formats of images is tried, and no other program is run.
+
+    :raises ValueError: If it cannot be read, or is not one image: truncated, animated, of floats or whole numbers of 32
+        bits, far longer than wide, or no image at all.
     """
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as transforms
@@ -106,15 +118,21 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
         with warnings.catch_warnings():
             # Pillow's warnings are of transparency and of metadata, which are not used.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            if not os.path.isfile(path):
+                # Neither opened nor waited for.
+                raise ValueError("is no file" if os.path.exists(path) else "leads nowhere")
+            with Image.open(path, formats=_formats()) as image:
                 frames = getattr(image, "n_frames", 1)
-                if frames > 1:
+                if frames > 1 and image.format != "MPO":
                     raise ValueError(f"is animated, {frames} images in one")
                 if image.mode == "F":
                     raise ValueError("holds floating-point numbers")
+                _check_resized(image.size, framing.resize)
                 if image.mode.startswith("I"):
                     # Of 16 bits; Pillow has them as 32, and would clip them at 255.
-                    grey = np.asarray(image, dtype=np.int64).clip(0, 65535)
+                    grey = np.asarray(image, dtype=np.int64)
+                    if grey.min() < 0 or grey.max() > 65535:
+                        raise ValueError(f"holds whole numbers from {grey.min()} to {grey.max()}, of 32 bits")
                     rgb = Image.fromarray(np.round(grey / 257).astype(np.uint8)).convert("RGB")
                 else:
                     rgb = image.convert("RGB")
@@ -125,22 +143,46 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
         else:
             left, top = ((side - framing.crop) // 2 for side in resized.size)
             framed = resized.crop((left, top, left + framing.crop, top + framing.crop))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # Pillow names the file in some messages, and raises SyntaxError for some files.
+    except Exception as error:  # Pillow's readers of damaged files raise whatever they stumble over
+        # Some messages name the file.
         reason = str(error).replace(f" {os.fspath(path)!r}", "").replace("cannot identify image file", "is no image")
         raise ValueError(" ".join(reason.split()) or type(error).__name__) from None
     return np.ascontiguousarray(np.asarray(framed).transpose(2, 0, 1))
 
 
-def decoded_key(root: Path, files: Sequence[str], framing: Framing) -> str:
-    """Return 16 hexadecimal digits that change with any file's name, size or time, and with the framing.
+@cache
+def _formats() -> list[str]:
+    """Return the formats of images that this Pillow reads by itself; it would run another program for some."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
 
-    :raises OSError: If a file is gone.
+
+def _check_resized(size: tuple[int, int], shorter: int) -> None:
+    """Raise if an image would become far larger when its shorter side is resized."""
+    width, height = size
+    pixels = shorter * shorter * max(size) / max(1, min(size))
+    if pixels > _MOST_PIXELS:
+        raise ValueError(
+            f"is {width} × {height}, so long that with a shorter side of {shorter} it would have "
+            f"{pixels / 1e6:.0f} million pixels"
+        )
+
+
+def decoded_key(root: Path, files: Sequence[str], framing: Framing) -> str:
+    """Return 16 hexadecimal digits that change with any file's name, size or times, and with the framing.
+
+    One of the times is that of the last change of anything about a file, which programs that copy cannot set.
     """
     digest = hashlib.sha256(json.dumps(asdict(framing), sort_keys=True).encode())
     for name in files:
-        status = os.stat(root / name)
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        digest.update(os.fsencode(name))
+        try:
+            status = os.stat(root / name)
+        except OSError:
+            # A link to nowhere is told of with the images that cannot be read.
+            digest.update(b"\0gone\0")
+            continue
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -292,7 +334,9 @@ def _broken_error(broken: dict[str, str], root: Path, count: int, about: Path) -
     """Return the error that names the first of the broken files, having written all of them to a file."""
     listed = about.with_name(f"broken-{about.stem}.txt")
     with replacing(listed) as beside:
-        beside.write_text("".join(f"{root / name}: {what}\n" for name, what in broken.items()), encoding="utf-8")
+        lines = "".join(f"{root / name}: {what}\n" for name, what in broken.items())
+        # Names of files may be no text.
+        beside.write_text(lines, encoding="utf-8", errors="backslashreplace")
     return BrokenImagesError({str(root / name): what for name, what in broken.items()}, count, (str(listed),))
 
 

@@ -73,7 +73,7 @@ class FolderImages(ImageSource):
         found = {}
         for purpose in self.drawn:
             digest = hashlib.sha256(self.labels(purpose).tobytes())
-            digest.update("\0".join(self.files(purpose)[1]).encode())
+            digest.update(os.fsencode("\0".join(self.files(purpose)[1])))
             found[purpose] = digest.hexdigest()[:16]
         return found
 

@@ -33,6 +33,25 @@ def test_save_and_load(tmp_path):
     assert "source='vgg16'" in repr(loaded)
 
 
+def test_numbers_of_numpy_are_kept_as_pythons(tmp_path):
+    made = Perturbation(
+        np.zeros((3, 2, 2), dtype=np.float32),
+        eps=np.float32(0.5),
+        seed=np.arange(3)[1],
+        fooling_rates={"images": np.float64(0.25)},
+        provenance={"history": [{"passes": np.int64(3)}], "pair": (np.int8(1), 2)},
+    )
+    made.save(tmp_path / "v.safetensors")
+    loaded = Perturbation.load(tmp_path / "v.safetensors")
+    assert (loaded.eps, loaded.seed, loaded.fooling_rates) == (0.5, 1, {"images": 0.25})
+    assert loaded.provenance == {"history": [{"passes": 3}], "pair": [1, 2]}
+
+
+def test_what_no_file_can_hold_is_refused_before_anything_is_saved():
+    with pytest.raises(TypeError, match=r"`provenance` must be what JSON has.*set"):
+        Perturbation(np.zeros((3, 2, 2), dtype=np.float32), provenance={"images": {1, 2}})
+
+
 def test_add_to_clips():
     images = np.array([0.0, 0.5, 1.0], dtype=np.float32).reshape(1, 1, 1, 3)
     delta = Perturbation(np.full((1, 1, 3), 0.1, dtype=np.float32))

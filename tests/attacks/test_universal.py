@@ -150,6 +150,28 @@ def test_labels_go_with_their_images(x):
     np.testing.assert_array_equal(result.array, make(SGDUAP, seed=seed).craft(x[crafting], labels[crafting]).array)
 
 
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_numbers_of_numpy_are_taken_as_pythons(x, attack, tmp_path):
+    """Options that come from an array are written into checkpoints and files after all the work."""
+    own = {"step_size": np.float32(0.5)} if attack is SGDUAP else {"attacker_params": {"epsilon": np.float32(0.02)}}
+    given = {
+        "seed": np.arange(3)[1],
+        "max_iter": np.int64(1),
+        "eps": np.float32(0.0625),
+        "batch_size": np.int8(2),
+        **own,
+    }
+    made = make(attack, checkpoint=tmp_path / "kept", **given)
+    result = made.craft(x)
+    result.save(tmp_path / "v.safetensors")
+    assert type(made.seed) is type(made.max_iter) is int
+    own = {"step_size": 0.5} if attack is SGDUAP else {"attacker_params": {"epsilon": float(np.float32(0.02))}}
+    expected = make(attack, seed=1, max_iter=1, eps=0.0625, batch_size=2, **own).craft(x)
+    np.testing.assert_array_equal(result.array, expected.array)
+    made.set_params(seed=np.int64(2))
+    assert type(made.seed) is int
+
+
 def test_ends_when_the_rate_is_reached(x):
     made = make(SGDUAP, delta=0.9, max_iter=10)
     made.craft(x)

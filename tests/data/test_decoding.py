@@ -77,6 +77,26 @@ def break_file(path: Path, kind: str) -> None:
         path.write_bytes(b"")
     elif kind == "text":
         path.write_text("not a picture")
+    elif kind == "fifo":
+        path.unlink()
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.unlink()
+        path.mkdir()
+    elif kind == "dangling":
+        path.unlink()
+        path.symlink_to("nowhere")
+    elif kind == "32 bits":
+        Image.fromarray(np.full((9, 9), 2**20, dtype=np.int32)).save(path, "TIFF")
+    elif kind == "thin":
+        Image.new("L", (1_000_000, 1)).save(path, "PNG")
+    elif kind == "eps":
+        picture().save(path, "EPS")
+    elif kind == "unknown error":
+        # Pillow raises a TypeError for it.
+        picture().save(path, "TIFF")
+        content = path.read_bytes()
+        path.write_bytes(content[:4] + b"\xff\xff\xff\x7f" + content[8:])
     elif kind == "floats":
         Image.fromarray(np.zeros((9, 9), dtype=np.float32)).save(path, "TIFF")
     else:
@@ -92,6 +112,13 @@ def break_file(path: Path, kind: str) -> None:
         ("text", "is no image"),
         ("floats", "holds floating-point numbers"),
         ("truncated", "[Tt]runcated"),
+        ("fifo", "is no file"),
+        ("folder", "is no file"),
+        ("dangling", "leads nowhere"),
+        ("32 bits", "holds whole numbers from 1048576 to 1048576, of 32 bits"),
+        ("thin", "is 1000000 × 1, so long that with a shorter side of 12 it would have 144 million pixels"),
+        ("eps", "is no image"),
+        ("unknown error", ""),
     ],
 )
 def test_what_is_no_image_is_named(folder, tmp_path_factory, kind, message):
@@ -113,6 +140,55 @@ def test_what_is_no_image_is_named(folder, tmp_path_factory, kind, message):
     # Asked without leave again, it is refused again, though it is decoded.
     with pytest.raises(ValueError, match="1 of 7 images cannot be read"):
         decode_files(root, names, SMALL, kept)
+
+
+def test_no_error_of_a_reader_gets_through(folder, monkeypatch):
+    root, names = folder
+
+    class Odd(RuntimeError):
+        pass
+
+    def fails(*args, **kwargs):
+        raise Odd("seek of a closed file\nin the middle")
+
+    monkeypatch.setattr(Image.Image, "convert", fails)
+    with pytest.raises(ValueError, match="seek of a closed file in the middle"):
+        decode_image(root / names[0], SMALL)
+
+
+def test_of_a_telephone_the_photograph_is_taken(tmp_path):
+    """Its JPEG holds a preview, or a map of depth, behind the photograph (MPO); of some that is cut off."""
+    photograph = picture(60, 80)
+    photograph.save(tmp_path / "alone.jpg")
+    photograph.save(tmp_path / "IMG_0001.JPG", format="MPO", save_all=True, append_images=[picture(16, 16, seed=1)])
+    expected = decode_image(tmp_path / "alone.jpg", SMALL)
+    np.testing.assert_array_equal(decode_image(tmp_path / "IMG_0001.JPG", SMALL), expected)
+    whole = (tmp_path / "IMG_0001.JPG").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: whole.rfind(b"\xff\xd8\xff")])
+    np.testing.assert_array_equal(decode_image(tmp_path / "cut.jpg", SMALL), expected)
+
+
+def test_a_file_of_the_same_size_and_time_is_seen_to_be_another(tmp_path):
+    """Programs that copy keep the time of the content, and pictures without compression have one size."""
+    kept, file = tmp_path / "decoded", tmp_path / "x.bmp"
+    found = []
+    for seed in (1, 2):
+        picture(seed=seed).save(file)
+        os.utime(file, (1e9, 1e9))
+        found.append(decode_files(tmp_path, ["x.bmp"], SMALL, kept).digests)
+    assert found[0] != found[1]
+
+
+def test_names_that_are_no_text(folder, tmp_path_factory):
+    root, names = folder
+    odd = os.fsdecode(b"caf\xe9.jpg")
+    os.rename(root / names[0], root / odd)
+    kept = tmp_path_factory.mktemp("decoded")
+    assert len(decode_files(root, [odd, *names[1:]], SMALL, kept).images) == 7
+    break_file(root / odd, "empty")
+    with pytest.raises(ValueError, match="1 of 7 images cannot be read"):
+        decode_files(root, [odd, *names[1:]], SMALL, kept)
+    assert "caf\\udce9.jpg: is no image" in next(kept.glob("broken-*.txt")).read_text()
 
 
 def test_many_broken_files_are_counted_and_listed(folder, tmp_path_factory):
