@@ -223,14 +223,21 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
         if x.ndim == 2:
             raise ValueError(
                 f"Feature vectors detected. Unrecognized input dimension. `x` must be images {layout}, got {shape}: "
-                "for features that are the pixels of images use AsFlat(defence, image_shape=...)"
+                "for features that are the pixels of images use AsFlat(defence, image_shape=...); one grey image is "
+                f"{'x[None, None]' if self.channels_first else 'x[None, ..., None]'}"
             )
         if x.ndim == 3:
-            raise ValueError(f"`x` must be {layout}, got {shape}: add a batch axis, `x[None]`")
+            channel = "x[:, None]" if self.channels_first else "x[..., None]"
+            one = shape[0 if self.channels_first else 2] in _USUAL_CHANNELS
+            remedy = "add a batch axis, `x[None]`" if one else f"of grey images add an axis of one channel, `{channel}`"
+            raise ValueError(f"`x` must be {layout}, got {shape}: {remedy}")
         if x.ndim != 4:
+            frames = "`x.reshape(-1, *x.shape[2:])`"
+            if self.channels_first and x.ndim == 5 and shape[1] in _USUAL_CHANNELS and shape[2] not in _USUAL_CHANNELS:
+                frames = "which have to come before the channels, `x.swapaxes(1, 2).reshape(-1, C, H, W)`"
             raise ValueError(
                 f"Unrecognized input dimension. `x` must be images {layout}, got {shape}: pass the frames of a "
-                "video as images, `x.reshape(-1, *x.shape[2:])`"
+                f"video as images, {frames}"
             )
         if 0 in shape[1:]:
             raise ValueError(f"`x` must have at least one channel and one pixel, got {shape}")

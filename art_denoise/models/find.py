@@ -378,7 +378,9 @@ def _of_file(spec: str, input_size: int | None) -> Model:
 
 def _network_of_file(spec: str, file: Path, function: str) -> torch.nn.Module:
     """Run a user's file and return what the function returns."""
-    location = importlib.util.spec_from_file_location(f"art_denoise_model_{file.stem}", file)
+    # A name of its own: what the file defines is found by it, by dataclasses and by pickle, too.
+    name = f"art_denoise_model_{file.stem}_{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:8]}"
+    location = importlib.util.spec_from_file_location(name, file)
     assert location is not None
     assert location.loader is not None
     module = importlib.util.module_from_spec(location)
@@ -386,6 +388,7 @@ def _network_of_file(spec: str, file: Path, function: str) -> torch.nn.Module:
     beside = str(file.resolve().parent)
     if beside not in sys.path:
         sys.path.insert(0, beside)
+    sys.modules[name] = module
     try:
         location.loader.exec_module(module)
         make = getattr(module, function, None)
@@ -394,6 +397,7 @@ def _network_of_file(spec: str, file: Path, function: str) -> torch.nn.Module:
             raise ValueError(f"there is no function {function!r}, but {', '.join(names) or 'none at all'}")
         network = make()
     except Exception as error:
+        sys.modules.pop(name, None)
         raise ValueError(f"model {spec!r} cannot be built ({type(error).__name__}: {error})") from error
     if not isinstance(network, torch.nn.Module):
         raise ValueError(f"model {spec!r} must return a torch.nn.Module, got {type(network).__name__}")

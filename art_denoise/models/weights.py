@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,11 +15,15 @@ from safetensors.torch import load_file as load_safetensors
 #: Auxiliary heads serve training only; files from elsewhere may hold them.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 
+#: Under what names trainers save a state dict beside other things, and what wrappers put before all of its names.
+_HOLDERS, _PREFIXES = ("state_dict", "model_state_dict", "model"), ("module.", "_orig_mod.", "model.")
+
 
 def load_weights(network: torch.nn.Module, path: str | os.PathLike[str]) -> None:
     """Load a state dict into a network, all of it, from safetensors or from a file that `torch.save` wrote.
 
-    Only tensors are read, never pickled code.
+    Only tensors are read, never pickled code. What trainers save is taken apart: a state dict beside other things under
+    "state_dict", "model_state_dict" or "model", and names that all begin with "module.", "_orig_mod." or "model.".
 
     :raises FileNotFoundError: If there is no such file.
     :raises ValueError: If the file is damaged, or is of another architecture or number of classes.
@@ -32,7 +38,10 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike[str]) -> None
             state = load_safetensors(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        kept = {k: v for k, v in state.items() if not k.startswith(_AUXILIARY)}
+        kept = {k: v for k, v in _unwrapped(state).items() if not k.startswith(_AUXILIARY)}
+        wanted = network.state_dict().keys()
+        if kept and not wanted & kept.keys():
+            raise RuntimeError(f"it holds {_some(kept)}, and {_some(wanted)} are wanted")
         if any(parameter.is_meta for parameter in network.parameters()):
             network.to_empty(device="cpu")
         network.load_state_dict(kept)
@@ -42,6 +51,21 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike[str]) -> None
             f"`weights` = {os.fspath(path)!r} does not fit this network: use the state dict of the same architecture, "
             f"width and number of classes ({reason})"
         ) from error
+
+
+def _unwrapped(state: Any) -> dict[str, Any]:
+    """Return the state dict in what trainers save: in a mapping of other things, too, and with prefixes of wrappers."""
+    for name in _HOLDERS:
+        if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
+            state = state[name]
+    found = dict(state.items())
+    prefix = next((prefix for prefix in _PREFIXES if found and all(key.startswith(prefix) for key in found)), None)
+    return found if prefix is None else _unwrapped({key[len(prefix) :]: value for key, value in found.items()})
+
+
+def _some(names: Iterable[str]) -> str:
+    first = list(names)
+    return ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")
 
 
 def published_file(url: str, folder: str | os.PathLike[str] | None = None) -> Path:

@@ -49,6 +49,9 @@ def test_progress_only_when_asked_for(name, images, capsys):
     ("x", "error", "message"),
     [
         (np.zeros((3, 8, 9)), ValueError, r"\(3, 8, 9\): add a batch axis, `x\[None\]`"),
+        (np.zeros((24, 28, 28)), ValueError, r"of grey images add an axis of one channel, `x\[:, None\]`"),
+        (np.zeros((28, 28)), ValueError, r"one grey image is x\[None, None\]"),
+        (np.zeros((2, 3, 5, 8, 9)), ValueError, r"before the channels, `x\.swapaxes\(1, 2\)"),
         (np.zeros((2, 64)), ValueError, r"Feature vectors detected.*\(2, 64\)"),
         (np.zeros((2, 5, 3, 8, 9)), ValueError, r"Unrecognized input dimension.*\(2, 5, 3, 8, 9\)"),
         (np.zeros((2, 8, 9, 3)), ValueError, "use channels_first=False"),

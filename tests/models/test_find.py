@@ -170,6 +170,28 @@ def test_a_model_is_found_without_torchvision(tmp_path):
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_a_users_file_is_a_module(tmp_path):
+    """Dataclasses, named tuples and pickle look for what a class is in by its name."""
+    body = (
+        "import io, torch\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Config:\n    classes: int = 4\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.linear = torch.nn.Linear(768, Config().classes)\n"
+        "    def forward(self, x):\n        return self.linear(x.flatten(1))\n"
+        "def net():\n    kept = io.BytesIO()\n    torch.save(Net(), kept)\n    kept.seek(0)\n"
+        "    return torch.load(kept, weights_only=False)\n"
+    )
+    found = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "mine.py"
+        # Of the same name, and another.
+        file.write_text("from __future__ import annotations\n" + body.replace("= 4", f"= {len(folder) + len(found)}"))
+        found.append(find_model(f"{file}:net", input_size=16).num_classes)
+    assert found == [3, 4]
+
+
 def test_weights_of_another_architecture(tmp_path):
     weights = models.GoogLeNet_Weights.DEFAULT
     torch.save(models.resnet18(weights=None).state_dict(), published_file(weights.url, tmp_path))

@@ -94,6 +94,29 @@ def test_auxiliary_heads_in_a_file_are_left_out(tmp_path):
     assert torch.equal(ours.model.conv1.conv.weight.cpu(), theirs.conv1.conv.weight)
 
 
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda state: {"state_dict": state, "epoch": 9},
+        lambda state: {"model": state},
+        lambda state: {f"module.{name}": value for name, value in state.items()},
+        lambda state: {"state_dict": {f"model._orig_mod.{name}": value for name, value in state.items()}},
+    ],
+)
+def test_what_trainers_save_is_taken_apart(tmp_path, wrapped):
+    state = build_network("vgg16", num_classes=5, width=0.25, batch_norm=True).state_dict()
+    torch.save(wrapped(state), tmp_path / "checkpoint.pth")
+    loaded = vgg16(**{**THIN, "weights": tmp_path / "checkpoint.pth"})
+    for name, value in loaded.model.state_dict().items():
+        assert torch.equal(value.cpu(), state[name])
+
+
+def test_names_of_another_network_are_shown(tmp_path):
+    torch.save({f"net.{i}.weight": torch.zeros(2) for i in range(5)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"net\.0\.weight, net\.1\.weight, net\.2\.weight and 2 more, and features\."):
+        vgg16(**{**THIN, "weights": tmp_path / "other.pth"})
+
+
 def test_weights_that_do_not_fit(tmp_path):
     file = tmp_path / "other.pt"
     torch.save(build_network("vgg19", num_classes=5, width=0.25, batch_norm=True).state_dict(), file)
