@@ -51,6 +51,18 @@ def test_every_public_name_is_there():
         art_denoise.missing  # noqa: B018
 
 
+def test_what_fails_while_a_name_is_imported_is_told(tmp_path):
+    """An installation whose ART needs what is not there: of ROFDefence it would be said "cannot import name"."""
+    (tmp_path / "art").mkdir()
+    (tmp_path / "art" / "__init__.py").write_text("import math\nmath.no_such_thing\n")
+    found = [str(tmp_path), str(Path(art_denoise.__file__).parents[1])]
+    program = f"import sys; sys.path[:0] = {found}; from art_denoise import ROFDefence"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "AttributeError: module 'math' has no attribute 'no_such_thing'" in ran.stderr
+    assert "ImportError: ROFDefence cannot be imported, as something that it needs fails: module 'math'" in ran.stderr
+
+
 def test_the_stub_is_part_of_the_package():
     """Without it nothing is exported, and type checkers know no name."""
     stub = Path(art_denoise.__file__).with_suffix(".pyi").read_text(encoding="ascii")
