@@ -74,7 +74,7 @@ class SharedForwardDeepFool(DeepFool):
         """
         if self.nb_grads < 2:
             raise ValueError(f"`nb_grads` must be >= 2, the label and another class, got {self.nb_grads}")
-        x = np.asarray(x, dtype=ART_NUMPY_DTYPE)
+        x = np.ascontiguousarray(x, dtype=ART_NUMPY_DTYPE)
         adversarial = x.copy()
         for start in trange(0, len(x), self.batch_size, desc="DeepFool", disable=not self.verbose):
             images = torch.from_numpy(x[start : start + self.batch_size]).to(self.estimator.device)

@@ -12,6 +12,7 @@ from art_denoise._checks import check_choice, check_number
 from art_denoise._images import Images
 from art_denoise.choices import AcceptedDraw, DeviceType, FittedThrough, Gradient
 from art_denoise.defences._base import ImageDefence
+from art_denoise.defences.adapters import as_float32
 from art_denoise.defences.chain import defences_after, defences_of, with_defences
 from art_denoise.filters.defensive_noise import mean_accepted_noise
 
@@ -83,7 +84,11 @@ class DefensiveNoiseDefence(ImageDefence):
 
     @noise.setter
     def noise(self, noise: np.ndarray | None) -> None:
-        self._noise = noise.detach().cpu().numpy() if isinstance(noise, torch.Tensor) else noise
+        if isinstance(noise, torch.Tensor):
+            # NumPy has no bfloat16.
+            whole = noise.detach().cpu()
+            noise = (whole.float() if whole.dtype is torch.bfloat16 else whole).numpy()
+        self._noise = noise
         self.estimate = None
 
     @property
@@ -187,7 +192,8 @@ class DefensiveNoiseDefence(ImageDefence):
     def _filter(self, x: torch.Tensor) -> torch.Tensor:
         if self.noise is None:
             raise ValueError("`noise` is not set: give it to the constructor or call `fit(x, y, classifier=...)` first")
-        noise = torch.as_tensor(np.asarray(self.noise), dtype=x.dtype, device=x.device)
+        # Flipped views and other orders of bytes are nothing to PyTorch.
+        noise = torch.as_tensor(np.ascontiguousarray(as_float32(self.noise)), dtype=x.dtype, device=x.device)
         if not self.channels_first:
             noise = noise.permute(2, 0, 1)
         if noise.shape != x.shape[1:]:

@@ -57,8 +57,8 @@ class KeptLoop(FunctionCache):  # type: ignore[misc] # Numba has no types
 
 @cache
 def source_of_all() -> str:
-    """Return digits that change with any file of this folder, where all compiled loops are."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    """Return digits that change with any file that compiled loops are in."""
+    digest, folder = hashlib.sha256(), Path(__file__).parent
+    for file in sorted([*folder.glob("*_kernels.py"), folder / "_planes.py", folder / "_compiled.py"]):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()

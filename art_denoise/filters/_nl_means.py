@@ -150,7 +150,9 @@ def _sum_over_patch(square: torch.Tensor, window: Window) -> torch.Tensor:
     if window.kernel is None:
         return functional.avg_pool2d(square, window.side, stride=1, divisor_override=1)
     kernel = torch.from_numpy(window.kernel).to(square)
-    return functional.conv2d(functional.conv2d(square, kernel[None, None, :, None]), kernel[None, None, None])
+    # In float32 wherever it is called from: half precision would be off by more than weights differ.
+    with torch.autocast(square.device.type, enabled=False):
+        return functional.conv2d(functional.conv2d(square, kernel[None, None, :, None]), kernel[None, None, None])
 
 
 def _weight(distance: torch.Tensor, window: Window) -> torch.Tensor:

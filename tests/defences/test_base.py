@@ -7,6 +7,8 @@ import pytest
 import torch
 from defence_examples import DEFENCES, EXAMPLES, make
 
+from art_denoise import DefensiveNoiseDefence
+
 
 @pytest.fixture(params=EXAMPLES)
 def name(request) -> str:
@@ -139,3 +141,33 @@ def test_a_misspelt_parameter(name):
     message = rf"`wieght` is no parameter of {type(defence).__name__}: use {defence.params[0]}"
     with pytest.raises(TypeError, match=message):
         defence.set_params(wieght=1)
+
+
+@pytest.mark.parametrize("name", DEFENCES)
+@pytest.mark.parametrize(
+    "kept",
+    [
+        lambda x: np.ascontiguousarray(x[:, ::-1])[:, ::-1],
+        lambda x: np.ascontiguousarray(x[..., ::-1])[..., ::-1],
+        lambda x: x.astype(">f4"),
+        lambda x: np.asfortranarray(x),
+    ],
+)
+def test_arrays_as_they_come(name, images, kept):
+    """From BGR to RGB is a view with negative strides; files of other machines have other orders of bytes."""
+    np.testing.assert_array_equal(make(name)(kept(images))[0], make(name)(images)[0])
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        lambda v: np.ascontiguousarray(v[::-1])[::-1],
+        lambda v: v.astype(">f4"),
+        lambda v: torch.from_numpy(v).bfloat16(),
+        lambda v: torch.from_numpy(v).half(),
+    ],
+)
+def test_noise_as_it_comes(kept):
+    v = (np.arange(-96, 96).reshape(3, 8, 8) / 1024).astype(np.float32)
+    x = np.full((2, 3, 8, 8), 0.5, dtype=np.float32)
+    np.testing.assert_allclose(DefensiveNoiseDefence(kept(v))(x)[0], x + v, atol=2e-4)

@@ -92,12 +92,16 @@ def test_another_source_of_any_loop_is_another(place, monkeypatch):
     assert not was_compiled(again(place))
 
 
-def test_the_source_is_that_of_all_files(monkeypatch, tmp_path):
+def test_the_source_is_that_of_all_files_with_loops(monkeypatch, tmp_path):
     folder = Path(_kept.__file__).parent
     for file in folder.glob("*.py"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(_kept, "__file__", str(tmp_path / "_kept.py"))
     read = _kept.source_of_all.__wrapped__
     assert read() == _kept.source_of_all()
+    (tmp_path / "rof.py").write_text("other, and without loops")
+    assert read() == _kept.source_of_all()
+    loops = {file.name for file in folder.glob("*.py") if "\n@compiled" in file.read_text()}
+    assert loops == {"_planes.py", *(file.name for file in folder.glob("*_kernels.py"))}
     (tmp_path / "_planes.py").write_text("other")
     assert read() != _kept.source_of_all()
