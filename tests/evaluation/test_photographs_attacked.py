@@ -59,6 +59,7 @@ def classifier(photographs) -> PyTorchClassifier:
     )
 
 
+@pytest.mark.long
 def test_the_gradient_of_non_local_means_is_worth_more_than_the_identity(classifier, photographs):
     """At 4/255 the exact gradient leaves at most as many right as the identity; at 32/255 it leaves none."""
     split, defence = photographs["test"], NLMeansDefence()
@@ -66,14 +67,14 @@ def test_the_gradient_of_non_local_means_is_worth_more_than_the_identity(classif
     right = np.flatnonzero(classifier.predict(defence(x)[0]).argmax(1) == split.labels)
     chosen = right[np.linspace(0, len(right) - 1, COUNT).astype(int)]
     assert len(np.unique(chosen)) == COUNT
-    attacks = [f"pgd:max_iter=20,eps=4,knowledge={knowledge}" for knowledge in ("bpda", "exact")]
+    attacks = [f"pgd:max_iter=10,eps=4,knowledge={knowledge}" for knowledge in ("bpda", "exact")]
     results = evaluate_defence(
         classifier,
         [defence],
         x[chosen],
         split.labels[chosen],
         eps=4 / 255,
-        attacks=[*attacks, "pgd:max_iter=20,eps=32,knowledge=exact"],
+        attacks=[*attacks, "pgd:max_iter=10,eps=32,knowledge=exact"],
         verbose=False,
     )
     assert not results.failures
