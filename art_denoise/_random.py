@@ -10,6 +10,11 @@ import numpy as np
 import torch
 
 
+def numbered_seed(seed: int, number: int) -> int:
+    """Return a seed of its own for each of several parts, none of which somebody would give by hand for another."""
+    return seed + 1_000_003 * number
+
+
 @contextmanager
 def drawn_from(*parts: int) -> Iterator[None]:
     """Seed the generators of Python, NumPy and PyTorch from some numbers, and put their states back afterwards."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 
 
 def user_code(file: Path) -> dict[Path, bytes]:
@@ -25,6 +27,31 @@ def user_code(file: Path) -> dict[Path, bytes]:
             found[path] = path.read_bytes()
             todo += _files_of(_imported(found[path]), folder)
     return {path: found[path] for path in sorted(found)}
+
+
+def run_user_code(file: Path, source: bytes, kind: str) -> ModuleType:
+    """Run a user's file as Python runs a script: modules beside it can be imported.
+
+    It becomes a module with a name of its own, by which dataclasses and pickle find what it defines.
+
+    :param file: Its path.
+    :param source: Its source.
+    :param kind: What it is for; one that serves for two things is two modules.
+    """
+    file = file.resolve()
+    module = ModuleType(f"art_denoise_{kind}_{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:8]}")
+    module.__file__ = str(file)
+    # Not with what this file imports from __future__.
+    code = compile(source, str(file), "exec", dont_inherit=True)
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
+    sys.modules[module.__name__] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del sys.modules[module.__name__]
+        raise
+    return module
 
 
 def digest_of(sources: Mapping[Path, bytes], file: Path) -> str:

@@ -6,10 +6,8 @@ import hashlib
 import json
 import math
 import os
-import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from tqdm.auto import tqdm
 
 from art_denoise._files import replacing
 from art_denoise._images import Images
-from art_denoise._random import seed_all
+from art_denoise._random import drawn_from, seed_all
 from art_denoise.attacks._classifier import labels_of
 
 #: Seconds after which a checkpoint is written inside of a pass.
@@ -97,12 +95,11 @@ def craft(
     ends = [min(count, batches * (part + 1) // measurements * batch_size) for part in range(measurements)]
     done = 0 if state is None else len(state.history) // measurements * count + state.position
     with (
-        _states_of_generators_kept(classifier.device),
+        drawn_from(seed),
         tqdm(total=max_passes * count, initial=done, desc=title, disable=title is None, unit="image") as bar,
     ):
         told(done)
         if state is None:
-            seed_all(seed)
             zero = np.zeros(classifier.input_shape, dtype=np.float32)
             state = State(noise=zero, best=zero, labels=labels_of(classifier, images, told=_measuring(bar)))
             if checkpoint:
@@ -264,14 +261,3 @@ def _described(value: Any) -> str:
         return f"{type(value).__qualname__}({', '.join(parameters)})"
     # What only says where it is in memory is known by its type.
     return type(value).__qualname__ if " at 0x" in repr(value) else repr(value)
-
-
-@contextmanager
-def _states_of_generators_kept(device: torch.device) -> Iterator[None]:
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002

@@ -56,14 +56,15 @@ class Perturbation:
         if not np.isfinite(self.array).all():
             raise ValueError("`array` must be finite, got NaN or infinite values")
         for name, value in self._record().items():
+            kept = plain(value)
             try:
                 # Here, and not when hours of work are to be saved.
-                json.dumps(plain(value))
+                json.dumps(kept)
             except (TypeError, ValueError) as error:
                 raise TypeError(
                     f"`{name}` must be what JSON has, numbers, texts, lists and mappings: {error}"
                 ) from error
-            object.__setattr__(self, name, plain(value))
+            object.__setattr__(self, name, kept)
 
     @property
     def linf(self) -> float:

@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, get_args
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from scipy.io import loadmat
 
 from art_denoise._checks import check_choice, check_integer, check_number
+from art_denoise._plain import array_of
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.choices import AxisOrder, ChannelOrder
 
@@ -203,19 +205,11 @@ def _is_ours(file: Path) -> bool:
 
 def _array(file: Path, name: str | None) -> np.ndarray:
     """Return the array in a file of others."""
-    readers: dict[str, Callable[[Path], Any]] = {
-        ".npy": lambda file: np.load(file, allow_pickle=False),
-        ".npz": _members,
-        ".mat": lambda file: {k: v for k, v in loadmat(file).items() if not k.startswith("__")},
-        ".pt": lambda file: torch.load(file, map_location="cpu", weights_only=True),
-        ".pth": lambda file: torch.load(file, map_location="cpu", weights_only=True),
-        ".safetensors": load_file,
-    }
     kind = file.suffix.lower()
-    if kind not in readers:
-        raise ValueError(f"`path` = {os.fspath(file)!r} must end in {', '.join(readers)}: save the array by np.save")
+    if kind not in _READERS:
+        raise ValueError(f"`path` = {os.fspath(file)!r} must end in {', '.join(_READERS)}: save the array by np.save")
     try:
-        content = readers[kind](file)
+        content = _READERS[kind](file)
     except NotImplementedError as error:
         raise ValueError(
             f"`path` = {os.fspath(file)!r} is of MATLAB 7.3, which is HDF5: read the array with h5py, "
@@ -249,12 +243,26 @@ def _members(file: Path) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
+_of_pytorch = partial(torch.load, map_location="cpu", weights_only=True)
+
+#: What reads the files of others, by their endings.
+_READERS: dict[str, Callable[[Path], Any]] = {
+    ".npy": partial(np.load, allow_pickle=False),
+    ".npz": _members,
+    ".mat": lambda file: {k: v for k, v in loadmat(file).items() if not k.startswith("__")},
+    ".pt": _of_pytorch,
+    ".pth": _of_pytorch,
+    ".safetensors": load_file,
+}
+
+#: Endings of files of perturbations.
+ENDINGS = tuple(_READERS)
+
+
 def _arrays_in(content: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the arrays in what was read, each with the names and numbers that lead to it, with points between."""
     if isinstance(content, torch.Tensor):
-        whole = content.detach().to_dense() if content.layout is not torch.strided else content.detach()
-        # NumPy has no numbers of 16 bits with so large a range.
-        yield name, (whole.float() if whole.dtype is torch.bfloat16 else whole).numpy()
+        yield name, array_of(content if content.layout is torch.strided else content.to_dense())
     elif isinstance(content, np.ndarray):
         yield name, content
     elif isinstance(content, (Mapping, list, tuple)):

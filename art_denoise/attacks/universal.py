@@ -18,7 +18,7 @@ from art.estimators.classification import PyTorchClassifier
 from art_denoise._checks import check_flag, check_integer, check_number
 from art_denoise._images import Images, SomeImages
 from art_denoise._plain import plain
-from art_denoise._random import drawn_from
+from art_denoise._random import drawn_from, numbered_seed
 from art_denoise.attacks._classifier import labels_of, scores_of, value_range
 from art_denoise.attacks._crafting import Checkpoint, State, craft, digest_of
 from art_denoise.attacks.perturbation import Perturbation
@@ -28,9 +28,6 @@ DEFAULT_EPS = 10 / 255
 
 #: One in how many images decides between several starts, and is not crafted from.
 _IN = 5
-
-#: How far the seeds of starts are apart: further than those that somebody would give by hand.
-_BETWEEN_STARTS = 1_000_003
 
 
 class UniversalAttack(EvasionAttack, abc.ABC):
@@ -147,7 +144,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
         labels = None if y is None or not self._takes_labels else self._given_labels(y, len(images))
         name = type(self).__name__
         parameters = {
-            k: _plain(getattr(self, k))
+            k: _for_json(getattr(self, k))
             for k in self.attack_params
             if k not in self._of_the_end and k != "summary_writer"
         }
@@ -159,7 +156,9 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             images, apart = SomeImages(images, crafting), SomeImages(images, choosing)
             labels = None if labels is None else labels[crafting]
             states = [self._crafted(images, labels, parameters, start) for start in range(self.starts)]
-            found = [self._fooled(apart, state.best) for state in states]
+            with drawn_from(self.seed):
+                before = labels_of(classifier, apart)
+                found = [float(np.mean(labels_of(classifier, apart, state.best) != before)) for state in states]
             self._state = states[int(np.argmax(found))]
             rates, chosen_by = {"images for the choice": max(found)}, {"fooling_rates_of_starts": found}
         if not self._state.best.any():
@@ -187,7 +186,7 @@ class UniversalAttack(EvasionAttack, abc.ABC):
     def _crafted(self, images: Images, labels: np.ndarray | None, parameters: dict[str, Any], start: int = 0) -> State:
         """Craft once, each start with a seed and a checkpoint of its own."""
         classifier, name = self.estimator, type(self).__name__
-        seed = self.seed + _BETWEEN_STARTS * start
+        seed = numbered_seed(self.seed, start)
         checkpoint = None
         if self.checkpoint is not None:
             depends = {
@@ -223,12 +222,6 @@ class UniversalAttack(EvasionAttack, abc.ABC):
             raise ValueError(f"`x` must be at least {_IN} images for {self.starts} starts, got {count}")
         drawn = np.random.default_rng([self.seed, _IN]).permutation(count)
         return np.sort(drawn[count // _IN :]), np.sort(drawn[: count // _IN])
-
-    def _fooled(self, images: Images, noise: np.ndarray) -> float:
-        """Return the share of images whose label a perturbation changes."""
-        with drawn_from(self.seed):
-            before, after = (labels_of(self.estimator, images, added) for added in (None, noise))
-        return float(np.mean(before != after))
 
     #: What to try when nothing could be fooled.
     _remedy_for_zero = "Use more images, or a larger `eps`"
@@ -331,6 +324,6 @@ def check_eps(eps: float, low: float, high: float, elements: int = 1) -> float:
     return float(eps)
 
 
-def _plain(value: Any) -> Any:
+def _for_json(value: Any) -> Any:
     """Return a parameter as JSON has it."""
     return "inf" if value == math.inf else value

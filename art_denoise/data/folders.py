@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from art_denoise._words import some
 from art_denoise.data.splits import disjoint_split
 
 #: Endings of image files, as torchvision's folders have them, and `.gif`, which is then refused by name.
@@ -297,8 +298,7 @@ def _read_mapping(file: Path) -> dict[str, int]:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Name up to three things."""
-    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return some(map(repr, names))
 
 
 def draw_splits(

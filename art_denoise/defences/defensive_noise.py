@@ -10,6 +10,7 @@ import torch
 
 from art_denoise._checks import check_choice, check_number
 from art_denoise._images import Images
+from art_denoise._plain import array_of
 from art_denoise.choices import AcceptedDraw, DeviceType, FittedThrough, Gradient
 from art_denoise.defences._base import ImageDefence
 from art_denoise.defences.adapters import as_float32
@@ -84,11 +85,7 @@ class DefensiveNoiseDefence(ImageDefence):
 
     @noise.setter
     def noise(self, noise: np.ndarray | None) -> None:
-        if isinstance(noise, torch.Tensor):
-            # NumPy has no bfloat16.
-            whole = noise.detach().cpu()
-            noise = (whole.float() if whole.dtype is torch.bfloat16 else whole).numpy()
-        self._noise = noise
+        self._noise = array_of(noise) if isinstance(noise, torch.Tensor) else noise
         self.estimate = None
 
     @property

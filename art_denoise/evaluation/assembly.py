@@ -78,7 +78,6 @@ class Assembly:
         """Return the task that predicts a cell's labels."""
         network, defence = self.networks[cell.target], cell.condition.defence
         half = CheckHalf(network, self.scored, _CHECKED) if self.half else None
-        known = cell.condition.threat is not None and cell.condition.threat.knows_draws
         draws = max((self.draws.get(p, 1) for p in defence.preprocessors), default=1)
         return Score(
             network,
@@ -88,8 +87,8 @@ class Assembly:
             defence.preprocessors,
             half,
             seed=cell.seed,
-            draws=1 if known else draws,
-            draws_seed=cell.seed if known else None,
+            draws=draws if cell.draws_seed is None else 1,
+            draws_seed=cell.draws_seed,
             text=cell.text,
         )
 
@@ -126,8 +125,7 @@ class Assembly:
         if not threat.knowledge.knows_defence:
             return Through()
         defence = cell.condition.defence
-        noise, known = self.noise(defence, cell), threat.knows_draws
-        return Through(defence.preprocessors, threat.knowledge.gradient, noise, cell.seed if known else None)
+        return Through(defence.preprocessors, threat.knowledge.gradient, self.noise(defence, cell), cell.draws_seed)
 
     def noise(self, defence: Defence, cell: Cell) -> NoiseTask | None:
         """Return the task that makes the defensive noise of a cell."""

@@ -150,4 +150,4 @@ class Bench:
         return self._with_fixed_draws(chain) if threat.knows_draws else list(chain)
 
     def _with_fixed_draws(self, chain: Sequence[ArtPreprocessor]) -> list[ArtPreprocessor]:
-        return [FixedDraws([as_pytorch(stage) for stage in chain], self.seed)] if chain else []
+        return [FixedDraws([as_pytorch(stage) for stage in chain], self.seed)]

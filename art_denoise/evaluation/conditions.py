@@ -312,6 +312,12 @@ class Cell:
         return Knowledge.TRANSFER if oblivious and self.source != self.target else threat.knowledge
 
     @property
+    def draws_seed(self) -> int | None:
+        """Seed of what the defence draws, where that is known to the attacker; None: it is drawn anew."""
+        threat = self.condition.threat
+        return self.seed if threat is not None and threat.knows_draws else None
+
+    @property
     def text(self) -> str:
         """The cell for messages."""
         crafted = f", crafted on {self.source}" if self.source else ""

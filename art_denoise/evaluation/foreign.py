@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
-import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -16,6 +14,7 @@ from typing import Any
 from art.defences.preprocessor import Preprocessor
 from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
+from art_denoise._user_code import run_user_code
 from art_denoise.defences.adapters import AsPyTorch, PassedThrough
 from art_denoise.evaluation import experiment
 from art_denoise.evaluation.differentiable import has_gradient
@@ -124,20 +123,8 @@ def _module_of(path: str) -> ModuleType:
 
 @cache
 def _run(file: Path, path: str) -> ModuleType:
-    """Run a user's file once, as Python runs a script: modules beside it can be imported."""
-    module = ModuleType(f"art_denoise_user_{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:8]}")
-    module.__file__ = str(file)
-    code = compile(source_of(path), str(file), "exec")
-    if str(file.parent) not in sys.path:
-        sys.path.insert(0, str(file.parent))
-    # Dataclasses and pickle look a class's module up by its name.
-    sys.modules[module.__name__] = module
-    try:
-        exec(code, module.__dict__)
-    except BaseException:
-        del sys.modules[module.__name__]
-        raise
-    return module
+    """Run a user's file, once."""
+    return run_user_code(file, source_of(path), "user")
 
 
 def _told(name: str, path: str, error: BaseException) -> ValueError:

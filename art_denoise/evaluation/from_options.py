@@ -83,12 +83,7 @@ def ladder(options: Options, setting: Setting) -> Experiment:
 
 def _with_seeded_draws(defences: Iterable[Defence], input_size: int) -> list[Defence]:
     """Return those defences whose draws can be known: that draw, and from no generator of their own."""
-    found = []
-    for defence in defences:
-        drawing = set(drawing_in(defence.preprocessors, input_size).values())
-        if drawing == {"seeded"}:
-            found.append(defence)
-    return found
+    return [d for d in defences if set(drawing_in(d.preprocessors, input_size).values()) == {"seeded"}]
 
 
 def _on_rung(rung: honest.Rung, options: Options, counts: Mapping[str, int]) -> list[Threat]:

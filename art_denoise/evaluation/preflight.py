@@ -73,7 +73,8 @@ def check_model(
     found = {"n": len(split), "differing": differing, "correct": None, "accuracy": None, "published": published}
     if not model.trained or split.labels.max() >= logits.shape[1]:
         return found
-    right = logits.argmax(axis=1) == split.labels
+    predicted = logits.argmax(axis=1)
+    right = predicted == split.labels
     found |= {"correct": int(right.sum()), "accuracy": round(100 * float(right.mean()), 2)}
     classes = len(np.unique(split.labels))
     if classes == 1:
@@ -86,9 +87,9 @@ def check_model(
             f"{name} classifies {found['accuracy']} % of {len(right)} clean images right, while {published} % is "
             "published for its weights: the images, their labels or the weights are others than it was measured with"
         )
-    if len(right) >= _FEWEST and len(np.unique(logits.argmax(axis=1))) == 1:
+    if len(right) >= _FEWEST and len(np.unique(predicted)) == 1:
         raise ValueError(
-            f"{name} calls all of {len(right)} clean images of {classes} classes class {logits.argmax(axis=1)[0]}: "
+            f"{name} calls all of {len(right)} clean images of {classes} classes class {predicted[0]}: "
             "does it take RGB in 0 to 1, and are its weights loaded?"
         )
     chance = 1 / logits.shape[1]

@@ -14,7 +14,7 @@ import platformdirs
 import torch
 
 from art_denoise.attacks.perturbation import Perturbation
-from art_denoise.attacks.perturbation_files import load_perturbation
+from art_denoise.attacks.perturbation_files import ENDINGS, load_perturbation
 from art_denoise.choices import DeviceType
 from art_denoise.data.decoding import Framing
 from art_denoise.data.imagenet import find_images
@@ -26,10 +26,7 @@ from art_denoise.models.find import PAPER_NAMES, TITLES, Model, find_model, slug
 from art_denoise.models.networks import RECIPES
 from art_denoise.models.photographs import photograph_network
 
-#: Endings of files of perturbations.
-_PERTURBATION_FILES = (".safetensors", ".npy", ".npz", ".mat", ".pt", ".pth")
-
-#: What may be said of them, and how it is read.
+#: What may be said of files of perturbations, and how it is read.
 _OF_FILES: dict[str, Callable[[str], str | float]] = {
     "order": str,
     "layout": str,
@@ -232,7 +229,7 @@ def _perturbation_path(source: str) -> str | None:
     """Return the path of a source that is a file of a perturbation, else None."""
     whole, path = source, source.rpartition(":")[0]
     for candidate in (whole, path):
-        if candidate.lower().endswith(_PERTURBATION_FILES) and source.partition(":")[0] not in PAPER_NAMES:
+        if candidate.lower().endswith(ENDINGS) and source.partition(":")[0] not in PAPER_NAMES:
             return candidate
     return None
 

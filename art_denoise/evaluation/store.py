@@ -100,6 +100,9 @@ class Store:
     def begin_anew(self, task: Kept) -> None:
         """Delete how far a task has come: its checkpoint, and those beside it with a number behind the name."""
         file = self.checkpoint(task)
+        # Most tasks keep none; and where there are numbered ones, there is the first.
+        if not file.exists():
+            return
         numbered = re.compile(re.escape(file.name) + r"\.\d+")
         for there in (file, *file.parent.glob(f"{file.name}.*")):
             if there == file or numbered.fullmatch(there.name):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import math
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -19,7 +17,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._checks import check_integer
-from art_denoise._user_code import digest_of, user_code
+from art_denoise._user_code import digest_of, run_user_code, user_code
 from art_denoise.choices import CropMargin, DeviceType, Interpolation
 from art_denoise.models.networks import RECIPES, Recipe, build_network, published_network, wrap
 from art_denoise.models.weights import fetch_published, load_weights, published_file
@@ -378,26 +376,14 @@ def _of_file(spec: str, input_size: int | None) -> Model:
 
 def _network_of_file(spec: str, file: Path, function: str) -> torch.nn.Module:
     """Run a user's file and return what the function returns."""
-    # A name of its own: what the file defines is found by it, by dataclasses and by pickle, too.
-    name = f"art_denoise_model_{file.stem}_{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:8]}"
-    location = importlib.util.spec_from_file_location(name, file)
-    assert location is not None
-    assert location.loader is not None
-    module = importlib.util.module_from_spec(location)
-    # As Python does it for a file it runs: modules beside it can be imported.
-    beside = str(file.resolve().parent)
-    if beside not in sys.path:
-        sys.path.insert(0, beside)
-    sys.modules[name] = module
     try:
-        location.loader.exec_module(module)
+        module = run_user_code(file, file.read_bytes(), "model")
         make = getattr(module, function, None)
         if not callable(make):
             names = [n for n, value in vars(module).items() if inspect.isfunction(value) and not n.startswith("_")]
             raise ValueError(f"there is no function {function!r}, but {', '.join(names) or 'none at all'}")
         network = make()
     except Exception as error:
-        sys.modules.pop(name, None)
         raise ValueError(f"model {spec!r} cannot be built ({type(error).__name__}: {error})") from error
     if not isinstance(network, torch.nn.Module):
         raise ValueError(f"model {spec!r} must return a torch.nn.Module, got {type(network).__name__}")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file as load_safetensors
+
+from art_denoise._words import some
 
 #: Auxiliary heads serve training only; files from elsewhere may hold them.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -41,7 +43,7 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike[str]) -> None
         kept = {k: v for k, v in _unwrapped(state).items() if not k.startswith(_AUXILIARY)}
         wanted = network.state_dict().keys()
         if kept and not wanted & kept.keys():
-            raise RuntimeError(f"it holds {_some(kept)}, and {_some(wanted)} are wanted")
+            raise RuntimeError(f"it holds {some(kept)}, and {some(wanted)} are wanted")
         if any(parameter.is_meta for parameter in network.parameters()):
             network.to_empty(device="cpu")
         network.load_state_dict(kept)
@@ -61,11 +63,6 @@ def _unwrapped(state: Any) -> dict[str, Any]:
     found = dict(state.items())
     prefix = next((prefix for prefix in _PREFIXES if found and all(key.startswith(prefix) for key in found)), None)
     return found if prefix is None else _unwrapped({key[len(prefix) :]: value for key, value in found.items()})
-
-
-def _some(names: Iterable[str]) -> str:
-    first = list(names)
-    return ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")
 
 
 def published_file(url: str, folder: str | os.PathLike[str] | None = None) -> Path:

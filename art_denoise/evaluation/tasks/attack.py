@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from art_denoise._random import numbered_seed
 from art_denoise.defences.chain import with_defences
 from art_denoise.evaluation.added import PART, spread
 from art_denoise.evaluation.art_attacks import attack_one_by_one
@@ -84,8 +85,7 @@ class AttackImages(Task):
                 norm=self.norm,
                 x=unit_batch(split, where),
                 y=split.labels[where],
-                # A number of its own for each part.
-                seed=self.seed + 1_000_003 * self.number,
+                seed=numbered_seed(self.seed, self.number),
                 told=on.told,
             )
         record = {"attack": self.attack.name, "failed": {str(where[i]): why for i, why in failed.items()}}

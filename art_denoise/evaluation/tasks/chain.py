@@ -64,7 +64,7 @@ def chain(
     stages = before + build_chain(
         preprocessors, device_type=on.device_type, input_shape=on.image_shape, gradient=gradient
     )
-    return [FixedDraws(stages, draws_seed)] if draws_seed is not None and stages else list(stages)
+    return list(stages) if draws_seed is None else [FixedDraws(stages, draws_seed)]
 
 
 def noise_modules(noise: Task | None) -> tuple[str, ...]:
