@@ -21,7 +21,8 @@ def check_number(
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"`{name}` must be a number, got {value!r}")
     number = float(value)
-    if not math.isfinite(number) or number < low or number > high or (low_open and number == low):
+    # Compared rather than asked whether it is finite: numbers of a graph that is being compiled can be compared.
+    if not -math.inf < number < math.inf or number < low or number > high or (low_open and number == low):
         rules = ["finite"]
         if low > -math.inf:
             rules.append(f"{'>' if low_open else '>='} {low:g}")

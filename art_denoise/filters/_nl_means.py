@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from art_denoise.choices import NLMeansMode, PatchWeights
+from art_denoise.filters._operators import Operator
+from art_denoise.filters._strengths import of_each
+
+#: scikit-image's cut-off: patches further apart than this, in units of h², get no weight; exp(-5) = 0.0067.
+_CUTOFF = 5.0
+
+#: A filter strength so small that nothing is changed, and that the inverse of its square is no number in float32.
+LEAST_H = 1e-12
 
 #: Schraudolph's constant for the least root mean square relative error, as a share of a power of two.
 _SCHRAUDOLPH = 60801 / 2**20
@@ -27,7 +36,7 @@ class Window:
     :param outside: Whether pixels beyond the border are averaged as well.
     :param exact: Whether the exponential is exact, or Schraudolph's.
     :param cutoff: Exponent above which there is no weight.
-    :param scale: What the distance is divided by in the exponent.
+    :param scale: What the distance is divided by in the exponent, along with h².
     :param excess: What is subtracted from the distance, before that.
     """
 
@@ -56,49 +65,77 @@ def gaussian(side: int) -> np.ndarray:
     return weights / weights.sum()
 
 
-def average(v: torch.Tensor, window: Window) -> torch.Tensor:
-    """Average images (N, C, H, W) over a window."""
-    result: torch.Tensor = (_AverageCPU if v.device.type == "cpu" else _Average).apply(v, window)
-    return result
+def window_side(patch_size: int, mode: NLMeansMode) -> int:
+    """Return how many pixels are compared along an axis."""
+    return 2 * (patch_size // 2) if mode == "fast" else patch_size
 
 
-class _Average(torch.autograd.Function):
+def _window(
+    channels: int, patch_size: int, distance: int, mode: NLMeansMode, patch_weights: PatchWeights, sigma: float
+) -> Window:
+    """Return the window of a mode; its distances are sums over the patch and the channels."""
+    side = window_side(patch_size, mode)
+    if mode == "fast":
+        # Divided is by the number of pixels of a patch of the next odd size.
+        scale = (side + 1) ** 2 * channels
+        excess = side**2 * channels * 2 * sigma**2
+        return Window(side, max(side // 2 - 1, 0), distance, None, True, False, _CUTOFF, scale, excess)
+    kernel = None if patch_weights == "uniform" else gaussian(patch_size)
+    counted = channels * (patch_size**2 if kernel is None else 1)
+    cutoff = math.inf if kernel is None else _CUTOFF
+    return Window(side, side // 2, distance, kernel, False, True, cutoff, counted, counted * 2 * sigma**2)
+
+
+class _Average:
     """The weighted mean in torch operations, on any device. A shift and its opposite share one map of weights."""
 
     @staticmethod
-    def forward(ctx: Any, v: torch.Tensor, window: Window) -> torch.Tensor:
-        padded = _reflect(v, window.pad)
-        centre = _weight(torch.zeros_like(v[:, :1]), window)
-        total, weights = centre * v, centre
-        for shift in _shifts(window):
-            for target, contribution, weight in _contributions(padded, v.shape, shift, window):
-                total[target] += contribution
-                weights[target] += weight
-        u = total / weights
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(v, u, weights)
-            ctx.window = window
-        return u
+    def run(v: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
+        """Average images (N, C, H, W), each by its strength h, (N,) float64."""
+        return _sums(v, window, _scale(v, window, h))[0]
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
-        v, u, weights = ctx.saved_tensors
+    def adjoint(grad: torch.Tensor, v: torch.Tensor, u: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
+        """Take the adjoint of `run`, where u is what it returned."""
+        scale = _scale(v, window, h)
+        weights = _sums(v, window, scale)[1]
         grad_total = grad / weights
         grad_weights = -(grad_total * u).sum(1, keepdim=True)
-        padded = _reflect(v, ctx.window.pad).requires_grad_()
+        padded = _reflect(v, window.pad).requires_grad_()
         grad_padded = torch.zeros_like(padded)
-        for shift in _shifts(ctx.window):
+        for shift in _shifts(window):
             with torch.enable_grad():
-                parts = list(_contributions(padded, v.shape, shift, ctx.window))
+                parts = list(_contributions(padded, v.shape, shift, window, scale))
             outputs = [part for _, contribution, weight in parts for part in (contribution, weight)]
             grads = [part for target, _, _ in parts for part in (grad_total[target], grad_weights[target])]
             if parts:
                 # A patch of nothing has weights that depend on no pixel.
                 pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
                 grad_padded += torch.autograd.grad([o for o, _ in pairs], padded, [g for _, g in pairs])[0]
-        centre = _weight(torch.zeros_like(v[:, :1]), ctx.window)
-        return centre * grad_total + _reflect_adjoint(grad_padded, ctx.window.pad), None
+        return _weight_of_none(v, window, scale) * grad_total + _reflect_adjoint(grad_padded, window.pad)
+
+
+def _sums(v: torch.Tensor, window: Window, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weighted means and the sums of weights (N, 1, H, W)."""
+    padded = _reflect(v, window.pad)
+    centre = _weight_of_none(v, window, scale)
+    total, weights = centre * v, centre
+    for shift in _shifts(window):
+        for target, contribution, weight in _contributions(padded, v.shape, shift, window, scale):
+            total[target] += contribution
+            weights[target] += weight
+    return total / weights, weights
+
+
+def _scale(v: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
+    """Return what distances are divided by in the exponent, (N, 1, 1, 1)."""
+    precision = np.float64 if v.dtype == torch.float64 else np.float32
+    return torch.from_numpy((window.scale * h**2).astype(precision)).to(v.device)[:, None, None, None]
+
+
+def _weight_of_none(v: torch.Tensor, window: Window, scale: torch.Tensor) -> torch.Tensor:
+    """Return the weights (N, 1, H, W) of pixels themselves, whose distance is 0."""
+    return _weight(torch.zeros_like(v[:, :1]), window, scale)
 
 
 def _shifts(window: Window) -> Iterator[tuple[int, int]]:
@@ -110,7 +147,7 @@ def _shifts(window: Window) -> Iterator[tuple[int, int]]:
 
 
 def _contributions(
-    padded: torch.Tensor, shape: torch.Size, shift: tuple[int, int], window: Window
+    padded: torch.Tensor, shape: torch.Size, shift: tuple[int, int], window: Window, scale: torch.Tensor
 ) -> Iterator[tuple[tuple[slice, ...], torch.Tensor, torch.Tensor]]:
     """What a shift t and its opposite add to the weighted sums and the sums of weights, and where in the image."""
     (height, width), (down, right), pad, side = shape[2:], shift, window.pad, window.side
@@ -132,7 +169,7 @@ def _contributions(
         distance = _sum_over_patch(square.sum(1, keepdim=True), window)
     else:
         distance = padded.new_zeros((len(padded), 1, rows, columns))
-    weight = _weight(distance, window)
+    weight = _weight(distance, window, scale)
     for sign in (1, -1):
         # p in the image with p + t, or, for the opposite shift, p - t where the weights are.
         row, column = (top, left) if sign == 1 else (top + down, left + right)
@@ -149,15 +186,16 @@ def _sum_over_patch(square: torch.Tensor, window: Window) -> torch.Tensor:
     """Sum maps (N, 1, H, W) over patches, weighted if the window has a kernel."""
     if window.kernel is None:
         return functional.avg_pool2d(square, window.side, stride=1, divisor_override=1)
-    kernel = torch.from_numpy(window.kernel).to(square)
+    kernel = torch.from_numpy(window.kernel.astype(np.float64 if square.dtype == torch.float64 else np.float32))
+    kernel = kernel.to(square.device)
     # In float32 wherever it is called from: half precision would be off by more than weights differ.
     with torch.autocast(square.device.type, enabled=False):
         return functional.conv2d(functional.conv2d(square, kernel[None, None, :, None]), kernel[None, None, None])
 
 
-def _weight(distance: torch.Tensor, window: Window) -> torch.Tensor:
+def _weight(distance: torch.Tensor, window: Window, scale: torch.Tensor) -> torch.Tensor:
     """Return the weights of patches at some distances."""
-    y = -(distance - window.excess).clamp(min=0) / window.scale
+    y = -(distance - window.excess).clamp(min=0) / scale
     return (y.exp() if window.exact else _fast_exp(y)) * (y >= -window.cutoff)
 
 
@@ -195,68 +233,93 @@ def _reflect_adjoint(grad: torch.Tensor, pad: int) -> torch.Tensor:
     return grad
 
 
-class _AverageCPU(torch.autograd.Function):
+class _AverageCPU:
     """What `_Average` does, for images on the CPU, compiled."""
 
     @staticmethod
-    def forward(ctx: Any, v: torch.Tensor, window: Window) -> torch.Tensor:
+    def run(v: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
         from art_denoise.filters import _nl_means_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
         images = v.detach().contiguous().numpy()
         out = np.empty_like(images)
-        arguments = _compiled_arguments(images, window)
+        arguments = _compiled_arguments(images, window, h)
 
         def work(start: int, stop: int) -> None:
             kernels.nl_means_images(images, out, start, stop, *arguments)
 
         share_out(work, len(images), images[0].size)
-        result = torch.from_numpy(out)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(v, result)
-            ctx.window = window
-        return result
+        return torch.from_numpy(out)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def adjoint(grad: torch.Tensor, v: torch.Tensor, u: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
         from art_denoise.filters import _nl_means_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
-        v, result = ctx.saved_tensors
-        window = ctx.window
-        images, out, grad_out = (t.detach().contiguous().numpy() for t in (v, result, grad))
+        images, out, grad_out = (t.detach().contiguous().numpy() for t in (v, u, grad))
         grad_x = np.empty_like(images)
-        arguments = _compiled_arguments(images, window)
+        arguments = _compiled_arguments(images, window, h)
         # The 2 is that of the square. Between powers of two Schraudolph's exponential is linear.
-        slope = images.dtype.type(-2 / window.scale / (1 if window.exact else math.log(2)))
+        slopes = (-2 / (window.scale * h**2) / (1 if window.exact else math.log(2))).astype(images.dtype)
 
         def work(start: int, stop: int) -> None:
-            kernels.nl_means_images_adjoint(images, out, grad_out, grad_x, start, stop, *arguments, slope)
+            kernels.nl_means_images_adjoint(images, out, grad_out, grad_x, start, stop, *arguments, slopes)
 
         share_out(work, len(images), images[0].size)
-        return torch.from_numpy(grad_x), None
+        return torch.from_numpy(grad_x)
 
 
-def _compiled_arguments(images: np.ndarray, window: Window) -> tuple[Any, ...]:
-    """Return the window as the compiled loops take it."""
+def _compiled_arguments(images: np.ndarray, window: Window, h: np.ndarray) -> tuple[Any, ...]:
+    """Return the window, and what differs between images, as the compiled loops take it."""
     number = images.dtype.type
     rows, columns = (_reflected(size, window.pad) for size in images.shape[2:])
     kernel = None if window.kernel is None else window.kernel.astype(images.dtype)
+    scales = window.scale * h**2
     if window.exact:
-        factor, offset = 1 / math.log(2) / window.scale, 0.0
+        factors, offset = 1 / math.log(2) / scales, 0.0
     else:
         # As bits of a float with m bits for the fraction and a bias b, 2^y is about 2^m (b + y - constant).
         kind = np.finfo(images.dtype)
         fraction = 2.0**kind.nmant
-        factor, offset = fraction / math.log(2) / window.scale, fraction * (kind.maxexp - 1 - _SCHRAUDOLPH)
-    exponential = (
-        number(window.excess),
-        number(factor),
-        number(offset),
-        number(window.cutoff * window.scale),
-        window.exact,
-    )
+        factors, offset = fraction / math.log(2) / scales, fraction * (kind.maxexp - 1 - _SCHRAUDOLPH)
+    each = factors.astype(images.dtype), (window.cutoff * scales).astype(images.dtype)
+    shared = number(window.excess), number(offset), window.exact
     bits = np.empty(0, np.int32 if images.itemsize == 4 else np.int64)
     patch = window.side, window.before
-    return rows, columns, window.pad, window.distance, patch, kernel, window.outside, exponential, bits
+    return rows, columns, window.pad, window.distance, patch, kernel, window.outside, shared, each, bits
+
+
+def _backend(x: torch.Tensor) -> type[_Average] | type[_AverageCPU]:
+    return _AverageCPU if x.device.type == "cpu" else _Average
+
+
+def _forward(x: torch.Tensor, h: float, hs: torch.Tensor | None, *window: Any) -> tuple[torch.Tensor]:
+    each, small = of_each("h", h, hs, len(x), least=LEAST_H, positive=True)
+    u = _backend(x).run(x, _window(x.shape[1], *window), each)
+    if small is not None:
+        u[small] = x[small]
+    return (u.contiguous(),)
+
+
+def _adjoint(
+    grad: torch.Tensor, x: torch.Tensor, u: torch.Tensor, h: float, hs: torch.Tensor | None, *window: Any
+) -> tuple[torch.Tensor]:
+    each, small = of_each("h", h, hs, len(x), least=LEAST_H, positive=True)
+    grad_x = _backend(x).adjoint(grad, x, u, _window(x.shape[1], *window), each)
+    if small is not None:
+        grad_x[small] = grad[small]
+    return (grad_x.contiguous(),)
+
+
+#: `average(x, h, hs, patch_size, patch_distance, mode, patch_weights, sigma)`: the mean over a window for images
+#: (N, C, H, W).
+average = Operator(
+    "nl_means",
+    "float h, Tensor? hs, int patch_size, int patch_distance, str mode, str patch_weights, float sigma",
+    1,
+    public="nl_means_denoise",
+    forward=_forward,
+    shapes=lambda x, *_: (x.new_empty(x.shape),),
+    kept=(0, 1),
+    adjoint=_adjoint,
+)

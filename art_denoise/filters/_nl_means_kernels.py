@@ -341,10 +341,11 @@ def _centre(exponential, bits, weight):
 
 @compiled
 def nl_means_images(
-    x, out, start, stop, rows_index, columns_index, pad, distance, patch, kernel, outside, exponential, bits
+    x, out, start, stop, rows_index, columns_index, pad, distance, patch, kernel, outside, shared, each, bits
 ):
     """Filter images `start` to `stop` of x (N, C, H, W) into out.
 
+    What an exponential is like is `shared` by all images (excess, offset, exact) or its own (factors, cutoffs).
     The indices continue the images beyond their borders. `bits` is an empty array of integers as long as the floats.
     """
     channels, height, width = x.shape[1:]
@@ -356,8 +357,9 @@ def nl_means_images(
     line = np.empty(widest, x.dtype)
     bits = np.empty(widest, bits.dtype)
     weight = bits.view(x.dtype)
-    centre = _centre(exponential, bits, weight)
     for n in range(start, stop):
+        exponential = shared[0], each[0][n], shared[1], each[1][n], shared[2]
+        centre = _centre(exponential, bits, weight)
         _continue(x[n], rows_index, columns_index, padded)
         total = out[n]
         weights[:] = centre
@@ -389,9 +391,10 @@ def nl_means_images_adjoint(
     patch,
     kernel,
     outside,
-    exponential,
+    shared,
+    each,
     bits,
-    slope,
+    slopes,
 ):
     """Take the adjoint of `nl_means_images`: from the gradient with respect to out to that with respect to x.
 
@@ -410,9 +413,10 @@ def nl_means_images_adjoint(
     line, kept, gradient = np.empty(widest, x.dtype), np.empty(widest, x.dtype), np.empty(widest, x.dtype)
     bits = np.empty(widest, bits.dtype)
     weight = bits.view(x.dtype)
-    centre = _centre(exponential, bits, weight)
     lines = (square, spread, line, kept, gradient)
     for n in range(start, stop):
+        exponential = shared[0], each[0][n], shared[1], each[1][n], shared[2]
+        centre = _centre(exponential, bits, weight)
         _continue(x[n], rows_index, columns_index, padded)
         weights[:] = centre
         _add_shifts(
@@ -454,7 +458,7 @@ def nl_means_images_adjoint(
                         kernel,
                         outside,
                         exponential,
-                        slope,
+                        slopes[n],
                         lines,
                         bits,
                         weight,

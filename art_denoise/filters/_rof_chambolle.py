@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
-from art_denoise.filters._rof_operators import gradient, length, negative_divergence
+from art_denoise.filters._operators import Operator
+from art_denoise.filters._rof_operators import as_planes, gradient, length, negative_divergence, on_device
 
 #: Step of the dual iteration. Chambolle (2004) proves convergence for a step of at most 1/8 in two dimensions;
 #: scikit-image takes 1 / (2 · 2), which converges in practice, and so do we.
@@ -20,19 +19,16 @@ _STEP = 0.25
 _MEMORY_OF_BACKWARD = 32 * 2**20
 
 
-def chambolle(f: torch.Tensor, weight: float, eps: float, max_iter: int) -> torch.Tensor:
-    """Run the dual iteration on planes (M, H, W) and differentiate the iterations done."""
-    function = ChambolleCPU if f.device.type == "cpu" else Chambolle
-    return function.apply(f, weight, eps, max_iter)
+def _step(p: torch.Tensor, g: torch.Tensor, lengths: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
+    """Do one iteration from the dual field p (2, M, H, W), where g is the gradient of its image.
 
-
-def _step(p: torch.Tensor, g: torch.Tensor, lengths: torch.Tensor, weight: float) -> torch.Tensor:
-    """Do one iteration from the dual field p (2, M, H, W), where g is the gradient of its image."""
-    return (p - _STEP * g) / (1 + (_STEP / weight) * lengths)
+    `ratio` (M, 1, 1) is the step over the weight of each plane.
+    """
+    return (p - _STEP * g) / (1 + ratio * lengths)
 
 
 def _step_adjoint(
-    f: torch.Tensor, p: torch.Tensor, a: torch.Tensor, weight: float
+    f: torch.Tensor, p: torch.Tensor, a: torch.Tensor, ratio: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Take the adjoint of one iteration p → q: from the gradient a with respect to q to those with respect to p and f.
 
@@ -41,32 +37,31 @@ def _step_adjoint(
     """
     g = gradient(f + negative_divergence(p))
     lengths = length(g)
-    q = _step(p, g, lengths, weight)
-    s = 1 / (1 + (_STEP / weight) * lengths)
-    along = (_STEP / weight) * s * (a * q).sum(0) / torch.where(lengths > 0, lengths, torch.inf)
+    q = _step(p, g, lengths, ratio)
+    s = 1 / (1 + ratio * lengths)
+    along = ratio * s * (a * q).sum(0) / torch.where(lengths > 0, lengths, torch.inf)
     b = -_STEP * s * a - along * g
     v = negative_divergence(b)
     return s * a + gradient(v), v
 
 
-class Chambolle(torch.autograd.Function):
-    """The dual iteration in torch operations, on any device."""
+class Chambolle:
+    """The dual iteration in torch operations, on any device; in the precision of the planes, as some have no other."""
 
     @staticmethod
-    def forward(ctx: Any, f: torch.Tensor, weight: float, eps: float, max_iter: int) -> torch.Tensor:
+    def run(f: torch.Tensor, weights: np.ndarray, eps: float, max_iter: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Filter planes (M, H, W), each by its weight (M,); return them, and the iterations done (M,)."""
         u, iterations = torch.empty_like(f), torch.empty(len(f), dtype=torch.long, device=f.device)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(f, iterations)
-            ctx.weight = weight
         active = torch.arange(len(f), device=f.device)
         p = f.new_zeros((2, *f.shape))
-        first = previous = f.new_zeros(len(f), dtype=torch.float64)
+        weight, ratio = on_device(weights, f), on_device(_STEP / weights, f)[:, None, None]
+        first = previous = f.new_zeros(len(f))
         for iteration in range(max_iter):
             d = negative_divergence(p)
             image = f + d
             g = gradient(image)
             lengths = length(g)
-            energy = d.square().sum((1, 2), dtype=torch.float64) + weight * lengths.sum((1, 2), dtype=torch.float64)
+            energy = d.square().sum((1, 2)) + weight * lengths.sum((1, 2))
             if iteration == 0:
                 first, stop = energy, energy == 0  # flat: p stays 0, the result is the input
             else:
@@ -83,82 +78,125 @@ class Chambolle(torch.autograd.Function):
                 go = ~stop
                 active, first, previous = active[go], first[go], previous[go]
                 f, p, g, lengths = f[go], p[:, go], g[:, go], lengths[go]
-            p = _step(p, g, lengths, weight)
-        return u
+                weight, ratio = weight[go], ratio[go]
+            p = _step(p, g, lengths, ratio)
+        return u, iterations
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        f, iterations = ctx.saved_tensors
+    def adjoint(grad: torch.Tensor, f: torch.Tensor, iterations: torch.Tensor, weights: np.ndarray) -> torch.Tensor:
+        """Take the adjoint of the iterations done: from the gradient with respect to u to that with respect to f."""
         a = gradient(grad)
         grad_f = grad.clone()
+        ratio = on_device(_STEP / weights, f)[:, None, None]
         # The result belongs to the field after iterations - 1 steps. Of the fields before them the first of every
         # segment is kept, and those of one segment.
         steps = int(iterations.max()) - 1
         segment = max(1, math.isqrt(steps))
         firsts = [f.new_zeros((2, *f.shape))]
         for _ in range(segment, steps, segment):
-            firsts.append(_run(f, firsts[-1], ctx.weight, segment)[-1])
+            firsts.append(_run(f, firsts[-1], ratio, segment)[-1])
         for k in range(len(firsts) - 1, -1, -1):
             start = k * segment
-            fields = _run(f, firsts.pop(), ctx.weight, min(segment, steps - start) - 1)
+            fields = _run(f, firsts.pop(), ratio, min(segment, steps - start) - 1)
             for i in range(len(fields) - 1, -1, -1):
                 done = iterations - 1 > start + i  # planes that did this step
                 if done.any():
-                    a[:, done], v = _step_adjoint(f[done], fields[i][:, done], a[:, done], ctx.weight)
+                    a[:, done], v = _step_adjoint(f[done], fields[i][:, done], a[:, done], ratio[done])
                     grad_f[done] += v
-        return grad_f, None, None, None
+        return grad_f
 
 
-def _run(f: torch.Tensor, p: torch.Tensor, weight: float, steps: int) -> list[torch.Tensor]:
+def _run(f: torch.Tensor, p: torch.Tensor, ratio: torch.Tensor, steps: int) -> list[torch.Tensor]:
     """Return the dual field p and those after each of some steps."""
     fields = [p]
     for _ in range(steps):
         g = gradient(f + negative_divergence(fields[-1]))
-        fields.append(_step(fields[-1], g, length(g), weight))
+        fields.append(_step(fields[-1], g, length(g), ratio))
     return fields
 
 
-class ChambolleCPU(torch.autograd.Function):
+class ChambolleCPU:
     """What `Chambolle` does, for planes on the CPU, compiled."""
 
     @staticmethod
-    def forward(ctx: Any, f: torch.Tensor, weight: float, eps: float, max_iter: int) -> torch.Tensor:
+    def run(f: torch.Tensor, weights: np.ndarray, eps: float, max_iter: int) -> tuple[torch.Tensor, torch.Tensor]:
         from art_denoise.filters import _rof_chambolle_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
         planes = f.detach().contiguous().numpy()
         u, iterations = np.empty_like(planes), np.empty(len(planes), dtype=np.int64)
         number = planes.dtype.type
-        constants = number(_STEP), number(_STEP / weight), number(weight)
+        ratios, own = (_STEP / weights).astype(number), weights.astype(number)
 
         def work(start: int, stop: int) -> None:
-            kernels.rof_planes(planes, u, start, stop, *constants, number(eps), max_iter, iterations)
+            kernels.rof_planes(planes, u, start, stop, number(_STEP), ratios, own, number(eps), max_iter, iterations)
 
         share_out(work, len(planes), planes[0].size)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(f)
-            ctx.constants, ctx.iterations = constants, iterations
-        return torch.from_numpy(u)
+        return torch.from_numpy(u), torch.from_numpy(iterations)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+    def adjoint(grad: torch.Tensor, f: torch.Tensor, iterations: torch.Tensor, weights: np.ndarray) -> torch.Tensor:
         from art_denoise.filters import _rof_chambolle_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
-        (f,) = ctx.saved_tensors
-        planes, grad_u = f.detach().contiguous().numpy(), grad.contiguous().numpy()
-        grad_f = np.empty_like(planes)
+        planes, grad_u = f.detach().contiguous().numpy(), grad.detach().contiguous().numpy()
+        grad_f, done = np.empty_like(planes), iterations.contiguous().numpy()
         most_stored = max(2, _MEMORY_OF_BACKWARD // (3 * planes[0].nbytes))
-
-        step, ratio, weight = ctx.constants
-        iterations = ctx.iterations
+        number = planes.dtype.type
+        ratios, own = (_STEP / weights).astype(number), weights.astype(number)
 
         def work(start: int, stop: int) -> None:
             kernels.rof_planes_adjoint(
-                planes, grad_u, grad_f, start, stop, step, ratio, weight, iterations, most_stored
+                planes, grad_u, grad_f, start, stop, number(_STEP), ratios, own, done, most_stored
             )
 
         share_out(work, len(planes), planes[0].size)
-        return torch.from_numpy(grad_f), None, None, None
+        return torch.from_numpy(grad_f)
+
+
+def _backend(x: torch.Tensor) -> type[Chambolle] | type[ChambolleCPU]:
+    return ChambolleCPU if x.device.type == "cpu" else Chambolle
+
+
+def _forward(
+    x: torch.Tensor, weight: float, weights: torch.Tensor | None, eps: float, max_iter: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Filter images (N, C, H, W); the iterations done are (N, C)."""
+    planes, each, unchanged = as_planes(x, weight, weights)
+    u, iterations = _backend(x).run(planes, each, eps, max_iter)
+    if unchanged is not None:
+        u[unchanged] = planes[unchanged]
+    return u.reshape(x.shape), iterations.reshape(x.shape[:2])
+
+
+def _adjoint(
+    grad: torch.Tensor,
+    x: torch.Tensor,
+    iterations: torch.Tensor,
+    weight: float,
+    weights: torch.Tensor | None,
+    *_: object,
+) -> tuple[torch.Tensor]:
+    planes, each, unchanged = as_planes(x, weight, weights)
+    grad_u = grad.reshape(planes.shape)
+    grad_f = _backend(x).adjoint(grad_u, planes, iterations.reshape(-1), each)
+    if unchanged is not None:
+        grad_f[unchanged] = grad_u[unchanged]
+    return (grad_f.reshape(x.shape),)
+
+
+def _shapes(x: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
+    return x.new_empty(x.shape), x.new_empty(x.shape[:2], dtype=torch.long)
+
+
+#: `chambolle(x, weight, weights, eps, max_iter)`: the dual iteration on images (N, C, H, W), and the iterations done.
+chambolle = Operator(
+    "rof_chambolle",
+    "float weight, Tensor? weights, float eps, int max_iter",
+    2,
+    public="rof_denoise",
+    forward=_forward,
+    shapes=_shapes,
+    kept=(0, 2),
+    adjoint=_adjoint,
+)

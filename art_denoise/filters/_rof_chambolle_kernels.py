@@ -187,9 +187,10 @@ _DOUBT = 4e-7
 
 
 @compiled
-def rof_planes(f, u, start, stop, step, ratio, weight, eps, max_iter, iterations):
+def rof_planes(f, u, start, stop, step, ratios, weights, eps, max_iter, iterations):
     """Run the dual iteration on planes `start` to `stop` of f (M, H, W); write u and the number of iterations.
 
+    Each plane has a weight, and the step over it, its ratio.
     The energy that decides the stop is summed quickly. Where that leaves a doubt, the iterations are done again with
     scikit-image's own sums; where it always would, because `eps` is small, those are taken throughout.
     """
@@ -204,6 +205,7 @@ def rof_planes(f, u, start, stop, step, ratio, weight, eps, max_iter, iterations
     if careful:
         d_block, lengths_block = d, lengths
     for m in range(start, stop):
+        ratio, weight = ratios[m], weights[m]
         copy(f[m].reshape(n), plane)
         p[:] = 0
         first = previous = 0.0
@@ -305,7 +307,7 @@ def _rof_pass_adjoint(u, p, a, grad, b, v, mask, width, step, ratio):
 
 
 @compiled
-def rof_planes_adjoint(f, grad_u, grad_f, start, stop, step, ratio, weight, iterations, most_stored):
+def rof_planes_adjoint(f, grad_u, grad_f, start, stop, step, ratios, weights, iterations, most_stored):
     """Take the adjoint of `rof_planes`: from the gradient with respect to u to that with respect to f.
 
     The dual fields of all iterations and their images are needed, last to first. They are computed again: those of one
@@ -331,6 +333,7 @@ def rof_planes_adjoint(f, grad_u, grad_f, start, stop, step, ratio, weight, iter
     firsts[0] = 0
     fields[:, :, :width] = 0
     for m in range(start, stop):
+        ratio, weight = ratios[m], weights[m]
         plane, grad = f[m].reshape(n), grad_f[m].reshape(n)
         used = iterations[m]  # the result belongs to the field after used - 1 iterations
         for k in range(1, (used - 1) // segment + 1):

@@ -14,13 +14,12 @@ It bounds how far P(u) is from its minimum and, as P is strongly convex, ½‖u 
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
-from art_denoise.filters._rof_operators import gradient, length, negative_divergence
+from art_denoise.filters._operators import Operator
+from art_denoise.filters._rof_operators import as_planes, gradient, length, most_precise, negative_divergence, on_device
 
 #: First primal step and modulus of convexity of the accelerated iteration. Any step, and any modulus up to 1,
 #: converges; these took the fewest iterations on photographs at weights of 5/255 to 1/2.
@@ -37,93 +36,126 @@ _DELAY, _MOST_STEPS = 10, 10_000
 _FLOOR, _LEAST_FLOOR = 1e-2, 1e-9
 
 
-def converged(f: torch.Tensor, weight: float, tol: float, max_iter: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Minimise the ROF energy of planes (M, H, W).
+def _forward(
+    x: torch.Tensor, weight: float, weights: torch.Tensor | None, tol: float, max_iter: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Minimise the ROF energy of images (N, C, H, W); return the minimisers, gaps, dual fields and which are flat."""
+    f, each, unchanged = as_planes(x, weight, weights)
+    u, gaps = f.clone(), torch.zeros(len(f), dtype=most_precise(f.device), device=f.device)
+    dual = f.new_zeros((len(f), 2, *f.shape[1:]))
+    flat = _flat(f, each)
+    # Without the mean, which the minimiser keeps, nothing is lost to rounding far from 0.
+    mean = _mean(f)
+    u[flat] = mean[flat]
+    rough = _rough(flat, unchanged)
+    if len(rough):
+        solve = _solve_compiled if f.device.type == "cpu" else _solve
+        weights_of_rough = each[rough.cpu().numpy()]
+        solution, dual[rough], gaps[rough] = solve((f - mean)[rough], weights_of_rough, tol, max_iter)
+        u[rough] = solution + mean[rough]
+        _warn_of_gaps(gaps, tol, max_iter)
+    n, c, h, w = x.shape
+    return u.reshape(x.shape), gaps.reshape(n, c), dual.reshape(n, c, 2, h, w), flat.reshape(n, c)
 
-    :return: The minimisers, differentiable once, and their relative gaps (M,), float64.
-    """
-    u, gaps = _Converged.apply(f, weight, tol, max_iter)
-    worst = float(gaps.max())
-    if not worst <= tol:
-        warnings.warn(
-            f"ROF did not converge: relative duality gap {worst:.1e} > `tol` = {tol:g} after {max_iter} iterations in "
-            f"{int((~(gaps <= tol)).sum())} of {len(gaps)} image channels: raise `max_iter` or `tol`",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    return u, gaps
 
-
-class _Converged(torch.autograd.Function):
-    """Minimise, and differentiate implicitly.
+def _adjoint(
+    grad: torch.Tensor,
+    u: torch.Tensor,
+    dual: torch.Tensor,
+    flat: torch.Tensor,
+    weight: float,
+    weights: torch.Tensor | None,
+    tol: float,
+    _: int,
+) -> tuple[torch.Tensor]:
+    """Differentiate implicitly.
 
     At the solution p = Π(p + ∇u) with u = f - ∇ᵀp, where Π shortens to `weight`. Where |z| < weight, z = p + ∇u, ∇u is
     0 and stays 0; elsewhere p turns, dp = weight / (|z| - weight) E d(∇u), where E takes away what is along z. Hence
     du = df - ∇ᵀEs with (E ∇∇ᵀ E + c) s = E ∇ df, c = (|z| - weight) / weight: a symmetric problem, which conjugate
     gradients solve, and the derivative, being that of a proximal operator, is symmetric too.
     """
-
-    @staticmethod
-    def forward(
-        ctx: Any, f: torch.Tensor, weight: float, tol: float, max_iter: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        u, gaps = torch.empty_like(f), torch.zeros(len(f), dtype=torch.float64, device=f.device)
-        flat = _flat(f, weight)
-        # Without the mean, which the minimiser keeps, nothing is lost to rounding far from 0.
-        mean = _mean(f)
-        u[flat] = mean[flat]
-        rough = (f - mean)[~flat]
-        needed = ctx.needs_input_grad[0]
-        dual = f.new_empty((len(rough) if needed else 0, 2, *f.shape[1:]))
-        if len(rough):
-            solve = _solve_compiled if f.device.type == "cpu" else _solve
-            solution, gaps[~flat] = solve(rough, dual, weight, tol, max_iter)
-            u[~flat] = solution + mean[~flat]
-        if needed:
-            ctx.save_for_backward(u, dual, flat)
-            ctx.arguments = weight, tol
-        ctx.mark_non_differentiable(gaps)
-        return u, gaps
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor, _: Any) -> tuple[torch.Tensor, None, None, None]:
-        u, dual, flat = ctx.saved_tensors
-        grad_f = grad.mean((1, 2), keepdim=True).expand_as(grad).clone()
-        if len(dual):
-            differentiate = _differentiate_compiled if u.device.type == "cpu" else _differentiate
-            grad_f[~flat] = differentiate((u - _mean(u))[~flat], dual, grad[~flat], *ctx.arguments)
-        return grad_f, None, None, None
+    planes, each, unchanged = as_planes(u, weight, weights)
+    grad_u, flat, dual = grad.reshape(planes.shape), flat.reshape(-1), dual.reshape(-1, 2, *u.shape[2:])
+    grad_f = torch.where(flat[:, None, None], grad_u.mean((1, 2), keepdim=True), grad_u)
+    rough = _rough(flat, unchanged)
+    if len(rough):
+        differentiate = _differentiate_compiled if u.device.type == "cpu" else _differentiate
+        weights_of_rough = each[rough.cpu().numpy()]
+        grad_f[rough] = differentiate(
+            (planes - _mean(planes))[rough], dual[rough], grad_u[rough], weights_of_rough, tol
+        )
+    return (grad_f.reshape(u.shape),)
 
 
-def _flat(f: torch.Tensor, weight: float) -> torch.Tensor:
-    """Return which planes the weight is so large for that their minimiser is their mean, as a mask (M,).
+def _shapes(x: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    n, c, h, w = x.shape
+    gaps = x.new_empty((n, c), dtype=most_precise(x.device))
+    return x.new_empty(x.shape), gaps, x.new_empty((n, c, 2, h, w)), x.new_empty((n, c), dtype=torch.bool)
+
+
+#: `converged(x, weight, weights, tol, max_iter)`: the minimiser of images (N, C, H, W), and its relative gaps (N, C).
+converged = Operator(
+    "rof_converged",
+    "float weight, Tensor? weights, float tol, int max_iter",
+    4,
+    public="rof_denoise",
+    forward=_forward,
+    shapes=_shapes,
+    kept=(1, 3, 4),
+    adjoint=_adjoint,
+)
+
+
+def _rough(flat: torch.Tensor, unchanged: torch.Tensor | None) -> torch.Tensor:
+    """Return the places of planes that are to be solved for: neither flat nor left as they are."""
+    rough = ~flat
+    if unchanged is not None:
+        rough[unchanged] = False
+    return rough.nonzero()[:, 0]
+
+
+def _warn_of_gaps(gaps: torch.Tensor, tol: float, max_iter: int) -> None:
+    worst = float(gaps.max())
+    if not worst <= tol:
+        warnings.warn(
+            f"ROF did not converge: relative duality gap {worst:.1e} > `tol` = {tol:g} after {max_iter} iterations in "
+            f"{int((~(gaps <= tol)).sum())} of {len(gaps)} image channels: raise `max_iter` or `tol`",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _flat(f: torch.Tensor, weights: np.ndarray) -> torch.Tensor:
+    """Return which planes the weights (M,) are so large for that their minimiser is their mean, as a mask (M,).
 
     That is so if there is a field p with ∇ᵀp = f - mean and |p| ≤ weight, and tried is ∇φ with ∇ᵀ∇φ = f - mean. It
     cannot be so if ‖f - mean‖² > weight Σ |∇f|; first asked, being cheap, is Σ |∇f| ≤ 4 Σ |f - mean|.
     """
-    rest = f - _mean(f)
+    rest, weight = f - _mean(f), on_device(weights, f)
     square = rest.square().sum((1, 2))
     flat = square <= weight * 4 * rest.abs().sum((1, 2))
     if flat.any():
-        flat[flat.clone()] = square[flat] <= weight * length(gradient(f[flat])).sum((1, 2))
+        flat[flat.clone()] = square[flat] <= weight[flat] * length(gradient(f[flat])).sum((1, 2))
     if flat.any():
-        flat[flat.clone()] = length(gradient(_potential(rest[flat]))).amax((1, 2)) <= weight
+        flat[flat.clone()] = length(gradient(_potential(rest[flat]))).amax((1, 2)) <= weight[flat]
     return flat
 
 
 def _mean(f: torch.Tensor) -> torch.Tensor:
     """Return the mean (M, 1, 1) of planes, that of a constant plane being its constant."""
-    return f.mean((1, 2), keepdim=True, dtype=torch.float64).to(f.dtype)
+    first = f[:, :1, :1]
+    return first + (f - first).mean((1, 2), keepdim=True)
 
 
 def _potential(rest: torch.Tensor) -> torch.Tensor:
     """Solve ∇ᵀ∇φ = rest for planes (M, H, W) of mean 0, by a Fourier transform of their even continuation."""
     height, width = rest.shape[1:]
-    even = torch.cat([rest, rest.flip(1)], 1).double()
+    precision = most_precise(rest.device)
+    even = torch.cat([rest, rest.flip(1)], 1).to(precision)
     spectrum = torch.fft.rfft2(torch.cat([even, even.flip(2)], 2))
-    rows = 2 - 2 * torch.cos(torch.pi * torch.arange(2 * height, device=rest.device, dtype=torch.float64) / height)
-    columns = 2 - 2 * torch.cos(torch.pi * torch.arange(width + 1, device=rest.device, dtype=torch.float64) / width)
+    rows = 2 - 2 * torch.cos(torch.pi * torch.arange(2 * height, device=rest.device, dtype=precision) / height)
+    columns = 2 - 2 * torch.cos(torch.pi * torch.arange(width + 1, device=rest.device, dtype=precision) / width)
     eigenvalues = rows[:, None] + columns
     # The constant, which has no part in planes of mean 0.
     eigenvalues[0, 0] = 1
@@ -132,34 +164,34 @@ def _potential(rest: torch.Tensor) -> torch.Tensor:
 
 
 def _solve_compiled(
-    f: torch.Tensor, dual: torch.Tensor, weight: float, tol: float, max_iter: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Run the primal-dual iteration on the CPU; write the dual field if `dual` has place for it."""
+    f: torch.Tensor, weights: np.ndarray, tol: float, max_iter: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Run the primal-dual iteration on planes (M, H, W) on the CPU; return u, p (M, 2, H, W) and the relative gaps."""
     from art_denoise.filters import _rof_converged_kernels as kernels
     from art_denoise.filters._compiled import share_out
 
-    x, p = f.detach().contiguous().numpy(), dual.numpy()
-    u, gaps, iterations = np.empty_like(x), np.empty(len(x)), np.empty(len(x), dtype=np.int64)
-    number = x.dtype.type
+    x = f.detach().contiguous().numpy()
+    u, p = np.empty_like(x), np.empty((len(x), 2, *x.shape[1:]), x.dtype)
+    gaps, iterations = np.empty(len(x)), np.empty(len(x), dtype=np.int64)
+    own = weights.astype(x.dtype)
 
     def work(start: int, stop: int) -> None:
-        kernels.solve_planes(
-            x, u, p, start, stop, number(weight), tol, max_iter, _EVERY, _TAU, _GAMMA, gaps, iterations
-        )
+        kernels.solve_planes(x, u, p, start, stop, own, tol, max_iter, _EVERY, _TAU, _GAMMA, gaps, iterations)
 
     share_out(work, len(x), x[0].size)
-    return torch.from_numpy(u), torch.from_numpy(gaps)
+    return torch.from_numpy(u), torch.from_numpy(p), torch.from_numpy(gaps)
 
 
 def _solve(
-    f: torch.Tensor, dual: torch.Tensor, weight: float, tol: float, max_iter: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+    f: torch.Tensor, weights: np.ndarray, tol: float, max_iter: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Do the same in torch operations.
 
     Source: A. Chambolle and T. Pock, "A first-order primal-dual algorithm for convex problems with applications to
     imaging", J. Math. Imaging Vis. 40 (2011), doi:10.1007/s10851-010-0251-1, Algorithm 2.
     """
-    result, gaps = torch.empty_like(f), torch.zeros(len(f), dtype=torch.float64, device=f.device)
+    result, gaps = torch.empty_like(f), torch.zeros(len(f), dtype=most_precise(f.device), device=f.device)
+    dual, weight = f.new_empty((len(f), 2, *f.shape[1:])), on_device(weights, f)[:, None, None]
     active = torch.arange(len(f), device=f.device)
     u, ahead, p = f, f, f.new_zeros((2, *f.shape))
     tau = _TAU
@@ -169,34 +201,34 @@ def _solve(
             stop = (gap <= tol) | ~gap.isfinite() if k < max_iter else torch.ones_like(gap, dtype=torch.bool)
             if stop.any():
                 gaps[active[stop]], result[active[stop]] = gap[stop], u[stop]
-                if len(dual):
-                    dual[active[stop]] = p[:, stop].transpose(0, 1)
+                dual[active[stop]] = p[:, stop].transpose(0, 1)
                 if stop.all():
                     break
                 go = ~stop
-                active, f, u, ahead, p = active[go], f[go], u[go], ahead[go], p[:, go]
+                active, weight, f, u, ahead, p = active[go], weight[go], f[go], u[go], ahead[go], p[:, go]
         theta = (1 + 2 * _GAMMA * tau) ** -0.5
         p = p + 1 / (8 * tau) * gradient(ahead)
-        p = p * (weight / length(p).clamp(min=weight))
+        p = p * (weight / torch.maximum(length(p), weight))
         image = (u + tau * (f - negative_divergence(p))) / (1 + tau)
         ahead = image + theta * (image - u)
         u = image
         tau *= theta
-    return result, gaps
+    return result, dual, gaps
 
 
-def _relative_gap(f: torch.Tensor, u: torch.Tensor, p: torch.Tensor, weight: float) -> torch.Tensor:
-    """Return the duality gap of planes as a share of the energy of u, (M,) in float64."""
+def _relative_gap(f: torch.Tensor, u: torch.Tensor, p: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the duality gap of planes, of weights (M, 1, 1), as a share of the energy of u, (M,)."""
+    precision = most_precise(f.device)
     g = gradient(u)
     lengths = length(g)
     apart = (u - f + negative_divergence(p)).square()
-    gap = (0.5 * apart + weight * lengths - (g * p).sum(0)).sum((1, 2), dtype=torch.float64)
-    energy = (0.5 * (u - f).square() + weight * lengths).sum((1, 2), dtype=torch.float64)
+    gap = (0.5 * apart + weight * lengths - (g * p).sum(0)).sum((1, 2), dtype=precision)
+    energy = (0.5 * (u - f).square() + weight * lengths).sum((1, 2), dtype=precision)
     return torch.where(energy != 0, gap.clamp(min=0) / energy, 0.0)
 
 
 def _differentiate_compiled(
-    u: torch.Tensor, dual: torch.Tensor, grad: torch.Tensor, weight: float, tol: float
+    u: torch.Tensor, dual: torch.Tensor, grad: torch.Tensor, weights: np.ndarray, tol: float
 ) -> torch.Tensor:
     """Solve for the gradient on the CPU."""
     from art_denoise.filters import _rof_converged_kernels as kernels
@@ -204,11 +236,11 @@ def _differentiate_compiled(
 
     result, p, grad_u = (t.detach().contiguous().numpy() for t in (u, dual, grad))
     grad_f, steps = np.empty_like(result), np.empty(len(result), dtype=np.int64)
-    floor = max(_FLOOR * tol, _LEAST_FLOOR)
+    floor, own = max(_FLOOR * tol, _LEAST_FLOOR), weights.astype(result.dtype)
 
     def work(start: int, stop: int) -> None:
         kernels.differentiate_planes(
-            result, p, grad_u, grad_f, start, stop, weight, tol, floor, _MOST_STEPS, _DELAY, steps
+            result, p, grad_u, grad_f, start, stop, own, tol, floor, _MOST_STEPS, _DELAY, steps
         )
 
     share_out(work, len(result), result[0].size)
@@ -216,8 +248,11 @@ def _differentiate_compiled(
     return torch.from_numpy(grad_f)
 
 
-def _differentiate(u: torch.Tensor, dual: torch.Tensor, grad: torch.Tensor, weight: float, tol: float) -> torch.Tensor:
+def _differentiate(
+    u: torch.Tensor, dual: torch.Tensor, grad: torch.Tensor, weights: np.ndarray, tol: float
+) -> torch.Tensor:
     """Do the same in torch operations; every plane goes on until the last is done."""
+    weight, precision = on_device(weights, u)[:, None, None], most_precise(u.device)
     z = dual.transpose(0, 1) + gradient(u)
     size = length(z)
     direction = z * torch.where(size > weight, 1 / size, 0.0)
@@ -228,7 +263,7 @@ def _differentiate(u: torch.Tensor, dual: torch.Tensor, grad: torch.Tensor, weig
         return g - (direction * g).sum(0) * direction
 
     def total(a: torch.Tensor) -> torch.Tensor:
-        return a.sum((1, 2), dtype=torch.float64)
+        return a.sum((1, 2), dtype=precision)
 
     v = grad.clone()
     whole = total(v * v)

@@ -78,11 +78,8 @@ def _gap(f, u, p, mask, width, weight):
 
 
 @compiled
-def solve_planes(x, result, dual, start, stop, weight, tol, max_iter, every, tau, gamma, gaps, iterations):
-    """Minimise the ROF energy of planes `start` to `stop` of x (M, H, W); write u, p, relative gap and iterations.
-
-    `dual` is (M, 2, H, W), or empty if p is not asked for.
-    """
+def solve_planes(x, result, dual, start, stop, weights, tol, max_iter, every, tau, gamma, gaps, iterations):
+    """Minimise the ROF energy of planes `start` to `stop` of x (M, H, W); write u, p, relative gap and iterations."""
     height, width = x.shape[1:]
     n = height * width
     mask = mask_of_block(x[0])
@@ -90,6 +87,7 @@ def solve_planes(x, result, dual, start, stop, weight, tol, max_iter, every, tau
     u, ahead = np.zeros(n + width + 1, x.dtype), np.zeros(n + width + 1, x.dtype)
     p = np.empty((2, width + n), x.dtype)
     for m in range(start, stop):
+        weight = weights[m]
         f = x[m].reshape(n)
         p[:] = 0
         copy(f, u[:n])
@@ -113,9 +111,8 @@ def solve_planes(x, result, dual, start, stop, weight, tol, max_iter, every, tau
                 _primal_rows(f, u, ahead, p, i, j, width, now, factor)
         iterations[m] = k
         copy(u, result[m].reshape(n))
-        if len(dual) == len(x):
-            copy(p[0, width:], dual[m, 0].reshape(n))
-            copy(p[1, width:], dual[m, 1].reshape(n))
+        copy(p[0, width:], dual[m, 0].reshape(n))
+        copy(p[1, width:], dual[m, 1].reshape(n))
 
 
 @compiled_freely
@@ -204,7 +201,7 @@ def _divergence_rows(d, t, start, stop, width):
 
 
 @compiled
-def differentiate_planes(result, dual, grad_u, grad_f, start, stop, weight, tol, floor, most, delay, iterations):
+def differentiate_planes(result, dual, grad_u, grad_f, start, stop, weights, tol, floor, most, delay, iterations):
     """Multiply gradients by the derivative of the minimiser, plane by plane, by conjugate gradients.
 
     Writes the number of steps taken; `most` of them mean that it has not converged.
@@ -217,9 +214,9 @@ def differentiate_planes(result, dual, grad_u, grad_f, start, stop, weight, tol,
     d, compliance = np.empty((2, width + n), result.dtype), np.empty(n, result.dtype)
     v, gains = np.empty(n, result.dtype), np.empty(delay)
     number = result.dtype.type
-    limit, least = number(weight), number(floor)
+    least = number(floor)
     for m in range(start, stop):
-        grad = grad_u[m].reshape(n)
+        grad, limit = grad_u[m].reshape(n), weights[m]
         copy(result[m].reshape(n), u[:n])
         _finish(u, n, width)
         p = dual[m].reshape((2, n))

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import get_args
 
 import torch
 
 from art_denoise._checks import check_choice, check_filter_input, check_integer, check_number
 from art_denoise.choices import NLMeansMode, PatchWeights
-from art_denoise.filters._nl_means import Window, average, gaussian
-
-#: scikit-image's cut-off: patches further apart than this, in units of h², get no weight; exp(-5) = 0.0067.
-_CUTOFF = 5.0
-
-#: A filter strength so small that nothing is changed, and that the inverse of its square is no number in float32.
-_LEAST_H = 1e-12
+from art_denoise.filters._nl_means import LEAST_H, average, window_side
+from art_denoise.filters._strengths import check_strength, for_operator
 
 
 def nl_means_denoise(
     x: torch.Tensor,
-    h: float,
+    h: float | torch.Tensor,
     *,
     patch_size: int = 2,
     patch_distance: int = 3,
@@ -53,7 +47,8 @@ def nl_means_denoise(
     :param x: Images, float tensor (N, C, H, W), in units of the value range (0 to 1). float32 and float64 are computed
         as they are, float16 and bfloat16 in float32.
     :param h: Filter strength (the paper's "cut-off distance") in units of the value range, > 0, ≤ 1e6. The
-        greater, the more unlike patches may be and still count, and the smoother the result. The paper uses 0.05.
+        greater, the more unlike patches may be and still count, and the smoother the result. The paper uses 0.05. A
+        float tensor (N,) has one for each image; there is no gradient for it.
     :param patch_size: Side of the patches in pixels, ≥ 1; odd for "centred", as scikit-image reads it (above) for
         "fast". No larger than the image, along axes of more than one pixel. The paper uses 2.
     :param patch_distance: Greatest distance to a patch, per axis, in pixels, ≥ 0. The paper uses 3.
@@ -83,25 +78,32 @@ def nl_means_denoise(
     differences of a shift between all pixels; J. Darbon et al., ISBI 2008, doi:10.1109/ISBI.2008.4541250, for `sigma`.
     """
     check_filter_input(x)
-    check_nl_means_arguments(h, patch_size, patch_distance, mode, patch_weights, sigma)
-    if h < _LEAST_H or x.numel() == 0:
+    check_nl_means_arguments(h, patch_size, patch_distance, mode, patch_weights, sigma, x.shape[0])
+    if x.numel() == 0 or (not isinstance(h, torch.Tensor) and h < LEAST_H):
         return x.clone()
-    v = x.to(torch.promote_types(x.dtype, torch.float32))
-    window = _window(x.shape[1], float(h), patch_size, patch_distance, mode, patch_weights, float(sigma))
+    side = window_side(patch_size, mode)
     for axis, size in zip(("high", "wide"), x.shape[2:], strict=True):
-        if 1 < size < window.side:
+        if 1 < size < side:
             raise ValueError(
-                f"`patch_size` {patch_size} compares {window.side}×{window.side} pixels, but the images are {size} "
-                f"{axis}: use a smaller one, or larger images"
+                f"`patch_size` {patch_size} compares {side}×{side} pixels, but the images are {size} {axis}: use a "
+                "smaller one, or larger images"
             )
-    return average(v, window).to(x.dtype)
+    v = x.to(torch.promote_types(x.dtype, torch.float32))
+    strength = for_operator(h)
+    return average(v, *strength, patch_size, patch_distance, mode, patch_weights, float(sigma))[0].to(x.dtype)
 
 
 def check_nl_means_arguments(
-    h: float, patch_size: int, patch_distance: int, mode: NLMeansMode, patch_weights: PatchWeights, sigma: float
+    h: float | torch.Tensor,
+    patch_size: int,
+    patch_distance: int,
+    mode: NLMeansMode,
+    patch_weights: PatchWeights,
+    sigma: float,
+    images: int | None = None,
 ) -> None:
-    """Raise unless the arguments of `nl_means_denoise` are fit."""
-    check_number("h", h, low=0, high=1e6, low_open=True)
+    """Raise unless the arguments of `nl_means_denoise` are fit for a number of images; None for any."""
+    check_strength("h", h, images, positive=True)
     check_integer("patch_size", patch_size, low=1)
     check_integer("patch_distance", patch_distance, low=0)
     check_number("sigma", sigma, low=0, high=1e6)
@@ -114,25 +116,3 @@ def check_nl_means_arguments(
         )
     if mode == "fast" and patch_weights != "uniform":
         raise ValueError(f"`patch_weights` needs mode='centred', got {patch_weights!r} with mode='fast': use 'uniform'")
-
-
-def _window(
-    channels: int,
-    h: float,
-    patch_size: int,
-    distance: int,
-    mode: NLMeansMode,
-    patch_weights: PatchWeights,
-    sigma: float,
-) -> Window:
-    """Return the window of a mode; its distances are sums over the patch and the channels."""
-    if mode == "fast":
-        radius = patch_size // 2  # of the next odd number
-        scale = (2 * radius + 1) ** 2 * channels * h**2
-        excess = (2 * radius) ** 2 * channels * 2 * sigma**2
-        return Window(2 * radius, max(radius - 1, 0), distance, None, True, False, _CUTOFF, scale, excess)
-    kernel = None if patch_weights == "uniform" else gaussian(patch_size)
-    counted = channels * (patch_size**2 if kernel is None else 1)
-    cutoff = math.inf if kernel is None else _CUTOFF
-    scale, excess = counted * h**2, counted * 2 * sigma**2
-    return Window(patch_size, patch_size // 2, distance, kernel, False, True, cutoff, scale, excess)

@@ -10,14 +10,13 @@ from art_denoise._checks import check_choice, check_filter_input, check_flag, ch
 from art_denoise.choices import ROFSolver
 from art_denoise.filters._rof_chambolle import chambolle
 from art_denoise.filters._rof_converged import converged
+from art_denoise.filters._rof_operators import LEAST_WEIGHT, most_precise
+from art_denoise.filters._strengths import check_strength, for_operator
 
 #: What each solver takes for `max_iter=None`.
 _MAX_ITER: dict[ROFSolver, int] = {"chambolle": 200, "converged": 10_000}
 
 _EPS, _TOL = 2e-4, 1e-4
-
-#: A weight so small that nothing is changed, and that its inverse is no number in float32.
-_LEAST_WEIGHT = 1e-30
 
 #: A relative gap below this is lost in the rounding of float32.
 _LEAST_TOL_OF_FLOAT32 = 1e-6
@@ -26,7 +25,7 @@ _LEAST_TOL_OF_FLOAT32 = 1e-6
 @overload
 def rof_denoise(
     x: torch.Tensor,
-    weight: float,
+    weight: float | torch.Tensor,
     *,
     solver: ROFSolver = ...,
     eps: float | None = ...,
@@ -39,7 +38,7 @@ def rof_denoise(
 @overload
 def rof_denoise(
     x: torch.Tensor,
-    weight: float,
+    weight: float | torch.Tensor,
     *,
     solver: ROFSolver = ...,
     eps: float | None = ...,
@@ -51,7 +50,7 @@ def rof_denoise(
 
 def rof_denoise(
     x: torch.Tensor,
-    weight: float,
+    weight: float | torch.Tensor,
     *,
     solver: ROFSolver = "chambolle",
     eps: float | None = None,
@@ -77,7 +76,7 @@ def rof_denoise(
     :param x: Images, float tensor (N, C, H, W), in units of the value range (0 to 1). float32 and float64 are computed
         as they are, float16 and bfloat16 in float32; float32 in float64 for `tol` < 1e-6.
     :param weight: TV weight in units of the value range, 0 to 1e6; 0 returns the images unchanged. The paper
-        uses 10/255.
+        uses 10/255. A float tensor (N,) has one for each image; there is no gradient for it.
     :param solver: "chambolle" or "converged".
     :param eps: For "chambolle": relative change of the energy at which an image channel stops, ≥ 0. Smaller smooths
         more. With 0 all `max_iter` iterations are done. None is scikit-image's 2e-4.
@@ -87,6 +86,7 @@ def rof_denoise(
     :param return_gap: For "converged": return the relative gaps as well.
     :return: Denoised images (N, C, H, W), same dtype and device. Each channel depends on nothing but itself. With
         `return_gap` also the gap of each channel as a share of P(u), (N, C) float64, before rounding to half precision.
+        On devices without float64 it is float32, and so is all that is computed.
     :raises TypeError: If `x` is not a float tensor or an argument is not a number.
     :raises ValueError: If `x` is not (N, C, H, W) with H, W ≥ 1, an argument is outside its interval, or belongs to the
         other solver.
@@ -115,34 +115,32 @@ def rof_denoise(
     equation proves it.
     """
     check_filter_input(x)
-    check_rof_arguments(weight, solver, eps, tol, max_iter)
+    check_rof_arguments(weight, solver, eps, tol, max_iter, x.shape[0])
     if check_flag("return_gap", return_gap) and solver != "converged":
         raise ValueError("`return_gap` needs solver='converged', got solver='chambolle'")
     max_iter = _MAX_ITER[solver] if max_iter is None else max_iter
     eps, tol = _EPS if eps is None else eps, _TOL if tol is None else tol
-    n, c, h, w = x.shape
-    weight = float(weight)
-    gaps = x.new_zeros(n * c, dtype=torch.float64)
-    if weight < _LEAST_WEIGHT or x.numel() == 0:
-        u = x.clone()
-    else:
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        if solver == "converged" and tol < _LEAST_TOL_OF_FLOAT32:
-            dtype = torch.float64
-        planes = x.to(dtype).reshape(n * c, h, w)
-        if solver == "chambolle":
-            u = chambolle(planes, weight, eps, max_iter)
-        else:
-            u, gaps = converged(planes, weight, tol, max_iter)
-        u = u.reshape(n, c, h, w).to(x.dtype)
-    return (u, gaps.reshape(n, c)) if return_gap else u
+    if x.numel() == 0 or (not isinstance(weight, torch.Tensor) and weight < LEAST_WEIGHT):
+        return (x.clone(), x.new_zeros(x.shape[:2], dtype=most_precise(x.device))) if return_gap else x.clone()
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    if solver == "converged" and tol < _LEAST_TOL_OF_FLOAT32:
+        dtype = most_precise(x.device)
+    if solver == "chambolle":
+        return chambolle(x.to(dtype), *for_operator(weight), eps, max_iter)[0].to(x.dtype)
+    u, gaps, *_ = converged(x.to(dtype), *for_operator(weight), tol, max_iter)
+    return (u.to(x.dtype), gaps) if return_gap else u.to(x.dtype)
 
 
 def check_rof_arguments(
-    weight: float, solver: ROFSolver, eps: float | None, tol: float | None, max_iter: int | None
+    weight: float | torch.Tensor,
+    solver: ROFSolver,
+    eps: float | None,
+    tol: float | None,
+    max_iter: int | None,
+    images: int | None = None,
 ) -> None:
-    """Raise unless the arguments of `rof_denoise` are fit; None stands for the default."""
-    check_number("weight", weight, low=0, high=1e6)
+    """Raise unless the arguments of `rof_denoise` are fit; None stands for the default, or any number of images."""
+    check_strength("weight", weight, images, positive=False)
     check_choice("solver", solver, get_args(ROFSolver))
     if eps is not None:
         check_number("eps", eps, low=0)

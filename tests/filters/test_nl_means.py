@@ -9,7 +9,6 @@ from oracles import nl_means_centred, nl_means_fast
 from skimage.restoration import denoise_nl_means
 
 from art_denoise.filters import _nl_means, nl_means_denoise
-from art_denoise.filters.nl_means import _window
 
 
 def scikit_image(x: np.ndarray, h: float, patch_size: int, patch_distance: int, **options) -> np.ndarray:
@@ -237,14 +236,14 @@ def test_bad_input(arguments, message):
 
 
 @pytest.mark.parametrize(("mode", "patch_size", "weights"), [("fast", 2, "uniform"), ("centred", 3, "gaussian")])
-def test_in_a_block_of_mixed_precision_it_is_computed_in_single(mode, patch_size, weights):
+def test_in_a_block_of_mixed_precision_it_is_computed_in_single(monkeypatch, mode, patch_size, weights):
     """PyTorch's path, which other devices take: a convolution would be in bfloat16."""
     x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    window = _window(3, 0.3, patch_size, 2, mode, weights, 0.0)
+    monkeypatch.setattr(_nl_means, "_AverageCPU", _nl_means._Average)
 
     def result_and_gradient() -> tuple[torch.Tensor, torch.Tensor]:
         image = x.clone().requires_grad_()
-        result = _nl_means._Average.apply(image, window)
+        result = nl_means_denoise(image, 0.3, patch_size=patch_size, patch_distance=2, mode=mode, patch_weights=weights)
         return result, torch.autograd.grad(result.square().sum(), image)[0]
 
     expected = result_and_gradient()
