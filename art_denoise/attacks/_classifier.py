@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ def logits_of(
     :param images: Float tensor (N, ...) in units of `clip_values`.
     :param labels: Labels (N,), which defences that repeat an image repeat with it.
     :return: Logits (M, K), and the labels (M,); M is N unless a defence repeats images.
-    :raises ValueError: If a defence cannot be differentiated by autograd, or the classifier has a single output.
+    :raises ValueError: If a defence cannot be differentiated by autograd, or the network returns no
+        logits (N, K), K >= 2.
     """
     if not classifier.all_framework_preprocessing:
         raise ValueError(
@@ -43,13 +44,34 @@ def logits_of(
         images = clip(images, *value_range(classifier))
     inputs, labels = classifier._apply_preprocessing(images, y=labels, fit=False, no_grad=False)
     # ART's own wrapper, which knows what each kind of network returns, rather than the network itself.
-    logits: torch.Tensor = classifier._model(inputs)[-1]
+    logits = classifier._model(inputs)[-1]
+    _check_logits(logits)
+    return logits, labels
+
+
+def _check_logits(logits: Any) -> None:
+    """Raise unless what a network returned is logits (N, K), K >= 2, and say what to do about it."""
+    if not isinstance(logits, torch.Tensor):
+        raise ValueError(
+            f"the classifier's network must return logits (N, K), K >= 2, got {type(logits).__name__}: wrap it in a "
+            f"torch.nn.Module that returns the tensor of logits, {_taken_from(logits)}"
+        )
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(
-            f"the classifier must return logits (N, K) with K >= 2, got {tuple(logits.shape)}: the attack needs one "
-            "logit per class. Let the network of two classes with one logit `z` return `torch.cat([0 * z, z], 1)`"
+            f"the classifier's network must return logits (N, K), K >= 2, got {tuple(logits.shape)}: the attack needs "
+            "one logit per class. Let the network of two classes with one logit `z` return `torch.cat([0 * z, z], 1)`"
         )
-    return logits, labels
+
+
+def _taken_from(output: Any) -> str:
+    """Return how one takes the logits, as far as one can see, from what a network returned."""
+    if isinstance(output, Mapping):
+        names = [repr(name) for name, value in output.items() if isinstance(value, torch.Tensor) and value.ndim == 2]
+        return f"such as `network(x)[{names[0]}]`" if names else "of which there is none (N, K) in it"
+    if isinstance(output, (tuple, list)):
+        places = [i for i, value in enumerate(output) if isinstance(value, torch.Tensor) and value.ndim == 2]
+        return f"such as `network(x)[{places[0]}]`" if places else "of which there is none (N, K) in it"
+    return "such as `network(x).logits`"
 
 
 def scores_of(classifier: PyTorchClassifier, images: torch.Tensor, samples: int = 1) -> torch.Tensor:

@@ -92,5 +92,5 @@ def test_one_class_is_none(x):
 def test_single_output_is_refused(x):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 1))
     classifier = PyTorchClassifier(network, torch.nn.BCEWithLogitsLoss(), SHAPE, 2, device_type="cpu")
-    with pytest.raises(ValueError, match=r"logits \(N, K\) with K >= 2, got \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"logits \(N, K\), K >= 2, got \(1, 1\)"):
         SharedForwardDeepFool(classifier, verbose=False).generate(x)
