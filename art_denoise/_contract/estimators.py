@@ -120,12 +120,14 @@ def _classifier(trial: Trial, **parameters: Any) -> PyTorchClassifier:
     """Return a small smooth classifier of the trial's images, whatever their layout, defended."""
     generator = torch.Generator().manual_seed(0)
     size = int(np.prod(trial.images.shape[1:]))
-    first, last = torch.nn.Linear(size, 8), torch.nn.Linear(8, _CLASSES)
+    # Whatever device and type the caller has made the default.
+    plain: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+    first, last = torch.nn.Linear(size, 8, **plain), torch.nn.Linear(8, _CLASSES, **plain)
     network = torch.nn.Sequential(torch.nn.Flatten(), first, torch.nn.Tanh(), last)
     low, high = trial.limits or (0.0, 1.0)
     with torch.no_grad():
         for layer, scale in ((first, 1 / (size**0.5 * trial.width)), (last, 1.0)):
-            layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * scale)
+            layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator, **plain) * scale)
             layer.bias.zero_()
     return PyTorchClassifier(
         network.eval(),

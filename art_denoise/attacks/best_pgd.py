@@ -17,7 +17,8 @@ from tqdm.auto import tqdm
 from art_denoise._checks import check_choice, check_flag, check_integer, check_number
 from art_denoise._images import Images
 from art_denoise._random import drawn_from
-from art_denoise.attacks._classifier import at_once, logits_of, margins_of, scores_of, value_range
+from art_denoise.attacks._checked import CheckedAttack
+from art_denoise.attacks._classifier import at_once, labels_of, logits_of, margins_of, scores_of, value_range
 from art_denoise.choices import ImageLoss
 
 #: Draws that a gradient is the mean of, by default, if there is anything drawn.
@@ -27,7 +28,7 @@ SAMPLES = 8
 _TINY = 1e-30
 
 
-class BestPGD(EvasionAttack):
+class BestPGD(CheckedAttack):
     """Projected gradient descent (Madry et al. 2018) that returns the best point it came by, not the last.
 
     From x, or from random points within the bound, with the step s(t) = `eps_step` (1 + cos(π t / `max_iter`)) / 2::
@@ -109,7 +110,7 @@ class BestPGD(EvasionAttack):
         self.norm, self.eps, self.eps_step, self.max_iter = norm, eps, eps_step, max_iter
         self.num_random_init, self.loss, self.momentum = num_random_init, loss, momentum
         self.eot_samples, self.batch_size, self.seed, self.verbose = eot_samples, batch_size, seed, verbose
-        self._check_params()
+        self._check_now_and_when_set()
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """Attack images.
@@ -123,8 +124,9 @@ class BestPGD(EvasionAttack):
         classifier: PyTorchClassifier = self.estimator
         images = Images(x, classifier.input_shape, value_range(classifier))
         if y is None:
-            y = classifier.predict(x)
-        labels = np.argmax(check_and_transform_label_format(y, nb_classes=classifier.nb_classes), axis=1)
+            labels = labels_of(classifier, images)
+        else:
+            labels = np.argmax(check_and_transform_label_format(y, nb_classes=classifier.nb_classes), axis=1)
         if len(labels) != len(images):
             raise ValueError(f"`y` must be as many labels as `x` are images, got {len(labels)} for {len(images)}")
         attacked = np.empty((len(images), *classifier.input_shape), dtype=np.float32)
@@ -174,7 +176,7 @@ class BestPGD(EvasionAttack):
         self, x: torch.Tensor, truth: torch.Tensor, loss: str, samples: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the gradient of the loss, and the margins, both the mean over the draws of defences."""
-        gradient, margins = torch.zeros_like(x), torch.zeros(len(x), device=x.device)
+        gradient, margins = torch.zeros_like(x), torch.zeros(len(x), dtype=x.dtype, device=x.device)
         for _ in range(samples):
             with torch.enable_grad():
                 point = x.clone().requires_grad_()

@@ -13,6 +13,7 @@ from art.config import ART_NUMPY_DTYPE
 from art.estimators.classification import PyTorchClassifier
 from tqdm.auto import trange
 
+from art_denoise.attacks._checked import CheckedAttack
 from art_denoise.attacks._classifier import scores_of, warn_of_probabilities
 
 #: Pixels of the copies of a single image that go back through the network at once on a CPU: one copy keeps two cores
@@ -21,7 +22,7 @@ from art_denoise.attacks._classifier import scores_of, warn_of_probabilities
 _PIXELS_OF_COPIES = 3 * 224 * 224
 
 
-class SharedForwardDeepFool(DeepFool):
+class SharedForwardDeepFool(CheckedAttack, DeepFool):
     """ART's `DeepFool` for PyTorch classifiers, several times faster.
 
     ART runs the network forward and back once for every class, and differentiates with respect to the weights too.
@@ -62,7 +63,8 @@ class SharedForwardDeepFool(DeepFool):
         batch_size: int = 1,
         verbose: bool = True,
     ) -> None:
-        super().__init__(classifier, max_iter, epsilon, nb_grads, batch_size, verbose)
+        DeepFool.__init__(self, classifier, max_iter, epsilon, nb_grads, batch_size, verbose)
+        self._check_now_and_when_set()
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> np.ndarray:
         """Find for each image a small perturbation that changes its label.
@@ -70,10 +72,8 @@ class SharedForwardDeepFool(DeepFool):
         :param x: Images (N, ...) in units of the classifier's `clip_values`.
         :param y: Not used: an image is fooled when its label is not what it was predicted as.
         :return: Perturbed images, float32, same shape; an image that was not fooled is where the last step left it.
-        :raises ValueError: If the classifier has a single output, or `nb_grads` is below 2.
+        :raises ValueError: If the classifier does not return logits (N, K), K >= 2.
         """
-        if self.nb_grads < 2:
-            raise ValueError(f"`nb_grads` must be >= 2, the label and another class, got {self.nb_grads}")
         x = np.ascontiguousarray(x, dtype=ART_NUMPY_DTYPE)
         adversarial = x.copy()
         for start in trange(0, len(x), self.batch_size, desc="DeepFool", disable=not self.verbose):
@@ -93,6 +93,11 @@ class SharedForwardDeepFool(DeepFool):
             )
             adversarial[start : start + self.batch_size] = self._clip(images + found).cpu().numpy()
         return adversarial
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if self.nb_grads < 2:
+            raise ValueError(f"`nb_grads` must be >= 2, the label and another class, got {self.nb_grads}")
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         return scores_of(self.estimator, images)

@@ -113,7 +113,7 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
         self.batch_size, self.verbose = batch_size, verbose
         self.seed, self.patience, self.checkpoint = seed, patience, checkpoint
         self.measurements, self.eot_samples, self.starts = measurements, eot_samples, starts
-        self._check_params()
+        self._check_now_and_when_set()
 
     def _check_own_params(self) -> None:
         check_choice("attacker", self.attacker, ("deepfool",))

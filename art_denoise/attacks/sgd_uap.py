@@ -128,7 +128,7 @@ class SGDUAP(UniversalAttack):
         self.measurements = measurements
         self.step_size, self.beta, self.eot_samples, self.starts = step_size, beta, eot_samples, starts
         self.loss, self.search_size, self.searches = loss, search_size, searches
-        self._check_params()
+        self._check_now_and_when_set()
 
     def _check_own_params(self) -> None:
         check_number("step_size", self.step_size, low=0, low_open=True)
@@ -159,7 +159,7 @@ class SGDUAP(UniversalAttack):
         searching, total, fooled = noise, torch.zeros_like(noise), 0
         for search in range(self.searches):
             # The order is drawn on the CPU, so that it is the same on every device.
-            for part in torch.randperm(len(images)).to(images.device).split(size):
+            for part in torch.randperm(len(images), device="cpu").to(images.device).split(size):
                 gradient, there = self._gradient(searching, images[part], labels[part])
                 total += gradient
                 fooled += there if search == 0 else 0
@@ -171,7 +171,11 @@ class SGDUAP(UniversalAttack):
         low, high = value_range(self.estimator)
         gradient, fooled = torch.zeros_like(noise), 0
         if self.loss == "cosine" and not bool(noise.any()):
-            noise = _BESIDE * self._eps(low, high) * (torch.rand(noise.shape) - 0.5).sign().to(noise)
+            noise = (
+                _BESIDE
+                * self._eps(low, high)
+                * (torch.rand(noise.shape, dtype=torch.float32, device="cpu") - 0.5).sign().to(noise)
+            )
         for part in torch.arange(len(images), device=images.device).split(at_once(self.estimator)):
             for sample in range(self.eot_samples):
                 with torch.enable_grad():

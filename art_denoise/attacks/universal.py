@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from art.attacks.attack import EvasionAttack
 from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._checks import check_flag, check_integer, check_number
 from art_denoise._images import Images, SomeImages
 from art_denoise._plain import plain
 from art_denoise._random import drawn_from, numbered_seed
+from art_denoise.attacks._checked import CheckedAttack
 from art_denoise.attacks._classifier import labels_of, scores_of, value_range
 from art_denoise.attacks._crafting import Checkpoint, State, craft, digest_of
 from art_denoise.attacks.perturbation import Perturbation
@@ -30,7 +30,7 @@ DEFAULT_EPS = 10 / 255
 _IN = 5
 
 
-class UniversalAttack(EvasionAttack, abc.ABC):
+class UniversalAttack(CheckedAttack, abc.ABC):
     """Base of the attacks that craft one perturbation from many images, pass after pass.
 
     A subclass has the parameters of `universal_params`, checks its own in `_check_own_params`, and says in `_update`

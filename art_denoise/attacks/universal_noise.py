@@ -10,6 +10,7 @@ from art.estimators.classification import PyTorchClassifier
 
 from art_denoise._checks import check_integer, check_number
 from art_denoise._images import Images
+from art_denoise.attacks._checked import CheckedAttack
 from art_denoise.attacks._classifier import labels_of, value_range
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.attacks.universal import DEFAULT_EPS, check_eps
@@ -53,7 +54,7 @@ def random_direction(like: Perturbation, seed: int = 0) -> Perturbation:
     )
 
 
-class UniversalNoise(EvasionAttack):
+class UniversalNoise(CheckedAttack):
     """Universal noise without an aim, as an attack of ART: what an attack has to be better than.
 
     :param classifier: Classifier with `clip_values`. It decides shape and units, and is asked for nothing else.
@@ -77,7 +78,7 @@ class UniversalNoise(EvasionAttack):
         super().__init__(estimator=classifier)
         self.eps, self.like, self.seed = eps, like, seed
         self._fooling_rate: float | None = None
-        self._check_params()
+        self._check_now_and_when_set()
 
     @property
     def noise(self) -> np.ndarray:

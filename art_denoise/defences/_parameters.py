@@ -6,11 +6,17 @@ from typing import Any, ClassVar
 
 from art.defences.preprocessor import Preprocessor
 
+from art_denoise._attributes import CheckedAttributes
 
-class Parameterised(Preprocessor):
-    """A preprocessor whose `params` can all be set and are all shown."""
+
+class Parameterised(CheckedAttributes, Preprocessor):
+    """A preprocessor whose `params` can all be set, are checked whenever they are, and are all shown."""
 
     params: ClassVar[list[str]] = []
+
+    @property
+    def _checked_attributes(self) -> list[str]:
+        return self.params
 
     def set_params(self, **kwargs: Any) -> None:
         """Change parameters by name; either all of them are changed or, on an error, none.
@@ -21,15 +27,7 @@ class Parameterised(Preprocessor):
         for name in kwargs:
             if name not in self.params:
                 raise TypeError(f"`{name}` is no parameter of {type(self).__name__}: use {', '.join(self.params)}")
-        before = {name: getattr(self, name) for name in kwargs}
-        try:
-            for name, value in kwargs.items():
-                setattr(self, name, value)
-            self._check_params()
-        except Exception:
-            for name, value in before.items():
-                setattr(self, name, value)
-            raise
+        self._set_checked(kwargs)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.params)})"

@@ -13,6 +13,7 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
 from art_denoise._autograd import StraightThrough
 from art_denoise._checks import check_choice, check_integer
+from art_denoise._plain import array_of
 from art_denoise.choices import WrappedGradient
 from art_denoise.defences._parameters import Parameterised
 
@@ -69,7 +70,7 @@ class AsPyTorch(Adapter, PreprocessorPyTorch):
     def __init__(self, preprocessor: Preprocessor, gradient: WrappedGradient = "identity") -> None:
         self.preprocessor = preprocessor
         self.gradient = gradient
-        self._check_params()
+        self._check_now_and_when_set()
         super().__init__(device_type="cpu")
 
     def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
@@ -83,7 +84,7 @@ class AsPyTorch(Adapter, PreprocessorPyTorch):
         """
         if not isinstance(x, torch.Tensor):
             raise TypeError(f"`x` must be a tensor, got {type(x).__name__}: call the preprocessor on arrays")
-        labels = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y
+        labels = array_of(y) if isinstance(y, torch.Tensor) else y
         array, labels = self.preprocessor(_copy(x), labels)
         result = torch.from_numpy(np.array(array, dtype=ART_NUMPY_DTYPE)).to(x.device)
         if isinstance(y, torch.Tensor) and labels is not None:
@@ -125,7 +126,7 @@ class PassedThrough(Adapter, PreprocessorPyTorch):
 
     def __init__(self, preprocessor: PreprocessorPyTorch) -> None:
         self.preprocessor: PreprocessorPyTorch = preprocessor
-        self._check_params()
+        self._check_now_and_when_set()
         super().__init__(device_type="cpu")
 
     def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
@@ -167,7 +168,7 @@ class AsNumPy(Adapter):
 
     def __init__(self, preprocessor: PreprocessorPyTorch) -> None:
         self.preprocessor = preprocessor
-        self._check_params()
+        self._check_now_and_when_set()
         super().__init__()
 
     def __call__(self, x: np.ndarray, y: Any | None = None) -> tuple[np.ndarray, Any | None]:
@@ -202,7 +203,7 @@ class AsFlat(Adapter, PreprocessorPyTorch):
     def __init__(self, preprocessor: Preprocessor, image_shape: tuple[int, int, int]) -> None:
         self.preprocessor = preprocessor
         self.image_shape = image_shape
-        self._check_params()
+        self._check_now_and_when_set()
         super().__init__(device_type="cpu")
 
     def forward(self, x: torch.Tensor, y: Any | None = None) -> tuple[torch.Tensor, Any | None]:
@@ -279,7 +280,7 @@ def pull_back(preprocessor: Preprocessor, x: np.ndarray, grad: np.ndarray) -> np
 
 def _copy(x: torch.Tensor) -> np.ndarray:
     """Copy a tensor to an array, which a preprocessor may then change."""
-    return np.array(x.detach().cpu().numpy(), dtype=ART_NUMPY_DTYPE)
+    return np.array(array_of(x), dtype=ART_NUMPY_DTYPE)
 
 
 def as_float32(x: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ class Compose(Parameterised, PreprocessorPyTorch):
 
     def __init__(self, preprocessors: Sequence[Preprocessor]) -> None:
         self.preprocessors = preprocessors
-        self._check_params()
+        self._check_now_and_when_set()
         super().__init__(device_type="cpu")
 
     @property

@@ -91,7 +91,10 @@ def mean_accepted_noise(
         queue = candidates.repeat(draws).split(batch_size) if len(candidates) else ()
         for chosen in tqdm(queue, desc=progress, disable=progress is None, unit="batch"):
             # Drawn one by one: a larger tensor would be filled in another order.
-            delta = torch.stack([torch.randn(total.shape, generator=generator) for _ in chosen]).to(first) * sigma
+            drawn_each = [
+                torch.randn(total.shape, generator=generator, dtype=torch.float32, device="cpu") for _ in chosen
+            ]
+            delta = torch.stack(drawn_each).to(first) * sigma
             after = logits(x[chosen] + delta)
             if accept == "flip":
                 helped = after.argmax(1) == y[chosen]
