@@ -20,7 +20,10 @@ def check_number(
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"`{name}` must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.copysign(math.inf, value)
     # Compared rather than asked whether it is finite: numbers of a graph that is being compiled can be compared.
     if not -math.inf < number < math.inf or number < low or number > high or (low_open and number == low):
         rules = ["finite"]
@@ -59,10 +62,40 @@ def check_filter_input(x: Any) -> None:
     """Raise unless `x` is a float tensor (N, C, H, W) with at least one channel and one pixel."""
     import torch  # not where only numbers are checked, as on the command line
 
-    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
-        kind = f"a {x.dtype} tensor" if isinstance(x, torch.Tensor) else type(x).__name__
-        raise TypeError(f"`x` must be a floating-point torch tensor, got {kind}: use `x.float()` or `torch.from_numpy`")
+    if not isinstance(x, torch.Tensor):
+        make = "torch.from_numpy(x)" if type(x).__module__ == "numpy" else "torch.as_tensor(x)"
+        dtype = str(getattr(x, "dtype", "float"))
+        remedy = f"`{make}`" if dtype.startswith("float") else f"`{make}{_to_floats(dtype)}`"
+        raise TypeError(f"`x` must be a floating-point torch tensor, got {type(x).__name__}: use {remedy}")
+    if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        dtype = str(x.dtype).removeprefix("torch.")
+        why = ", as parameters are in units of the value range" if "/" in _to_floats(dtype) else ""
+        raise TypeError(
+            f"`x` must be a floating-point torch tensor, got a {x.dtype} tensor: use `x{_to_floats(dtype)}`{why}"
+        )
+    shape = tuple(x.shape)
+    if x.ndim == 2:
+        raise ValueError(f"`x` must be (N, C, H, W), got {shape}: give one grey image as `x[None, None]`")
+    if x.ndim == 3:
+        raise ValueError(
+            f"`x` must be (N, C, H, W), got {shape}: give a stack of grey images as `x[:, None]`, one image of "
+            f"{shape[0]} channels as `x[None]`"
+        )
+    if x.ndim == 5:
+        raise ValueError(
+            f"`x` must be (N, C, H, W), got {shape}: give the frames of videos (N, C, F, H, W) as "
+            "`x.movedim(2, 1).flatten(0, 1)`, those of (N, F, C, H, W) as `x.flatten(0, 1)`"
+        )
     if x.ndim != 4:
-        raise ValueError(f"`x` must be (N, C, H, W), got {tuple(x.shape)}")
-    if 0 in x.shape[1:]:
-        raise ValueError(f"`x` must have at least one channel and one pixel, got {tuple(x.shape)}")
+        raise ValueError(f"`x` must be (N, C, H, W), got {shape}")
+    if 0 in shape[1:]:
+        raise ValueError(f"`x` must have at least one channel and one pixel, got {shape}")
+
+
+def _to_floats(dtype: str) -> str:
+    """Return what, written after `x`, makes floats in units of the value range of numbers of a type."""
+    # Whole numbers are 0 to the greatest of their type; of signed ones nobody knows, and most are bytes once read.
+    ends = {"bool": None, "int16": 32767, "uint16": 65535, "uint32": 2**32 - 1, "uint64": 2**64 - 1}
+    if dtype.startswith("float") or ends.get(dtype, 255) is None:
+        return ".float()"
+    return f".float() / {ends.get(dtype, 255)}"

@@ -9,9 +9,11 @@ import torch
 from art_denoise._checks import check_choice, check_filter_input, check_integer, check_number
 from art_denoise.choices import NLMeansMode, PatchWeights
 from art_denoise.filters._nl_means import LEAST_H, average, window_side
+from art_denoise.filters._one_image import takes_one_image
 from art_denoise.filters._strengths import check_strength, for_operator
 
 
+@takes_one_image
 def nl_means_denoise(
     x: torch.Tensor,
     h: float | torch.Tensor,
@@ -44,8 +46,9 @@ def nl_means_denoise(
     Schraudolph's approximation, off by up to 4 %, and weights below exp(−5) are dropped. It is not symmetric under
     flips.
 
-    :param x: Images, float tensor (N, C, H, W), in units of the value range (0 to 1). float32 and float64 are computed
-        as they are, float16 and bfloat16 in float32.
+    :param x: Images, float tensor (N, C, H, W), in units of the value range (0 to 1); or one image (C, H, W) of 1, 3 or
+        4 channels, as a transform of a data set has it. float32 and float64 are computed as they are, float16 and
+        bfloat16 in float32.
     :param h: Filter strength (the paper's "cut-off distance") in units of the value range, > 0, ≤ 1e6. The
         greater, the more unlike patches may be and still count, and the smoother the result. The paper uses 0.05. A
         float tensor (N,) has one for each image; there is no gradient for it.
@@ -58,8 +61,8 @@ def nl_means_denoise(
         `fast_mode=False`, to 1e-2 (its exponential is Schraudolph's, and its cut-off looks at part of a patch).
     :param sigma: Standard deviation of the noise in units of the value range, ≥ 0: what two patches differ by on
         account of it, 2σ², is not counted. With it, a smaller `h` (0.6 to 0.8 σ) is usual. As in scikit-image.
-    :return: Denoised images (N, C, H, W), same dtype and device, each value between the least and greatest of `x`'s
-        channel, but for rounding. An image depends on nothing but itself.
+    :return: Denoised images, of the shape of `x`, same dtype and device, each value between the least and greatest of
+        its channel, but for rounding. An image depends on nothing but itself.
     :raises TypeError: If `x` is not a float tensor or an argument is not a number.
     :raises ValueError: If `x` is not (N, C, H, W) with C, H, W ≥ 1, an argument is outside its interval, or a patch is
         larger than the image.

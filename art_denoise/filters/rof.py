@@ -8,6 +8,7 @@ import torch
 
 from art_denoise._checks import check_choice, check_filter_input, check_flag, check_integer, check_number
 from art_denoise.choices import ROFSolver
+from art_denoise.filters._one_image import takes_one_image
 from art_denoise.filters._rof_chambolle import chambolle
 from art_denoise.filters._rof_converged import converged
 from art_denoise.filters._rof_operators import LEAST_WEIGHT, most_precise
@@ -48,6 +49,7 @@ def rof_denoise(
 ) -> tuple[torch.Tensor, torch.Tensor]: ...
 
 
+@takes_one_image
 def rof_denoise(
     x: torch.Tensor,
     weight: float | torch.Tensor,
@@ -73,8 +75,9 @@ def rof_denoise(
     `solver="converged"` computes the minimiser itself, by a primal–dual iteration that ends when the duality gap, which
     bounds P(u) - min P and ½‖u - u*‖², is at most `tol` times P(u).
 
-    :param x: Images, float tensor (N, C, H, W), in units of the value range (0 to 1). float32 and float64 are computed
-        as they are, float16 and bfloat16 in float32; float32 in float64 for `tol` < 1e-6.
+    :param x: Images, float tensor (N, C, H, W), in units of the value range (0 to 1); or one image (C, H, W) of 1, 3 or
+        4 channels, as a transform of a data set has it. float32 and float64 are computed as they are, float16 and
+        bfloat16 in float32; float32 in float64 for `tol` < 1e-6.
     :param weight: TV weight in units of the value range, 0 to 1e6; 0 returns the images unchanged. The paper
         uses 10/255. A float tensor (N,) has one for each image; there is no gradient for it.
     :param solver: "chambolle" or "converged".
@@ -84,9 +87,9 @@ def rof_denoise(
     :param max_iter: Most iterations, ≥ 1; None is 200 for "chambolle", whose first only evaluates the energy of the
         input, and 10 000 for "converged".
     :param return_gap: For "converged": return the relative gaps as well.
-    :return: Denoised images (N, C, H, W), same dtype and device. Each channel depends on nothing but itself. With
-        `return_gap` also the gap of each channel as a share of P(u), (N, C) float64, before rounding to half precision.
-        On devices without float64 it is float32, and so is all that is computed.
+    :return: Denoised images, of the shape of `x`, same dtype and device. Each channel depends on nothing but itself.
+        With `return_gap` also the gap of each channel as a share of P(u), (N, C) float64, before rounding to half
+        precision. On devices without float64 it is float32, and so is all that is computed.
     :raises TypeError: If `x` is not a float tensor or an argument is not a number.
     :raises ValueError: If `x` is not (N, C, H, W) with H, W ≥ 1, an argument is outside its interval, or belongs to the
         other solver.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -120,3 +122,60 @@ def test_the_other_devices_code_keeps_no_graph(monkeypatch, images):
         with torch.autograd.graph.saved_tensors_hooks(lambda t, kept=kept: kept.append(t.numel()) or t, lambda t: t):
             FILTERS[name](x)
         assert 0 < sum(kept) <= 3 * x.numel()
+
+
+def test_one_image_as_transforms_have_it(denoise, images):
+    x = torch.from_numpy(images)
+    assert torch.equal(denoise(x[0]), denoise(x)[0])
+    assert torch.equal(denoise(x[0, :1]), denoise(x[:1, :1])[0])
+
+
+def test_the_gap_of_one_image(images):
+    x = torch.from_numpy(images)
+    expected = rof_denoise(x, 0.1, solver="converged", return_gap=True)
+    for one, many in zip(rof_denoise(x=x[0], weight=0.1, solver="converged", return_gap=True), expected, strict=True):
+        assert torch.equal(one, many[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (lambda x: (x * 255).byte(), TypeError, "a torch.uint8 tensor: use `x.float() / 255`, as parameters are in"),
+        (lambda x: (x * 255).long(), TypeError, "a torch.int64 tensor: use `x.float() / 255`"),
+        (lambda x: x > 0.5, TypeError, "a torch.bool tensor: use `x.float()`"),
+        (lambda x: x.numpy(), TypeError, "got ndarray: use `torch.from_numpy(x)`"),
+        (lambda x: (x * 255).byte().numpy(), TypeError, "got ndarray: use `torch.from_numpy(x).float() / 255`"),
+        (lambda x: x.tolist(), TypeError, "got list: use `torch.as_tensor(x)`"),
+        (lambda x: x[0, 0], ValueError, "got (37, 31): give one grey image as `x[None, None]`"),
+        (lambda x: x.reshape(-1, 37, 31), ValueError, "got (6, 37, 31): give a stack of grey images as `x[:, None]`"),
+        (lambda x: x[:, :, None], ValueError, "give the frames of videos (N, C, F, H, W) as `x.movedim(2, 1).flatten"),
+        (lambda x: x[:, None], ValueError, "those of (N, F, C, H, W) as `x.flatten(0, 1)`"),
+        (lambda x: x[None, None], ValueError, "`x` must be (N, C, H, W), got (1, 1, 2, 3, 37, 31)"),
+        (lambda x: x[..., :0], ValueError, "at least one channel and one pixel"),
+    ],
+)
+def test_what_the_message_says_can_be_done(denoise, given, error, message, images):
+    """Done as it says, the result is that of the images, and no frame has become a channel."""
+    plain = torch.from_numpy(images)
+    x = given(plain)
+    with pytest.raises(error, match=re.escape(message)) as raised:
+        denoise(x)
+    # Of two remedies the last is that of the second case of videos, and the first that of all others.
+    remedies = [code for code in re.findall(r"`([^`]+)`", str(raised.value)) if code.startswith(("x.", "x[", "torch."))]
+    if remedies:
+        code = remedies[-1] if "flatten(0, 1)` as" in message or "(N, F, C" in message else remedies[0]
+        repaired = eval(code, {"x": x, "torch": torch})
+        assert repaired.ndim == 4
+        assert 0 <= float(repaired.min()) <= float(repaired.max()) <= 1
+        changed = (denoise(repaired) - repaired).abs().mean()
+        assert changed > 1e-3 or repaired.unique().numel() == 2
+        if error is ValueError and "stack" not in message and "grey" not in message:
+            assert torch.equal(denoise(repaired), denoise(plain))
+
+
+@pytest.mark.skipif(not hasattr(torch, "float8_e4m3fn"), reason="this PyTorch has no numbers of a byte")
+def test_floats_of_a_byte_are_told_what_to_do(denoise, images):
+    x = torch.from_numpy(images).to(torch.float8_e4m3fn)
+    with pytest.raises(TypeError, match=r"got a torch.float8_e4m3fn tensor: use `x\.float\(\)`"):
+        denoise(x)
+    assert denoise(x.float()).shape == x.shape

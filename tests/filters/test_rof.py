@@ -203,7 +203,7 @@ def test_empty_batch():
         ({"solver": "converged", "eps": 1e-3}, ValueError, "`eps` belongs to solver='chambolle'.*use `tol`"),
         ({"solver": "converged", "tol": 0}, ValueError, "`tol` must be finite and > 0"),
         ({"return_gap": True}, ValueError, "`return_gap` needs solver='converged'"),
-        ({"x": torch.zeros(3, 5, 4)}, ValueError, r"\(N, C, H, W\), got \(3, 5, 4\)"),
+        ({"x": torch.zeros(5, 5, 4)}, ValueError, r"\(N, C, H, W\), got \(5, 5, 4\)"),
         ({"x": torch.zeros(1, 3, 0, 4)}, ValueError, "at least one channel and one pixel"),
         ({"x": torch.zeros(1, 3, 5, 4, dtype=torch.uint8)}, TypeError, r"floating-point.*uint8.*\.float\(\)"),
         ({"x": np.zeros((1, 3, 5, 4))}, TypeError, "ndarray"),
