@@ -60,6 +60,9 @@ def attacker() -> dict:
         ("docs/honest.md", dict),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*lie outside `clip_values`:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning:art")  # where it adds the noise of randomized smoothing
+@pytest.mark.filterwarnings("ignore:'binom_test' is deprecated:DeprecationWarning")  # in the oldest ART
 def test_code_runs(page, having, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = having()

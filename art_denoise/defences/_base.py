@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, get_args
 
@@ -13,19 +14,14 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from tqdm.auto import tqdm
 
 from art_denoise._autograd import StraightThrough, clip
-from art_denoise._checks import check_choice, check_flag, check_integer
+from art_denoise._checks import check_choice, check_flag, check_integer, check_number
 from art_denoise.choices import DeviceType, Gradient
 from art_denoise.defences._parameters import Parameterised
+from art_denoise.defences._scale import are_of_another_scale, likely_range, share_outside
+from art_denoise.defences._shapes import check_shape, frames_of, videos_of
 
 #: Memory, in bytes, that the filtering of one chunk is meant to stay under, by type of device.
 CHUNK_BUDGET = {"cpu": 512 * 2**20, "cuda": 2048 * 2**20}
-
-#: How far values may lie outside `clip_values`, as a share of the range. Attacks that do not clip step out of the range
-#: a little, and their images are clipped before they are filtered; data on another scale is far out, and refused.
-_TOLERANCE = 0.5
-
-#: Numbers of channels that are almost surely channels when they are found on an axis.
-_USUAL_CHANNELS = (1, 3, 4)
 
 
 class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
@@ -50,6 +46,9 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
     #: Working memory of the filter as a multiple of the chunk, without a gradient, on the device that needs the most.
     _memory_factor = 16
 
+    #: The range that values were told to lie outside of: each is told once.
+    _told_of: tuple[float, float] | None = None
+
     def __init__(
         self,
         *,
@@ -72,7 +71,7 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
         self.chunk_size = chunk_size
         self.verbose = verbose
         self._device_type = device_type
-        self._check_params()
+        self._check_now_and_when_set()
 
     @property
     def apply_fit(self) -> bool:
@@ -123,15 +122,20 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
         through, as its own derivative, 0 where anything is clipped, would hide the filter's from attacks.
 
         :param x: Images, (N, C, H, W) or, with `channels_first=False`, (N, H, W, C), of any real dtype, on any device,
-            in units of `clip_values`. Values a little outside are clipped first; so are results, as the filters may
+            in units of `clip_values`; or videos, (N, C, F, H, W) or (N, F, H, W, C), whose frames are images. Values
+            outside, as of noise or of a step of an attack, are clipped first; so are results, as the filters may
             overshoot a little.
         :param y: Labels of any kind; returned as they are.
         :return: Images of the same shape on the same device, float32, inside `clip_values`, and `y`.
         :raises TypeError: If `x` is not a tensor of numbers.
-        :raises ValueError: If the shape is none of images, a value is NaN or infinite, or values lie outside
-            `clip_values` by more than half its range.
+        :raises ValueError: If the shape is none of images, a value is NaN or infinite, or the images are of another
+            scale than `clip_values`: many values lie farther outside than its width, as no noise has it.
+        :warns RuntimeWarning: Once, if values are clipped, unless it is by rounding.
         """
         images = self._checked(x)
+        if images.ndim == 5:
+            frames, _ = self.forward(frames_of(images, channels_first=self.channels_first))
+            return videos_of(frames, len(images), channels_first=self.channels_first), y
         if self.gradient == "identity":
             with torch.no_grad():
                 filtered = self._apply(images)
@@ -168,10 +172,12 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
                 raise ValueError(f"`grad` must have a gradient for each of {len(x)} images, got {len(grad)}")
             return _each_image(lambda image, g: self.estimate_gradient(image[None], g[None])[0], x, grad)
         grad_tensor = self._to_tensor(grad)
-        per_class = grad_tensor.ndim == np.ndim(x) + 1
-        if (grad_tensor[:, 0] if per_class else grad_tensor).shape != np.shape(x):
+        shape = tuple(grad_tensor.shape)
+        per_class = len(shape) == np.ndim(x) + 1 and shape[1] > 0
+        if (shape[:1] + shape[2:] if per_class else shape) != np.shape(x):
             raise ValueError(
-                f"`grad` must have the shape of `x`, {np.shape(x)}, or one more axis after the first, got {grad.shape}"
+                f"`grad` must have the shape of `x`, {np.shape(x)}, or one more axis of at least one class after the "
+                f"first, got {shape}"
             )
         x_tensor = self._to_tensor(x).to(torch.float32).requires_grad_()
         with torch.enable_grad():
@@ -182,13 +188,14 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
         return result.cpu().numpy().astype(ART_NUMPY_DTYPE, copy=False)
 
     def _check_params(self) -> None:
-        limits = np.asarray(self.clip_values, dtype=object)
-        if limits.shape != (2,) or not all(np.isscalar(v) and np.isreal(v) and np.isfinite(v) for v in limits):
+        try:
+            low, high = (check_number("clip_values", value) for value in self.clip_values)
+        except (TypeError, ValueError):
             raise ValueError(
                 "'clip_values' should be a tuple of 2 floats or arrays containing the allowed data range. "
                 f"This defence takes two finite numbers, e.g. (0.0, 1.0) or (0, 255), got {self.clip_values!r}"
-            )
-        if limits[0] >= limits[1]:
+            ) from None
+        if low >= high:
             raise ValueError(f"Invalid 'clip_values': min >= max. Got {self.clip_values!r}")
         check_flag("channels_first", self.channels_first)
         check_flag("verbose", self.verbose)
@@ -210,7 +217,7 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
             ) from None
         if array.dtype.kind not in "fiub":
             raise TypeError(f"`x` must be an array of real numbers, got dtype {array.dtype}")
-        if array.dtype.kind != "f" or not array.dtype.isnative:
+        if array.dtype not in (np.float16, np.float32, np.float64) or not array.dtype.isnative:
             array = array.astype(ART_NUMPY_DTYPE)
         return torch.tensor(np.ascontiguousarray(array), device=self.device)
 
@@ -218,49 +225,43 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
         """Return `x` as float32, clipped to `clip_values`, if it is images in their units, or raise."""
         if not isinstance(x, torch.Tensor) or x.is_complex():
             raise TypeError(f"`x` must be a tensor of real numbers, got {type(x).__name__}: call the defence on arrays")
-        shape = tuple(x.shape)
-        layout = "(N, C, H, W)" if self.channels_first else "(N, H, W, C)"
-        if x.ndim == 2:
-            raise ValueError(
-                f"Feature vectors detected. Unrecognized input dimension. `x` must be images {layout}, got {shape}: "
-                "for features that are the pixels of images use AsFlat(defence, image_shape=...); one grey image is "
-                f"{'x[None, None]' if self.channels_first else 'x[None, ..., None]'}"
-            )
-        if x.ndim == 3:
-            channel = "x[:, None]" if self.channels_first else "x[..., None]"
-            one = shape[0 if self.channels_first else 2] in _USUAL_CHANNELS
-            remedy = "add a batch axis, `x[None]`" if one else f"of grey images add an axis of one channel, `{channel}`"
-            raise ValueError(f"`x` must be {layout}, got {shape}: {remedy}")
-        if x.ndim != 4:
-            frames = "`x.reshape(-1, *x.shape[2:])`"
-            if self.channels_first and x.ndim == 5 and shape[1] in _USUAL_CHANNELS and shape[2] not in _USUAL_CHANNELS:
-                frames = "which have to come before the channels, `x.swapaxes(1, 2).reshape(-1, C, H, W)`"
-            raise ValueError(
-                f"Unrecognized input dimension. `x` must be images {layout}, got {shape}: pass the frames of a "
-                f"video as images, {frames}"
-            )
-        if 0 in shape[1:]:
-            raise ValueError(f"`x` must have at least one channel and one pixel, got {shape}")
-        channels, other = (shape[1], shape[3]) if self.channels_first else (shape[3], shape[1])
-        if channels not in _USUAL_CHANNELS and other in _USUAL_CHANNELS and channels > 4:
-            raise ValueError(
-                f"`x` must be {layout}, got {shape}, which looks like the other layout: "
-                f"use channels_first={not self.channels_first}, or transpose `x` if it does have {channels} channels"
-            )
-        images = x.to(torch.float32)
+        check_shape(tuple(x.shape), channels_first=self.channels_first)
+        images = x.to(torch.float32).resolve_neg()
         if not images.numel():
             return images
-        low, high = (float(v) for v in torch.aminmax(images.detach()))
-        if not (np.isfinite(low) and np.isfinite(high)):
+        least, greatest = (float(v) for v in torch.aminmax(images.detach()))
+        if not (np.isfinite(least) and np.isfinite(greatest)):
             raise ValueError("`x` must be finite, got NaN or infinite values: find where they come from")
-        first, last = map(float, self.clip_values)
-        slack = _TOLERANCE * (last - first)
-        if low < first - slack or high > last + slack:
+        low, high = map(float, self.clip_values)
+        if least >= low and greatest <= high:
+            return images
+        self._tell_of_values_outside(images.detach(), least, greatest)
+        return clip(images, low, high)
+
+    def _tell_of_values_outside(self, images: torch.Tensor, least: float, greatest: float) -> None:
+        """Raise if images are of another scale than `clip_values`; warn, once, if values are clipped."""
+        low, high = map(float, self.clip_values)
+        share = share_outside(images, low, high)
+        if not share:
+            return
+        likely = likely_range(least, greatest)
+        remedy = "set `clip_values` to the range of the data" + (f", most likely {likely}" if likely else "")
+        frames = frames_of(images, channels_first=self.channels_first) if images.ndim == 5 else images
+        if are_of_another_scale(frames if self.channels_first else frames.permute(0, 3, 1, 2), low, high):
             raise ValueError(
-                f"`x` must be in units of `clip_values` = ({first:g}, {last:g}), got values from {low:g} to {high:g}: "
-                "set `clip_values` to the range of the data; defences come before standardisation"
+                f"`x` must be in units of `clip_values` = ({low:g}, {high:g}), got values from {least:g} to "
+                f"{greatest:g}: {remedy}; defences come before standardisation"
             )
-        return images if low >= first and high <= last else clip(images, first, last)
+        if self._told_of != (low, high):
+            self._told_of = low, high
+            warnings.warn(
+                f"{share:.1%} of the values of `x` lie outside `clip_values` = ({low:g}, {high:g}), from {least:g} to "
+                f"{greatest:g}, and {type(self).__name__} clips them. That is right for noise and "
+                f"for steps of attacks; if the images are of another scale, {remedy}, and put the defence before any "
+                "standardisation. This is told once",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _apply(self, images: torch.Tensor) -> torch.Tensor:
         """Filter float32 images in the caller's layout and range, chunk by chunk."""

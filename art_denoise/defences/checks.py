@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from art.defences.preprocessor import Preprocessor, TotalVarMin
@@ -23,6 +23,7 @@ from art.preprocessing.standardisation_mean_std.pytorch import StandardisationMe
 from art.preprocessing.standardisation_mean_std.tensorflow import StandardisationMeanStdTensorFlow
 
 from art_denoise.defences._base import ImageDefence
+from art_denoise.defences._shapes import check_shape
 from art_denoise.defences.adapters import Adapter, AsFlat
 from art_denoise.defences.chain import Compose
 from art_denoise.defences.defensive_noise import DefensiveNoiseDefence
@@ -172,11 +173,13 @@ def _mismatches(operation: Preprocessor, view: _View) -> Iterator[str]:
     if isinstance(operation, Adapter):
         yield from _mismatches(operation.preprocessor, view)
         return
+    if isinstance(operation, ImageDefence) and _is_video(view.shape, channels_first=operation.channels_first):
+        view = replace(view, shape=_frame(view.shape, channels_first=operation.channels_first))
     if isinstance(operation, ImageDefence) and view.shape is not None and len(view.shape) != 3:
         remedy = (
             f"if they are the pixels of images, use `AsFlat({name}(...), image_shape=(C, H, W))`"
             if len(view.shape) == 1
-            else "it takes images (C, H, W) or (H, W, C)"
+            else "it takes images (C, H, W) or (H, W, C), and videos (C, F, H, W) or (F, H, W, C)"
         )
         yield f"{name} needs images, but the inputs are {view.shape}: {remedy}"
         return
@@ -197,6 +200,22 @@ def _mismatches(operation: Preprocessor, view: _View) -> Iterator[str]:
             yield "DefensiveNoiseDefence has no noise yet: give it `noise`, or call its `fit` first"
         elif view.shape is not None and None not in view.shape and np.shape(operation.noise) != view.shape:
             yield f"DefensiveNoiseDefence has a noise for images {np.shape(operation.noise)}, but sees {view.shape}"
+
+
+def _is_video(shape: tuple[int | None, ...] | None, *, channels_first: bool) -> TypeGuard[tuple[int | None, ...]]:
+    """Whether a shape is that of one video in a layout."""
+    if shape is None or len(shape) != 4:
+        return False
+    try:
+        check_shape((1, *(1 if size is None else size for size in shape)), channels_first=channels_first)
+    except ValueError:
+        return False
+    return True
+
+
+def _frame(video: tuple[int | None, ...], *, channels_first: bool) -> tuple[int | None, ...]:
+    """Return the shape of a frame of a video."""
+    return (video[0], *video[2:]) if channels_first else video[1:]
 
 
 def _silent(estimator: Any, operations: list[Preprocessor]) -> Iterator[str]:

@@ -105,9 +105,16 @@ def test_constant_images_stay(value, channels_first):
 
 @pytest.mark.parametrize("shape", [(2, 3, 5, 3, 8, 8), (2, 5, 3, 8, 8), (2, 64)])
 def test_what_is_no_image(make, shape):
-    """test_spatial_smoothing.py: test_non_spatial_data_error; its video data are refused here."""
+    """test_spatial_smoothing.py: test_non_spatial_data_error."""
     with pytest.raises(ValueError, match="Unrecognized input dimension"):
         make()(np.zeros(shape, dtype=np.float32))
+
+
+def test_videos(make):
+    """test_spatial_smoothing.py: test_spatial_smoothing_video_data; here constant frames."""
+    x = np.full((2, 3, 4, 8, 8), 0.5, dtype=np.float32)
+    assert make()(x)[0].shape == x.shape
+    assert make(channels_first=False)(np.moveaxis(x, 1, -1))[0].shape == (2, 4, 8, 8, 3)
 
 
 def test_feature_vectors(make):

@@ -53,9 +53,10 @@ def test_progress_only_when_asked_for(name, images, capsys):
         (np.zeros((3, 8, 9)), ValueError, r"\(3, 8, 9\): add a batch axis, `x\[None\]`"),
         (np.zeros((24, 28, 28)), ValueError, r"of grey images add an axis of one channel, `x\[:, None\]`"),
         (np.zeros((28, 28)), ValueError, r"one grey image is x\[None, None\]"),
-        (np.zeros((2, 3, 5, 8, 9)), ValueError, r"before the channels, `x\.swapaxes\(1, 2\)"),
         (np.zeros((2, 64)), ValueError, r"Feature vectors detected.*\(2, 64\)"),
-        (np.zeros((2, 5, 3, 8, 9)), ValueError, r"Unrecognized input dimension.*\(2, 5, 3, 8, 9\)"),
+        (np.zeros((2, 5, 3, 8, 9)), ValueError, r"Unrecognized input dim.*\(2, 5, 3, 8, 9\).*`x\.swapaxes\(1, 2\)`"),
+        (np.zeros((2, 5, 8, 9, 3)), ValueError, r"like \(N, F, H, W, C\): use channels_first=False"),
+        (np.zeros((2, 2, 3, 5, 8, 9)), ValueError, r"make the axes before .* one, with `x\.reshape`"),
         (np.zeros((2, 8, 9, 3)), ValueError, "use channels_first=False"),
         (np.zeros((2, 3, 0, 9)), ValueError, "at least one channel and one pixel"),
         (np.full((1, 3, 8, 9), np.nan), ValueError, "`x` must be finite"),
@@ -114,6 +115,31 @@ def test_images_of_different_sizes(name, images):
         np.testing.assert_allclose(gradient[i], defence.estimate_gradient(image[None], image[None])[0], atol=1e-6)
     with pytest.raises(ValueError, match=r"image 1 of 2: .*got \(1, 37, 31\)"):
         defence(np.array([images[0], images[0, 0]], dtype=object))
+
+
+@pytest.mark.parametrize("channels_first", [True, False])
+def test_videos_are_defended_frame_by_frame(name, channels_first, images):
+    frames = np.concatenate([images, images[:, ::-1] * 0.5, images[:1]])[: 2 * 2]  # of two videos, two each
+    frames = np.ascontiguousarray(frames if channels_first else frames.transpose(0, 2, 3, 1))
+    defence = make(name, channels_first=channels_first)
+
+    def as_videos(x: np.ndarray) -> np.ndarray:
+        x = x.reshape(2, 2, *x.shape[1:])
+        return x.swapaxes(1, 2) if channels_first else x
+
+    videos = as_videos(frames)
+    result, _ = defence(videos)
+    assert result.shape == videos.shape
+    np.testing.assert_array_equal(result, as_videos(defence(frames)[0]))
+    grad = frames[::-1].copy()
+    expected = as_videos(defence.estimate_gradient(frames, grad))
+    np.testing.assert_array_equal(defence.estimate_gradient(videos, as_videos(grad)), expected)
+    wrong = videos.swapaxes(1, 2)
+    if channels_first:
+        wrong = np.concatenate([wrong] * 3, axis=1)
+        with pytest.raises(ValueError, match=r"looks like \(N, F, C, H, W\): use `x\.swapaxes\(1, 2\)`"):
+            defence(wrong)
+        np.testing.assert_array_equal(defence(wrong.swapaxes(1, 2))[0][:, :, :2], result)
 
 
 def test_images_of_one_size_in_an_object_array(name, images):
