@@ -23,7 +23,7 @@ def check_number(
     try:
         number = float(value)
     except OverflowError:
-        number = math.copysign(math.inf, value)
+        number = math.inf if value == abs(value) else -math.inf
     # Compared rather than asked whether it is finite: numbers of a graph that is being compiled can be compared.
     if not -math.inf < number < math.inf or number < low or number > high or (low_open and number == low):
         rules = ["finite"]
@@ -41,6 +41,8 @@ def check_integer(name: str, value: Any, *, low: int) -> int:
         raise TypeError(f"`{name}` must be an integer, got {value!r}")
     if value < low:
         raise ValueError(f"`{name}` must be >= {low}, got {value!r}")
+    if int(value) >= 2**63:
+        raise ValueError(f"`{name}` must be below 2**63, as compiled code has it, got {value!r}")
     return int(value)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,9 @@ from art_denoise import DefensiveNoiseDefence, NLMeansDefence, ROFDefence
         (ROFDefence, {"solver": "converged", "tol": 0}, "`tol`"),
         (ROFDefence, {"eps": -1}, "`eps`"),
         (ROFDefence, {"max_iter": 0}, "`max_iter`"),
+        (ROFDefence, {"max_iter": 2**63}, r"`max_iter` must be below 2\*\*63"),
+        (ROFDefence, {"weight": 10**400}, "`weight` must be finite"),
+        (ROFDefence, {"clip_values": (Fraction(1), Fraction(1, 2))}, "Invalid 'clip_values': min >= max"),
         (NLMeansDefence, {"h": 0}, "`h` must be finite and > 0.*got 0"),
         (NLMeansDefence, {"patch_size": 0}, "`patch_size`"),
         (NLMeansDefence, {"patch_distance": -1}, "`patch_distance`"),
@@ -52,3 +57,16 @@ def test_noise_not_set():
     assert not defence.is_fitted
     with pytest.raises(ValueError, match=r"`noise` is not set.*fit"):
         defence(np.zeros((2, 3, 8, 9)))
+
+
+def test_numbers_of_any_kind(images):
+    """Fractions, and images of more digits than PyTorch has."""
+    result = ROFDefence(Fraction(1, 10), clip_values=(Fraction(0), Fraction(1)))(images.astype(np.longdouble))[0]
+    np.testing.assert_array_equal(result, ROFDefence(0.1)(images)[0])
+
+
+def test_a_gradient_of_no_classes(images):
+    with pytest.raises(
+        ValueError, match=r"one more axis of at least one class after the first, got \(2, 0, 3, 37, 31\)"
+    ):
+        ROFDefence().estimate_gradient(images, np.zeros((2, 0, 3, 37, 31)))

@@ -179,3 +179,8 @@ def test_floats_of_a_byte_are_told_what_to_do(denoise, images):
     with pytest.raises(TypeError, match=r"got a torch.float8_e4m3fn tensor: use `x\.float\(\)`"):
         denoise(x)
     assert denoise(x.float()).shape == x.shape
+
+
+def test_a_view_with_the_sign_turned(denoise, images):
+    x = torch.from_numpy(images)
+    assert torch.equal(denoise(torch._neg_view(-x)), denoise(x))
