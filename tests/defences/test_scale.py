@@ -54,7 +54,7 @@ def test_noise_is_no_other_scale(kind, shape):
     "scaled",
     [
         lambda x: 255 * x,
-        lambda x: 255 * x * (np.arange(x[0].size).reshape(x[0].shape) % 200 == 0),  # thin lines on black
+        lambda x: 255 * x * (np.arange(x[0].size).reshape(x[0].shape) % 450 == 3),  # thin lines on black
         lambda x: 65535 * x,
         lambda x: np.where(x > 0.8, 1.0, -1.0),  # digits, -1 to 1
         lambda x: x + 3,
@@ -67,10 +67,15 @@ def test_other_scales_are_seen(kind, scaled):
     assert told(scaled(drawn(kind, (1, 3, 32, 32))))
 
 
-@pytest.mark.parametrize(("kind", "shape"), [("uniform", (4, 3, 8, 8)), ("smooth", (2, 3, 96, 96))])
-def test_standardised_images_are_seen(kind, shape):
+@pytest.mark.parametrize(
+    ("kind", "shape", "contrast"),
+    [("uniform", (4, 3, 8, 8), 1), ("smooth", (2, 3, 96, 96), 1), ("smooth", (2, 3, 96, 96), 0.7)],
+)
+def test_standardised_images_are_seen(kind, shape, contrast):
+    """Of low contrast, too: fewer values are far out, but they lie side by side, where noise does not."""
     mean, std = (np.array(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-    assert told((drawn(kind, shape) - mean) / std)
+    images = 0.5 + contrast * (drawn(kind, shape) - 0.5)
+    assert told((images - mean) / std)
 
 
 def test_the_share_and_the_likely_range():
