@@ -84,6 +84,7 @@ def states():
     return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
 
 
+@pytest.mark.filterwarnings("ignore:.*lie outside `clip_values`:RuntimeWarning")  # of ZOO, which clips at its end
 @pytest.mark.parametrize(("name", "norm"), CASES)
 def test_every_attack_of_the_table(classifier, x, y, name, norm):
     """It fools, within its bound, draws the same whatever was drawn before, and leaves everything as it was."""
