@@ -10,6 +10,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+#: Errors of a place that is not to be written to: on a read-only medium, or somebody else's.
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+#: Errors of a disk that is full.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

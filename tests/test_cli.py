@@ -17,8 +17,9 @@ import pytest
 from results_by_hand import UAP, N, labels_with, results, saved
 
 import art_denoise
-from art_denoise.cli import app, commands, main
+from art_denoise.cli import commands, main
 from art_denoise.cli.chosen import FILE, as_file, as_options
+from art_denoise.cli.program import app
 from art_denoise.evaluation.components import attack_names, defence_names
 from art_denoise.evaluation.options import Machine, Options, Shown
 from art_denoise.models.schedule import Schedule
@@ -531,7 +532,7 @@ def test_an_interrupted_run_goes_on(capsys, tmp_path, monkeypatch):
     ("error", "message"),
     [
         (ValueError("`sources` must be of different names"), "Error: --source must be of different names"),
-        (OSError(28, "cannot write x: No space left on device"), "Error: cannot write x: No space left on device"),
+        (OSError(28, "cannot write x: No space left on device"), "Error: cannot write x: No space left on device: make room, and"),
         (PermissionError(13, "Permission denied", "x/y"), "Error: x/y: Permission denied"),
         (TypeError("two\nlines"), "Error: two lines"),
     ],

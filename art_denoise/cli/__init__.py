@@ -2,126 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 import sys
-import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Sequence
 
-from cyclopts import App, Group, Parameter
-from cyclopts.exceptions import CycloptsError
-
-from art_denoise import __version__
-from art_denoise.cli import commands
-from art_denoise.cli.commands import UnreadError, say
-from art_denoise.cli.errors import explained, sentence
-
-#: Status of a program that failed in part, that was given what makes no sense, that was interrupted, and whose output
-#: nobody reads any more, the last two as shells have them.
-_WRONG, _INTERRUPTED, _UNREAD = 2, 128 + 2, 128 + 13
-
-_ATTACK = "The attack: deepfool-uap or sgd-uap, with parameters as in sgd-uap:max_iter=20."
-_FOLDER = "Folder of a run."
-_FORM = f"Format of what is printed: {', '.join(commands.formats())}. The report is written in all of them."
-
-
-def app() -> App:
-    """Return the program: its commands, with their options."""
-    made = App(
-        name="art-denoise",
-        version=__version__,
-        help="Set denoising, or any other defence, against attacks on an image classifier, and say what it buys.",
-        help_format="plaintext",
-    )
-    made["--help"].group = made["--version"].group = Group("Options", sort_key=1)
-    made.command(_with_options(commands.table1))
-    made.command(_with_options(commands.evaluate))
-    made.command(_with_options(commands.tune))
-    attack = inspect.Parameter(
-        "attack",
-        inspect.Parameter.POSITIONAL_ONLY,
-        default=None,
-        annotation=Annotated[str | None, Parameter(help=_ATTACK)],
-    )
-    made.command(_with_options(commands.craft, attack))
-    made.command(_report, name="report")
-    made.command(commands.list_names, name="list")
-    return made
-
-
-def _with_options(command: Callable[..., int], *first: inspect.Parameter) -> Callable[..., int]:
-    """Return a command with an option for each field that it has a use for."""
-
-    def call(*positional: str, **given: Any) -> int:
-        return command(given, *positional)
-
-    options = commands.options_for(command.__name__)
-    call.__name__, call.__doc__ = command.__name__, _unwrapped(command.__doc__ or "")
-    call.__signature__ = inspect.Signature([*first, *(option.parameter() for option in options)])  # type: ignore[attr-defined]
-    call.__annotations__ = {}
-    return call
-
-
-def _unwrapped(text: str) -> str:
-    """Return paragraphs without ends of lines of their own."""
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
-
-
-def _report(
-    folder: Annotated[Path, Parameter(help=_FOLDER)],
-    /,
-    *,
-    form: Annotated[str, Parameter(name="--format", help=_FORM)] = "text",
-) -> int:
-    return commands.report(folder, form)
-
-
-_report.__doc__ = _unwrapped(commands.report.__doc__ or "")
+from art_denoise._stopping import unless_stopped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what a command line says, and return the status that the program ends with.
 
-    0: done. 1: some cells failed, and are named; the rest is there. 2: an error, in one sentence. 130: interrupted.
+    0: done. 1: some cells failed, and are named; the rest is there. 2: an error, in one sentence. 130 and 143: it was
+    interrupted, or asked to end, and the same command goes on.
 
     :param arguments: The command line, without the name of the program; None: that of this process.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that has no δ shows a question mark.
-        with suppress(AttributeError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    as_before, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"Warning: {message}\n"
-    try:
-        status = _status(list(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()
-        return status
-    except (UnreadError, BrokenPipeError):
-        # Nor can anything that is still to be written be read.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _UNREAD
-    finally:
-        warnings.formatwarning = as_before
+    given = list(sys.argv[1:] if arguments is None else arguments)
 
+    def work() -> int:
+        # Takes a moment, in which it may be interrupted, too.
+        from art_denoise.cli.program import status
 
-def _status(arguments: list[str]) -> int:
-    program = app()
-    try:
-        command, bound, _ = program.parse_args(arguments, print_error=False, exit_on_error=False)
-        return int(command(*bound.args, **bound.kwargs) or 0)
-    except CycloptsError as error:
-        say(f"Error: {sentence(error)}")
-    except KeyboardInterrupt:
-        say("Interrupted: the same command goes on from here.")
-        return _INTERRUPTED
-    except (OSError, ValueError, TypeError) as error:
-        say(f"Error: {explained(error)}")
-    except RuntimeError as error:
-        if type(error).__name__ != "WorkerDiedError":
-            raise
-        say(f"Error: {explained(error)}")
-        return 1
-    return _WRONG
+        return status(given)
+
+    return unless_stopped(work)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
+from art_denoise._words import one_line
 from art_denoise.cli.errors import nearest
 from art_denoise.cli.fields import HEADINGS, Option, options_of
 from art_denoise.evaluation.options import RUN, Machine, Options, Shown
@@ -170,7 +171,7 @@ def as_file(choice: Choice, command: str, out: Path, file: Path, without: Iterab
     elif options.shares is not None:
         # What is left out is said, too: it is not filled in again.
         values["shares"] = {**dict.fromkeys(_option("shares").keys, 0), **options.shares}
-    again = f"art-denoise {command} --config {shlex.quote(str(file))}"
+    again = one_line(f"art-denoise {command} --config {shlex.quote(str(file))}")
     lines = ["# Every choice of this run, also those that nobody made. The same run again:", f"#     {again}"]
     lines.append("# Options of the command line win over this file. Sizes are of 255.")
     heading = ""

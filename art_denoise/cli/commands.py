@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from art_denoise._words import one_line, printable
 from art_denoise.cli.chosen import FILE, Choice, all_options, as_file, as_options, choose
 from art_denoise.cli.errors import explained, nearest
 from art_denoise.cli.fields import Option
@@ -201,9 +202,9 @@ def report(folder: Path, form: str) -> int:
     results = Results.load(folder)
     try:
         write_report(results, folder)
-        said = f"Report: {folder / 'report' / 'index.html'}"
+        said = _where(folder)
     except OSError as error:
-        said = f"Report: printed only, as it cannot be written ({explained(error)})."
+        said = _printed_only(error)
     text = render(results, form)
     show(text, end="" if text.endswith("\n") and form != "text" else "\n")
     # What is read by programs has nothing behind it.
@@ -232,17 +233,22 @@ class UnreadError(Exception):
 
 
 def show(text: str, *, end: str = "\n") -> None:
-    """Print a result."""
+    """Print a result.
+
+    :raises OSError: If it cannot be written, as to a file on a disk that is full.
+    """
     try:
-        print(text, end=end, flush=True)
+        print(printable(text), end=end, flush=True)
     except BrokenPipeError:
         raise UnreadError from None
+    except OSError as error:
+        raise OSError(error.errno, f"what is printed cannot be written: {error.strerror}") from error
 
 
 def say(message: str) -> None:
     """Print what is not a result to the standard error."""
-    with suppress(BrokenPipeError):
-        print(as_options(message), file=sys.stderr, flush=True)
+    with suppress(OSError):
+        print(printable(as_options(message)), file=sys.stderr, flush=True)
 
 
 def _from_options() -> Any:
@@ -256,7 +262,7 @@ def _folder(choice: Choice, command: str) -> Path:
     options = choice.options
     if choice.run.out is not None:
         return choice.run.out
-    name = "quick" if options.quick else "" if options.on_photographs else Path(options.data).resolve().name
+    name = "quick" if options.quick else "" if options.on_photographs else one_line(Path(options.data).resolve().name)
     if command == "table1":
         return Path("runs", name or command)
     return Path("runs", f"{command}-{name}" if name else command)
@@ -312,15 +318,34 @@ def _results(command: str, choice: Choice, folder: Path, out: Path) -> Results:
 
 
 def _printed(results: Results, folder: Path, fail_on_flag: bool) -> int:
-    from art_denoise.evaluation.report import write_report
+    from art_denoise._files import READ_ONLY
+    from art_denoise.evaluation.report import render, write_report
 
-    show(write_report(results, folder))
-    show(f"Report: {folder / 'report' / 'index.html'}")
+    unwritten = None
+    try:
+        text, said = write_report(results, folder), _where(folder)
+    except OSError as error:
+        # The work is done: whatever becomes of the files, the table is not lost.
+        text, said = render(results), _printed_only(error)
+        unwritten = None if error.errno in READ_ONLY else explained(error)
+    show(text)
+    if unwritten is not None:
+        say(f"Error: {unwritten}")
+        return 2
+    show(said)
     for failure in results.failures:
         say(f"Error: {failure}")
     if results.failures:
         return 1
     return 3 if fail_on_flag and results.flags else 0
+
+
+def _where(folder: Path) -> str:
+    return f"Report: {folder / 'report' / 'index.html'}"
+
+
+def _printed_only(error: OSError) -> str:
+    return f"Report: printed only, as it cannot be written ({explained(error)})."
 
 
 def _keep(command: str, choice: Choice, folder: Path, out: Path) -> None:

@@ -16,6 +16,8 @@ from cyclopts.exceptions import (
     UnusedCliTokensError,
 )
 
+from art_denoise._files import FULL
+
 
 def nearest(name: str, names: Iterable[str], dashes: str = "") -> str:
     """Return what a message ends with where there is nothing by a name: the nearest names, or else all of a few.
@@ -64,7 +66,8 @@ def sentence(error: CycloptsError) -> str:
 def explained(error: BaseException) -> str:
     """Return an error in one line; of one that other code than this package's raised, also what it is, and where."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return f"{text}: make room, and the same command goes on from here" if error.errno in FULL else text
     text, trace = " ".join(str(error).split()) or type(error).__name__, error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -224,6 +224,9 @@ def _read(name: str, kind: Any, given: Any, of_255: bool = False) -> Any:
         return _share(name, given, float(value)) if of_255 else float(value)
     if not isinstance(given, str):
         raise TypeError(f"`{name}` must be a text, got {given!r}")
+    if any("\ud800" <= character <= "\udfff" for character in given):
+        # Neither a report nor a file of options could name it.
+        raise ValueError(f"`{name}` is {given!r}, which is no name in UTF-8: give the file or folder another")
     # Words of a Literal are looked at where the options are checked.
     return Path(given) if kind is Path else given
 
@@ -241,12 +244,12 @@ def _share(name: str, given: Any, value: float) -> float:
 
 
 def _write(value: Any, of_255: bool = False) -> str:
-    """Return a single value as TOML has it; its texts are written as JSON's, but for one character."""
+    """Return a single value as TOML has it; its texts are written as JSON's, but for a few characters."""
     if of_255:
         text = write_share(value)
         plain = text.endswith("/255") and 255 * value >= _LEAST_OF_255
         return text.removesuffix("/255") if plain else json.dumps(text)
     if isinstance(value, Path):
         value = str(value)
-    text = json.dumps(value, ensure_ascii=False)
-    return text.replace("\x7f", "\\u007f")
+    # What a terminal would act upon is there as its number.
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(value, ensure_ascii=False))

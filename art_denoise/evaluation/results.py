@@ -279,7 +279,7 @@ class Results:
             "tried": [{"row": to_json(row), "record": record} for row, record in self.tried.items()],
         }
         document = {"schema": SCHEMA, "sha256": _digest(content), "content": content}
-        text = json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
+        text = json.dumps(document, separators=(",", ":")) + "\n"
         file = Path(folder) / FILE
         # Bytes: what is there may be damaged.
         if not file.is_file() or file.read_bytes() != text.encode():

@@ -6,11 +6,10 @@ attack is done by the ART classifier itself, through its `preprocessing_defences
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from art_denoise._files import write_text
+from art_denoise._files import READ_ONLY, write_text
 from art_denoise.data.sets import ImageSet
 from art_denoise.evaluation.assembly import Assembly
 from art_denoise.evaluation.engines import local
@@ -89,8 +88,19 @@ def run(
         outcome = do(assembly.wanted())
         results = _collected(prepared, assembly, images, outcome, checks, remarks)
         if not results.failures:
-            mark(prepared.folder, stamp)
+            with _as_far_as_writable():
+                mark(prepared.folder, stamp)
         return results
+
+
+@contextmanager
+def _as_far_as_writable() -> Iterator[None]:
+    """Do without what cannot be written to a read-only place: had anything been computed, it could."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
 
 
 def _workplace(folder: Path, options: Options, machine: Machine, study: Study) -> Workplace:
@@ -112,7 +122,7 @@ def _open(prepared: Prepared, change: bool, stack: ExitStack) -> None:
         stack.enter_context(Lock(folder))
     except OSError as error:
         # A finished run in an archive can be shown; what has to be written there says itself that it cannot.
-        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or not holds_results(folder):
+        if error.errno not in READ_ONLY or not holds_results(folder):
             raise
         return
     unmark(folder)
@@ -197,7 +207,8 @@ def _collected(
         costs=recorded(assembly.measures()),
         failures=tuple(f"{failure.task.title}: {failure.error}" for failure in outcome.failures.values()),
     )
-    results.save(prepared.folder, keys, examples_task.key if examples_task is not None and there else None)
+    with _as_far_as_writable():
+        results.save(prepared.folder, keys, examples_task.key if examples_task is not None and there else None)
     return results
 
 

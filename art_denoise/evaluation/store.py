@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Protocol
 
 import numpy as np
@@ -107,6 +108,22 @@ class Store:
         for there in (file, *file.parent.glob(f"{file.name}.*")):
             if there == file or numbered.fullmatch(there.name):
                 there.unlink(missing_ok=True)
+
+    def check_writable(self) -> None:
+        """Raise if nothing can be kept here, before anything is computed in vain.
+
+        :raises OSError: With the folder, the reason and the remedy.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"there are results to compute, and nothing can be written in {self.path} ({error.strerror}): make it "
+                "writable, or copy what is there to a place that is and go on there",
+            ) from error
 
     def clean(self) -> None:
         """Delete what processes that were killed while they wrote have left. For who has the folder alone."""

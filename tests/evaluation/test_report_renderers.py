@@ -8,13 +8,16 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from results_by_hand import results
+from results_by_hand import UAP, experiment, results
 
+from art_denoise._words import one_line, printable
+from art_denoise.evaluation import experiment as asked
 from art_denoise.evaluation.report import render, renderers
-from art_denoise.evaluation.report._text import latex_text, one_line, width
+from art_denoise.evaluation.report._text import latex_text, mathematics, width
 from art_denoise.evaluation.report.renderers import csv as csv_renderer
 from art_denoise.evaluation.report.renderers import html, latex, markdown, text
 from art_denoise.evaluation.report.renderers import json as json_renderer
@@ -56,8 +59,16 @@ NASTY = (
     "网络 δ ≤ ∞",
     "\x1b[31mred\x07",
     "__init__",
+    "\x9b31m\u202egnp",
+    "a;=1+1",
+    "\udcff",
+    "10. www.a.b #",
+    "---",
     "",
 )
+
+#: What no file for people has in it: a terminal would act upon it, or it is no text.
+ACTED_UPON = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 SHARE = Share(133, 200)
 
@@ -154,7 +165,7 @@ def test_text_is_in_columns_whatever_is_in_it():
     assert all(width(line) < 200 for line in lines)
     assert "a b" in rendered
     assert "*: white-box." in rendered
-    assert rendered.count("66.5*") == 10
+    assert rendered.count("66.5*") == 12
     # As many reasons as there are, by number.
     assert "–²: because of a$b^c~d." in rendered
 
@@ -185,7 +196,9 @@ def test_markdown_has_a_place_for_each_value():
     assert r"| x\|y |" in rendered
     assert "| a b |" in rendered
     assert r"\<script>" in rendered
-    assert r"\[link\](http://x)" in rendered
+    assert r"\[link\](http\://x)" in rendered
+    assert r"| 10\. www\.a.b \# |" in rendered
+    assert r"| \--- |" in rendered
     assert r"a\$b^c\~d" in rendered
     assert r"\__init_\_" in rendered
     assert "| D_jpeg |" in rendered
@@ -235,7 +248,42 @@ def test_latex_text_keeps_characters_apart():
     assert latex_text("``x''") == "`{}`x'{}'"
     assert latex_text("") == ""
     assert latex_text("λΛε") == r"$\lambda$$\Lambda$$\varepsilon$"
-    assert latex_text("\udc80") == "[U+DC80]"
+    assert latex_text("\udc80") == r"\textbackslash{}x80"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_it"),
+    [
+        (r"D_{\mathrm{ROF}}(v_0 + \delta)", True),
+        (r"\mathrm{random\ direction}", True),
+        (r"\input{/etc/passwd}", False),
+        (r"\deltax", False),
+        ("x$ y", False),
+        ("a} {b", False),
+        ("^^5cinput", False),
+        ("x % y", False),
+        ("a & b", False),
+        ("δ", False),
+    ],
+)
+def test_only_mathematics_is_written_as_it_is(said, is_it):
+    assert mathematics(said) == (said if is_it else "")
+
+
+def test_what_a_strangers_run_says_is_latex_is_escaped_if_it_does_anything():
+    evil = replace(UAP, attack=replace(UAP.attack, latex=r"\input{/etc/passwd}"))
+    section = asked.Section("S", (asked.Condition(), asked.Condition(evil)))
+    rendered = render(results(experiment(sections=(section,), comparisons=(), transfers=(), sweeps=())), "latex")
+    assert "input" not in rendered
+    assert r"$v_0 + \mbox{$\delta$}$" in rendered
+
+
+@pytest.mark.parametrize("name", ["csv", "html", "latex", "markdown", "text", "json"])
+def test_nothing_in_a_file_for_people_is_acted_upon(name):
+    document = Document(NASTY[-6], NASTY, NASTY, (Picture("f.png", NASTY[-6]),), [{"row": NASTY[-6]}], {"a": NASTY})
+    rendered = renderers.renderer(name).render([table(), table(NASTY[::-1])], document)
+    assert not ACTED_UPON.search(rendered)
+    rendered.encode()
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
@@ -282,7 +330,7 @@ def test_html_says_every_name_as_it_is():
     assert "script" not in reader.tags
     cells = [cell.strip() for cell in reader.cells]
     for name in NASTY:
-        assert cells.count(name.strip()) >= 2, name
+        assert cells.count(printable(name).strip()) >= 2, name
     assert "66.5 [59.7–72.7] (69.4)" in cells
 
 
@@ -308,9 +356,11 @@ def test_csv_gives_back_what_was_written():
     read = list(csv.DictReader(io.StringIO(csv_renderer.render([table()]))))
     rows = {line["row"] for line in read}
     for name in NASTY:
-        defused = f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\n") and name else name
-        assert defused in rows
-    assert not any(str(field)[:1] in ("=", "+", "@", "-") for line in read for field in line.values())
+        shown = printable(name).replace("\n", " ")
+        defused = f"'{shown}" if shown.lstrip()[:1] in ("=", "+", "-", "@") and name not in ("-2", "") else shown
+        assert defused.replace(";=", ";'=") in rows
+    fields = {field.lstrip() for line in read for field in line.values()} - {"-2"}
+    assert not any(field[:1] in ("=", "+", "@", "-") and field for field in fields)
     assert {line["fooling_rate"] for line in read} == {"66.5", ""}
     marked = [line for line in read if line["row"] == NASTY[0]]
     assert [line["column"] for line in marked] == list(NASTY[:3])
@@ -399,5 +449,6 @@ def test_the_json_of_a_report_has_every_cell():
 
 def test_one_line():
     assert one_line(" a\n\tb\x00c\u2028d\u200be ") == "a b c d e"
+    assert printable(" a\n\tb\x1b[31m\u202e \udcff\ud800") == " a\n b [31m  \\xff\\ud800"
     assert width("网a") == 3
     assert width("e\u0301") == 1

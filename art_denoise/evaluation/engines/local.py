@@ -7,7 +7,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context, parent_process
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from art_denoise._words import one_line
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.graph import Task, to_do
 
@@ -84,12 +86,15 @@ def run(
     :param jobs: Number of processes; 1 is this one.
     :param threads: Threads of PyTorch in each process, which rounding depends on; None: as many as it chooses itself.
     :param progress: Show one progress bar.
+    :raises OSError: If there is something to do, and nothing can be kept.
     """
     # Read, not looked for: what is damaged is set aside and has to be done again.
     tasks = to_do(wanted, lambda task: stores.of(task).read(task) is not None)
     outcome = Outcome()
     if not tasks:
         return outcome
+    for store in dict.fromkeys(map(stores.of, tasks.values())):
+        store.check_writable()
     schedule = _Schedule(tasks, outcome)
     with _Bar(tasks, progress) as bar:
         if jobs <= 1 or len(tasks) == 1:
@@ -138,7 +143,7 @@ class _Bar:
         self._bar.update(weight(task))
 
     def _show(self) -> None:
-        self._bar.set_postfix_str("; ".join(self._running.values())[:100], refresh=True)
+        self._bar.set_postfix_str(one_line("; ".join(self._running.values()))[:100], refresh=True)
 
 
 def weight(task: Task) -> float:
@@ -296,7 +301,8 @@ def _together(
         for _ in range(jobs):
             here, there = context.Pipe()
             process = context.Process(target=_work, args=(there, stores, make_workplace, threads), daemon=True)
-            process.start()
+            with _undisturbed():
+                process.start()
             there.close()
             workers[here] = _Worker(process)
         while True:
@@ -324,6 +330,19 @@ def _together(
             connection.close()
         for worker in workers.values():
             worker.process.join(timeout=10)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let processes be started that Ctrl-C, which is for the one that starts them, finds deaf from the beginning."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass

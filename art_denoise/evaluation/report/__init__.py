@@ -110,8 +110,9 @@ def _name(title: str) -> str:
 def _put(file: Path, text: str | None) -> None:
     """See to it that a file holds a text; None: that it is not there."""
     if text is None:
-        # Of other results that were told here before.
-        file.unlink(missing_ok=True)
+        # Of other results that were told here before. On a read-only medium even what is not there cannot be deleted.
+        if file.exists():
+            file.unlink()
         return
     content = as_bytes(text)
     with suppress(OSError):

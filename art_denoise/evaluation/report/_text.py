@@ -1,8 +1,11 @@
-"""Text in forms: on one line, as wide as it looks, and in LaTeX."""
+"""Text in forms: as wide as it looks, and in LaTeX."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
+
+from art_denoise._words import one_line
 
 #: What has a meaning in LaTeX's text, as it is written there.
 _SPECIAL = {
@@ -94,11 +97,6 @@ _ACCENTS = {
 }
 
 
-def one_line(text: str) -> str:
-    """Return a text on one line, without control characters: each run of white space and of those becomes a space."""
-    return " ".join("".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in text).split())
-
-
 def raised(number: str) -> str:
     """Return a number in raised digits."""
     return number.translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
@@ -121,6 +119,26 @@ def latex_text(text: str) -> str:
         _latex(character) + ("{}" if character in _PAIRS and after in _PAIRS else "")
         for character, after in zip(plain, plain[1:] + " ", strict=False)
     )
+
+
+#: What LaTeX's mathematics is made of that is written as it is: nothing that reads a file or defines anything.
+_COMMANDS = (
+    f"{_GREEK} epsilon varepsilon ell infty mathrm mathbf mathit mathsf mathcal operatorname hat tilde bar vec prime "
+    "circ cdot times star ast dagger pm leq geq"
+)
+_MATHEMATICS = re.compile(
+    rf"(?:[\w ,.'()+*/=^{{}}-]|\\(?:{'|'.join(_COMMANDS.split())})(?![A-Za-z])|\\[_,;:! ])*", re.ASCII
+)
+
+
+def mathematics(latex: str) -> str:
+    """Return what is said to be LaTeX's mathematics if it is, and nothing else; else ""."""
+    closed = 0
+    for brace in re.findall(r"[{}]", latex):
+        closed += 1 if brace == "{" else -1
+        if closed < 0:
+            return ""
+    return latex if not closed and "^^" not in latex and _MATHEMATICS.fullmatch(latex) else ""
 
 
 def _latex(character: str) -> str:

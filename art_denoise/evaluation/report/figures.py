@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from art_denoise._files import replacing
+from art_denoise._words import one_line
 from art_denoise.evaluation.experiment import Knowledge
-from art_denoise.evaluation.report._text import one_line
 from art_denoise.evaluation.report.names import NOBODY
 from art_denoise.evaluation.report.table import Accuracy, Picture, Rate, Row, Table
 from art_denoise.evaluation.report.tables import ROBUST, sweeps, worst

@@ -20,7 +20,7 @@ from art_denoise.evaluation.experiment import (
     Threat,
 )
 from art_denoise.evaluation.notation import write_params
-from art_denoise.evaluation.report._text import latex_text
+from art_denoise.evaluation.report._text import latex_text, mathematics
 from art_denoise.evaluation.report.table import Column, Name
 
 #: What stands above what the attacker knows.
@@ -97,7 +97,7 @@ def _latex(condition: Condition) -> str:
 
 def _with_latex(component: Any) -> Any:
     text = component.text or component.name
-    return component if component.latex else replace(component, latex=rf"\mbox{{{latex_text(text)}}}")
+    return replace(component, latex=mathematics(component.latex) or rf"\mbox{{{latex_text(text)}}}")
 
 
 def bare(name: Name) -> Name:
@@ -107,7 +107,7 @@ def bare(name: Name) -> Name:
 
 def component_name(component: Component) -> Name:
     """Return what an attack or a preprocessor is called."""
-    return Name(component.text or component.name, component.latex)
+    return Name(component.text or component.name, mathematics(component.latex))
 
 
 def distinct(keys_and_texts: Sequence[tuple[str, str]]) -> list[Name]:

@@ -37,7 +37,7 @@ def robustbench(results: Results) -> str:
     knowing = [cell for cell in attacked if cell.knowledge is not None and cell.knowledge.white_box]
     of = dict.fromkeys((size_of(cell), cell.condition.defence) for cell in knowing)
     records = [_record(results, defence, size, attacked) for size, defence in sorted(of, key=lambda one: one[0])]
-    return json.dumps(records, indent=2, ensure_ascii=False) + "\n" if records else ""
+    return json.dumps(records, indent=2) + "\n" if records else ""
 
 
 def _record(results: Results, defence: Defence, size: tuple[str, float], of_all: Sequence[Cell]) -> dict[str, Any]:

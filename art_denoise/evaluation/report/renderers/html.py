@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from art_denoise._words import printable
 from art_denoise.evaluation.report.table import TABLES_ALONE, Document, Missing, Same, Table, Text, Value, sentences
 
 FILE = "index.html"
@@ -17,6 +18,8 @@ def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
     environment = Environment(
         loader=PackageLoader("art_denoise.evaluation.report"),
         autoescape=True,
+        # Escaped is what has a meaning in HTML; what has one for whoever shows the page is not there at all.
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from art_denoise.evaluation.report._text import one_line, raised
+from art_denoise._words import one_line
+from art_denoise.evaluation.report._text import raised
 from art_denoise.evaluation.report.table import (
     TABLES_ALONE,
     Document,
@@ -20,9 +21,15 @@ from art_denoise.evaluation.report.table import (
 
 FILE = "{stem}.md"
 
-#: What has a meaning in Markdown: wherever it stands, before what makes it a tag or an entity, at the edge of a word,
-#: or at the start of a line.
-_SPECIAL = re.compile(r"([\\`*\[\]|$~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)|^[>#]|^[+-](?=\s))")
+#: What has a meaning in Markdown: wherever it stands, before what makes it a tag or an entity, in an address, at the
+#: edge of a word, at the end of a heading, or at the start of a line.
+_SPECIAL = re.compile(
+    r"([\\`*\[\]|$~]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|:(?=//)|(?<=www)\.|(?<!\w)_|_(?!\w)|#$|^[>#=]|^[+-](?=[\s+-]|$))",
+    re.IGNORECASE,
+)
+
+#: What makes a line an item of a numbered list.
+_NUMBERED = re.compile(r"^(\d+)(?=[.)](\s|$))")
 
 
 def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
@@ -40,7 +47,7 @@ _MARK = r"\*"
 
 def escaped(text: str) -> str:
     """Return a text as Markdown that says what it says, in a place of a table or elsewhere."""
-    return _SPECIAL.sub(r"\\\1", one_line(text))
+    return _NUMBERED.sub(r"\1\\", _SPECIAL.sub(r"\\\1", one_line(text)))
 
 
 def _table(table: Table) -> str:

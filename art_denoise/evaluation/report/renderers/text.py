@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from art_denoise.evaluation.report._text import one_line, raised, width
+from art_denoise._words import one_line
+from art_denoise.evaluation.report._text import raised, width
 from art_denoise.evaluation.report.table import TABLES_ALONE, Document, Missing, Shown, Table, Text, Value, sentences
 
 FILE = "{stem}.txt"
