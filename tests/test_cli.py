@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -14,12 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from results_by_hand import UAP, N, labels_with, results, saved
+from results_by_hand import TARGET, UAP, N, experiment, labels_with, results, saved
 
 import art_denoise
 from art_denoise.cli import commands, main
 from art_denoise.cli.chosen import FILE, as_file, as_options
-from art_denoise.cli.program import app
+from art_denoise.cli.program import _warning, app
 from art_denoise.evaluation.components import attack_names, defence_names
 from art_denoise.evaluation.options import Machine, Options, Shown
 from art_denoise.models.schedule import Schedule
@@ -532,7 +533,10 @@ def test_an_interrupted_run_goes_on(capsys, tmp_path, monkeypatch):
     ("error", "message"),
     [
         (ValueError("`sources` must be of different names"), "Error: --source must be of different names"),
-        (OSError(28, "cannot write x: No space left on device"), "Error: cannot write x: No space left on device: make room, and"),
+        (
+            OSError(28, "cannot write x: No space left on device"),
+            "Error: cannot write x: No space left on device: make room, and",
+        ),
         (PermissionError(13, "Permission denied", "x/y"), "Error: x/y: Permission denied"),
         (TypeError("two\nlines"), "Error: two lines"),
     ],
@@ -708,6 +712,81 @@ def test_a_report_that_cannot_be_written_is_printed(capsys, tmp_path):
     assert "\nTable 1: top-1 accuracy" in shown.out
     assert "Report: printed only, as it cannot be written" in shown.out.splitlines()[-1]
     assert (sorted(tmp_path.iterdir()), shown.err) == (before, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [
+        (errno.EROFS, 0, "Report: printed only, as it cannot be written (x: Read-only file system).\n"),
+        (errno.EACCES, 0, "Report: printed only, as it cannot be written (x: Permission denied).\n"),
+        (errno.ENOSPC, 2, "Error: x: No space left on device: make room, and the same command goes on from here\n"),
+    ],
+)
+def test_a_table_is_not_lost_with_its_report(capsys, tmp_path, monkeypatch, number, status, said):
+    monkeypatch.chdir(tmp_path)
+    fake_run(monkeypatch, results())
+
+    def fail(*_: object) -> str:
+        raise OSError(number, os.strerror(number), "x")
+
+    monkeypatch.setattr("art_denoise.evaluation.report.write_report", fail)
+    assert main(["table1"]) == status
+    shown = capsys.readouterr()
+    assert "\nTable 1: top-1 accuracy" in shown.out
+    assert (shown.out + shown.err).endswith(said)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+def test_what_is_printed_to_a_full_disk_is_told_of():
+    code = "import sys; from art_denoise.cli import main; sys.exit(main(['list']))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"Error: what is printed cannot be written: No space left on device: make room")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_without_a_standard_output_a_program_ends_well():
+    code = "import sys; sys.stdout = None; from art_denoise.cli import main; sys.exit(main(['list']))"
+    assert python(code).returncode == 0
+
+
+NASTY = "\x1b[2J\x9b31m\u202egnp\udcff"
+
+
+def test_names_do_not_reach_the_terminal_as_anything_else(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = results(experiment(target=replace(TARGET, text=NASTY, title=NASTY)))
+
+    fake_run(monkeypatch, replace(named, failures=(f"Score {NASTY}: ValueError",)))
+    assert main(["table1"]) == 1
+    assert main(["table1", NASTY]) == 2
+    saved(named, tmp_path / "runs" / "table1")
+    assert main(["report", "runs/table1", "--format", "csv"]) == 0
+    shown = capsys.readouterr()
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", shown.out + shown.err)
+    assert "[2J 31m gnp\\xff: ValueError" in shown.err
+    assert _warning(UserWarning(f"of {NASTY}\nx")) == "Warning: of [2J 31m gnp\\xff x\n"
+
+
+@pytest.mark.parametrize(
+    "option", ["--data", "--model", "--out", "--source", "--defence", "--weights-dir", "--classes"]
+)
+def test_what_is_no_utf8_is_refused_before_any_work(capsys, tmp_path, monkeypatch, option):
+    """No file of options can hold it."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["table1", option, "d\udcff"]) == 2
+    assert f"{option} is 'd\\udcff', which is no name in UTF-8: give the file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_options_has_nothing_that_a_terminal_acts_upon(tmp_path):
+    choice, folder = chosen("table1", "--data", "a\x9b31m\u202e\U000e0001b\n", "--out", "x\nseed = 5\x1b")
+    text = as_file(choice, "table1", folder, folder / FILE)
+    assert all(character.isprintable() or character == "\n" for character in text)
+    (tmp_path / "run.toml").write_text(text, encoding="utf-8")
+    again, folder_again = chosen("table1", "--config", tmp_path / "run.toml")
+    assert (again.options.data, again.options.seed, folder_again) == (choice.options.data, 0, folder)
 
 
 def test_a_report_needs_no_torch(tmp_path):

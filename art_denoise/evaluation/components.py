@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from art_denoise.evaluation.attack_table import ART, ART_ATTACKS, art_attack, only_asks
@@ -278,6 +279,8 @@ def _preprocessor(name: str, given: Mapping[str, Any], whole: str) -> Preprocess
     if file:
         source_of(file[0])
         called = file[1]
+        # However it is written, so that nothing is computed anew: ./mine.py:defence, too.
+        name = f"{Path(file[0])}:{called}"
     elif name.startswith(LIBRARIES) and name not in LIBRARIES:
         called = name.partition(":")[2]
     elif name.endswith(".py"):

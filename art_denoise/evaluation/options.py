@@ -5,6 +5,8 @@ Nothing here needs PyTorch: that is imported when something is computed.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -265,6 +267,30 @@ class Options:
             defaults["schedules"] = {**defaults["schedules"], **self.schedules}
         open_ones = {f.name for f in fields(self) if getattr(self, f.name) is None} | {"schedules"}
         return replace(self, **{name: value for name, value in defaults.items() if name in open_ones})
+
+
+#: Fields that name files and folders, alone or with what follows them, as in net.py:load.
+_PLACES = ("data", "data_dir", "classes", "model", "sources", "defences", "attacks")
+
+
+def placed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options, JSON-like, with files and folders by where they are, however that was written.
+
+    So `d`, `./d`, `d/`, its absolute path and a link to it are the same choice.
+    """
+    return {name: _placed(value) if name in _PLACES else value for name, value in options.items()}
+
+
+def _placed(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_placed(part) for part in value]
+    # Some words stand for images, though there may be folders of these names.
+    if not isinstance(value, str) or value in ("photographs", "imagenet", "imagenette"):
+        return value
+    if os.path.exists(value):
+        return os.path.realpath(value)
+    parts = re.split(r"([:+,=])", value)
+    return "".join(os.path.realpath(part) if part and os.path.isfile(part) else part for part in parts)
 
 
 @dataclass(frozen=True)

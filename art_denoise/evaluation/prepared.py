@@ -33,7 +33,7 @@ from art_denoise.evaluation.from_options import (
 )
 from art_denoise.evaluation.graph import Network
 from art_denoise.evaluation.images import Images
-from art_denoise.evaluation.options import Fitting, Machine, Options
+from art_denoise.evaluation.options import Fitting, Machine, Options, placed
 from art_denoise.evaluation.preflight import IMAGES, IMAGES_OF_SOURCES
 from art_denoise.evaluation.setting import Setting, choose_device, find_setting
 from art_denoise.evaluation.tasks.check import CheckNetwork
@@ -247,6 +247,10 @@ def changes(folder: Path, config: dict[str, Any]) -> list[str]:
             return []
         raise ValueError(f"{file} is damaged: choose another folder, or delete this file to go on here") from error
     here = json.loads(json.dumps({name: config[name] for name in _CHOICES}))
+    if isinstance(there.get("options"), dict):
+        old, new = placed(there["options"]), placed(here["options"])
+        # The same place is no difference; of others it is told how they were written.
+        there["options"] |= {name: here["options"][name] for name in old.keys() & new.keys() if old[name] == new[name]}
     return _differences(there, here)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -18,7 +20,8 @@ from art_denoise.evaluation.from_options import (
     knowledge_of,
     remarks_on,
 )
-from art_denoise.evaluation.options import Fitting, Machine, Options
+from art_denoise.evaluation.options import Fitting, Machine, Options, placed
+from art_denoise.evaluation.prepared import changes
 from art_denoise.evaluation.studies import lee2018
 from art_denoise.models.schedule import Schedule
 
@@ -273,6 +276,52 @@ def test_what_draws_at_random_is_told_of(monkeypatch, tmp_path, text, remark):
     assert bool(remarks) == (remark is not None)
     assert remark is None or remarks[0].startswith(remark)
     assert all("3 draws" in said for said in remarks[-1:])
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Be in a folder of images, files, and links to them."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("d", "e", "imagenet"):
+        (tmp_path / folder).mkdir()
+    for file in ("net.py", "u.npy", "mine.py"):
+        (tmp_path / file).touch()
+    (tmp_path / "link").symlink_to("d")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "ways"),
+    [
+        ("data", "d", ["./d", "d/", "{here}/d", "link", "e/../d"]),
+        ("data_dir", "d", ["./d/"]),
+        ("model", "net.py:load", ["./net.py:load", "{here}/net.py:load", "e/../net.py:load"]),
+        ("sources", ["vgg16", "u.npy:units=1,order=bgr"], [["vgg16", "./u.npy:units=1,order=bgr"]]),
+        ("defences", ["rof+mine.py:f:x=1"], [["rof+./mine.py:f:x=1"], ["rof+{here}/mine.py:f:x=1"]]),
+    ],
+)
+def test_the_same_place_is_the_same_choice_however_it_is_written(places, field, written, ways):
+    (places / "run").mkdir()
+    about = {"study": "table1", "data": {}, "models": {}}
+    (places / "run" / "config.json").write_text(json.dumps({**about, "options": {field: written, "seed": 1}}))
+    for way in ways:
+        here = json.loads(json.dumps(way).replace("{here}", str(places)))
+        assert changes(places / "run", {**about, "options": {field: here, "seed": 1}}) == []
+    other = json.loads(json.dumps(written).replace("d", "e").replace("py:", "py:other_").replace("u.npy", "net.py"))
+    assert len(changes(places / "run", {**about, "options": {field: other, "seed": 1}})) == 1
+    assert changes(places / "run", {**about, "options": {field: ways[0], "seed": 2}}) == [
+        "options.seed: 1 there, 2 now"
+    ]
+
+
+def test_what_is_no_place_stays_as_it_is(places):
+    given = {"data": "imagenet", "model": "vgg16", "sources": None, "seed": 3, "rows": "d"}
+    assert placed(given) == given
+    assert placed({"data": "d"}) == {"data": os.path.realpath("d")}
+
+
+def test_a_defence_in_a_file_has_one_name(places):
+    assert parse_defence("./mine.py:f") == parse_defence("mine.py:f")
 
 
 def test_options_need_no_torch():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from sums import Sum, run
 
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.store import BusyError, Lock, Store, read_artefact
@@ -129,6 +131,27 @@ def test_two_processes_in_one_folder(tmp_path):
         assert "another process is at work" in other.stderr
     with Lock(tmp_path):
         pass
+
+
+def test_what_cannot_be_kept_is_not_computed(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+
+    def untouched(*_: object) -> None:
+        pytest.fail("it was begun")
+
+    monkeypatch.setattr(Sum, "run", untouched)
+    with pytest.raises(
+        OSError, match=r"nothing can be written in .*file.run.*: make it writable, or copy what is"
+    ) as told:
+        run(tmp_path / "file" / "run", [Sum(1)])
+    assert told.value.errno == errno.ENOTDIR
+    run(tmp_path / "file" / "run", [])
+
+
+def test_looking_whether_something_can_be_kept_leaves_nothing(store):
+    before = sorted(store.path.rglob("*"))
+    store.check_writable()
+    assert sorted(store.path.rglob("*")) == before
 
 
 def test_stores_need_no_torch():
