@@ -19,6 +19,7 @@ from .defences import check_chain as check_chain
 from .evaluation.defence import evaluate_defence as evaluate_defence
 from .filters import nl_means_denoise as nl_means_denoise
 from .filters import rof_denoise as rof_denoise
+from .filters._warm_up import warm_up as warm_up
 from .models import inception_v1 as inception_v1
 from .models import vgg16 as vgg16
 from .models import vgg19 as vgg19

@@ -7,6 +7,7 @@ It goes by the time and the size of the one file that a loop is in, though what 
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from functools import cache
 from pathlib import Path
@@ -29,10 +30,13 @@ class KeptLoop(FunctionCache):  # type: ignore[misc] # Numba has no types
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what is kept; None, and it is compiled anew, if it is not there or cannot be read."""
         try:
-            return super().load_overload(sig, target_context)
+            kept = super().load_overload(sig, target_context)
         except Exception:
             self._forget()
-            return None
+            kept = None
+        if kept is None:
+            _say_that_it_compiles()
+        return kept
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled, if it can be kept."""
@@ -53,6 +57,15 @@ class KeptLoop(FunctionCache):  # type: ignore[misc] # Numba has no types
                 stacklevel=2,
             )
             self.disable()
+
+
+@cache
+def _say_that_it_compiles() -> None:
+    """Say once in a process why it takes a while, at a level that is seen where nobody has set up any logging."""
+    logging.getLogger("art_denoise").warning(
+        "The filters are being compiled for this processor, which takes up to half a minute, once: later processes "
+        "find them where they are kept. art_denoise.warm_up() does it beforehand."
+    )
 
 
 @cache
