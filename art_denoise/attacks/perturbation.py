@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from art_denoise._files import replacing
@@ -127,7 +127,7 @@ class Perturbation:
                 record = json.loads(metadata["record"])
                 record["value_range"] = tuple(record["value_range"])
                 return cls(file.get_tensor("perturbation"), **record)
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever a damaged file leads to
             raise ValueError(
                 f"`path` = {os.fspath(path)!r} is not a perturbation saved by this package, or is damaged ({error})"
             ) from error

@@ -5,21 +5,17 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, get_args
-from zipfile import is_zipfile
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from scipy.io import loadmat
+from safetensors import safe_open
 
 from art_denoise._checks import check_choice, check_integer, check_number
-from art_denoise._plain import array_of
+from art_denoise._tensor_files import check_header
+from art_denoise.attacks.array_files import read_arrays
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.choices import AxisOrder, ChannelOrder
 
@@ -29,6 +25,9 @@ _CHANNELS = (1, 3)
 
 #: Larger ones are most likely of other units: attacks are of 4 to 16 grey levels, as a share of the range.
 _LARGE = 32 / 255
+
+#: Most names of arrays in a message.
+_NAMED = 20
 
 
 def load_perturbation(
@@ -114,7 +113,8 @@ def _foreign(
         layout = _guessed_layout(file, array.shape)
         assumed.append(f"layout={layout!r}")
     unsigned = array.dtype.kind == "u"
-    array = array.transpose([layout.index(axis) for axis in "CHW"]).astype(np.float32) - np.float32(offset or 0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is infinite, and told of below
+        array = array.transpose([layout.index(axis) for axis in "CHW"]).astype(np.float32) - np.float32(offset or 0)
     if order is None and len(array) == 3:
         order = "rgb"
         assumed.append("order='rgb'")
@@ -197,37 +197,20 @@ def _one_image(file: Path, array: np.ndarray, shape: tuple[int, ...] | None, ind
 def _is_ours(file: Path) -> bool:
     """Return whether a safetensors file says that this package wrote it; one that cannot be read is told of later."""
     try:
+        check_header(file)
         with safe_open(file, framework="np") as opened:
             return {"units", "record"} <= set(opened.metadata() or {})
-    except SafetensorError:
-        return True
+    except Exception:  # whatever a damaged file leads to
+        return False
 
 
 def _array(file: Path, name: str | None) -> np.ndarray:
-    """Return the array in a file of others."""
-    kind = file.suffix.lower()
-    if kind not in _READERS:
-        raise ValueError(f"`path` = {os.fspath(file)!r} must end in {', '.join(_READERS)}: save the array by np.save")
-    try:
-        content = _READERS[kind](file)
-    except NotImplementedError as error:
-        raise ValueError(
-            f"`path` = {os.fspath(file)!r} is of MATLAB 7.3, which is HDF5: read the array with h5py, "
-            "h5py.File(path)['v'], whose axes are in the reverse order, and save it by np.save"
-        ) from error
-    except Exception as error:  # readers of damaged files raise whatever they stumble over
-        # PyTorch's files are archives; what fails to load from a whole one are objects that are no tensors.
-        if "pickle" in str(error).lower() or (isinstance(error, UnpicklingError) and is_zipfile(file)):
-            raise ValueError(
-                f"`path` = {os.fspath(file)!r} is no array, or holds pickled objects, which could be code and are "
-                "refused: save the array alone by np.save"
-            ) from error
-        reason = type(error).__name__ if isinstance(error, UnpicklingError) else str(error).split("\n")[0][:200]
-        raise ValueError(f"`path` = {os.fspath(file)!r} is damaged or of another kind ({reason})") from error
-    there = dict(_arrays_in(content, ""))
+    """Return the array in a file of others that is asked for."""
+    there = read_arrays(file)
     if list(there) == [""]:
         return there[""]
-    names = ", ".join(there) or "no array"
+    names = ", ".join(list(there)[:_NAMED]) or "no array"
+    names += f" and {len(there) - _NAMED} more" if len(there) > _NAMED else ""
     if name is not None and name not in there:
         raise ValueError(f"`name` = {name!r} is not in {os.fspath(file)!r}, which holds {names}")
     if name is not None:
@@ -236,39 +219,6 @@ def _array(file: Path, name: str | None) -> np.ndarray:
     if len(there) != 1 and len(images) != 1:
         raise ValueError(f"`path` = {os.fspath(file)!r} must hold one image, or `name` say which: it holds {names}")
     return images[0] if images else next(iter(there.values()))
-
-
-def _members(file: Path) -> dict[str, np.ndarray]:
-    with np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-_of_pytorch = partial(torch.load, map_location="cpu", weights_only=True)
-
-#: What reads the files of others, by their endings.
-_READERS: dict[str, Callable[[Path], Any]] = {
-    ".npy": partial(np.load, allow_pickle=False),
-    ".npz": _members,
-    ".mat": lambda file: {k: v for k, v in loadmat(file).items() if not k.startswith("__")},
-    ".pt": _of_pytorch,
-    ".pth": _of_pytorch,
-    ".safetensors": load_file,
-}
-
-#: Endings of files of perturbations.
-ENDINGS = tuple(_READERS)
-
-
-def _arrays_in(content: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the arrays in what was read, each with the names and numbers that lead to it, with points between."""
-    if isinstance(content, torch.Tensor):
-        yield name, array_of(content if content.layout is torch.strided else content.to_dense())
-    elif isinstance(content, np.ndarray):
-        yield name, content
-    elif isinstance(content, (Mapping, list, tuple)):
-        items = content.items() if isinstance(content, Mapping) else enumerate(content)
-        for key, inner in items:
-            yield from _arrays_in(inner, f"{name}.{key}" if name else str(key))
 
 
 def _guessed_layout(file: Path, shape: tuple[int, ...]) -> AxisOrder:

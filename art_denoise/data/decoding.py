@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -28,8 +29,18 @@ from art_denoise._files import replacing, write_text
 #: Formats of images that are read, in the files of whatever ending.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 
+#: Most bytes of a file, and most pixels of an image in it: Pillow's own limit, half a gigabyte as RGB. They are looked
+#: at before anything is decoded, so that a file of some bytes does not take all memory.
+_MOST_BYTES, _MOST_PIXELS = 2**30, 2 * (2**30 // 12)
+
 #: Most pixels of a resized image, before it is cut: some 100 MB.
-_MOST_PIXELS = 2**25
+_MOST_RESIZED = 2**25
+
+#: Values of 16 bits that all stay below this are most likely of 12 bits, and would come out as good as black.
+_TWELVE_BITS = 2**12
+
+#: Number of a TIFF's tag.
+_BITS_PER_SAMPLE = 258
 
 #: Files that are decoded before their end is noted down.
 _CHUNK = 64
@@ -101,41 +112,30 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
     """Return one image as uint8 (3, H, W), RGB.
 
     As torchvision reads ImageNet: grey images have three equal channels, CMYK and palettes are converted, an alpha
-    channel and the orientation in the metadata are ignored. Sixteen bits are scaled to eight, where torchvision would
-    cut them off.
+    channel and the orientation in the metadata are ignored, and of several images in one file, as animations and
+    telephones have them (MPO), the first is taken. Sixteen bits are scaled to eight, where torchvision would cut them
+    off; so are the twelve bits of a TIFF that says so.
 
-    Of several images in a JPEG, as telephones write them (MPO), the first is the photograph.
+    Nothing but formats of images is tried, no other program is run, and an image that is too large is refused before it
+    is decoded.
 
-    Nothing but formats of images is tried, and no other program is run.
-
-    :raises ValueError: If it cannot be read, or is not one image: truncated, animated, of floats or whole numbers of 32
-        bits, far longer than wide, or no image at all.
+    :raises ValueError: If it cannot be read or is no image; if it is of floats or of whole numbers of 32 bits; if it is
+        of 16 bits and would be as good as black; if it has more than 179 million pixels, or is far longer than wide.
     """
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms import functional as transforms
 
     try:
-        with warnings.catch_warnings():
-            # Pillow's warnings are of transparency and of metadata, which are not used.
-            warnings.simplefilter("ignore")
-            if not os.path.isfile(path):
-                # Neither opened nor waited for.
-                raise ValueError("is no file" if os.path.exists(path) else "leads nowhere")
-            with Image.open(path, formats=_formats()) as image:
-                frames = getattr(image, "n_frames", 1)
-                if frames > 1 and image.format != "MPO":
-                    raise ValueError(f"is animated, {frames} images in one")
-                if image.mode == "F":
-                    raise ValueError("holds floating-point numbers")
-                _check_resized(image.size, framing.resize)
-                if image.mode.startswith("I"):
-                    # Of 16 bits; Pillow has them as 32, and would clip them at 255.
-                    grey = np.asarray(image, dtype=np.int64)
-                    if grey.min() < 0 or grey.max() > 65535:
-                        raise ValueError(f"holds whole numbers from {grey.min()} to {grey.max()}, of 32 bits")
-                    rgb = Image.fromarray(np.round(grey / 257).astype(np.uint8)).convert("RGB")
-                else:
-                    rgb = image.convert("RGB")
+        if not os.path.isfile(path):
+            # Neither opened nor waited for.
+            raise ValueError("is no file" if os.path.exists(path) else "leads nowhere")
+        if os.path.getsize(path) > _MOST_BYTES:
+            raise ValueError(f"is a file of {os.path.getsize(path) / 1e9:.1f} GB, larger than images are")
+        with _WITHOUT_WARNINGS, Image.open(path, formats=_formats()) as image:
+            _check_size(image.size, framing.resize)
+            rgb = _rgb(image)
+        # A file may hold another size than its header says.
+        _check_size(rgb.size, framing.resize)
         interpolation = InterpolationMode(framing.interpolation)
         resized = transforms.resize(rgb, framing.resize, interpolation)
         if framing.margin == "even":
@@ -150,6 +150,60 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(framed).transpose(2, 0, 1))
 
 
+class _WithoutWarnings:
+    """Leaves out Pillow's warnings, of transparency and metadata, which are not used, while any thread is in it.
+
+    `warnings.catch_warnings` changes the whole process: threads that enter and leave it in turns would leave what the
+    first of them changed, and nobody would be warned of anything any more.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.__exit__(None, None, None)
+
+
+_WITHOUT_WARNINGS = _WithoutWarnings()
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Return the first image of a file, decoded, with eight bits in each of three channels."""
+    if image.mode == "F":
+        raise ValueError("holds floating-point numbers, whose range is not known: save it as bytes")
+    # As they are in the file; Pillow cuts those of colour images off by itself.
+    sixteen_bits = ";16" in repr(getattr(image, "tile", ()))
+    if not image.mode.startswith("I"):
+        rgb = image.convert("RGB")
+        greatest = 257 * int(np.asarray(rgb).max()) if sixteen_bits else None
+    else:
+        grey = np.asarray(image)
+        least, greatest = int(grey.min()), int(grey.max())
+        if least < 0 or greatest > 65535:
+            raise ValueError(f"holds whole numbers from {least} to {greatest}, of 32 bits: save it as bytes")
+        white = 65535
+        if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE) == (12,):
+            white, greatest = _TWELVE_BITS - 1, None
+        rgb = Image.fromarray(np.round(grey * (255 / white)).astype(np.uint8)).convert("RGB")
+    if greatest is not None and 0 < greatest < _TWELVE_BITS:
+        raise ValueError(
+            f"holds values of 16 bits or more, and none above {greatest}: as of 12 bits, or of 8, it would come out as "
+            "good as black. Multiply them, so that white is 65535, or save it as bytes"
+        )
+    return rgb
+
+
 @cache
 def _formats() -> list[str]:
     """Return the formats of images that this Pillow reads by itself; it would run another program for some."""
@@ -157,11 +211,16 @@ def _formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _check_resized(size: tuple[int, int], shorter: int) -> None:
-    """Raise if an image would become far larger when its shorter side is resized."""
+def _check_size(size: tuple[int, int], shorter: int) -> None:
+    """Raise if an image is too large, or would become so when its shorter side is resized."""
     width, height = size
+    if width * height > _MOST_PIXELS:
+        raise ValueError(
+            f"is {width} × {height}, {width * height / 1e6:.0f} million pixels, where {_MOST_PIXELS / 1e6:.0f} million "
+            "are most that is decoded: make it smaller"
+        )
     pixels = shorter * shorter * max(size) / max(1, min(size))
-    if pixels > _MOST_PIXELS:
+    if pixels > _MOST_RESIZED:
         raise ValueError(
             f"is {width} × {height}, so long that with a shorter side of {shorter} it would have "
             f"{pixels / 1e6:.0f} million pixels"

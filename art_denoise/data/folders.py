@@ -6,18 +6,20 @@ import csv
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from art_denoise._words import some
 from art_denoise.data.splits import disjoint_split
 
-#: Endings of image files, as torchvision's folders have them, and `.gif`, which is then refused by name.
+#: Endings of image files, as torchvision's folders have them, and `.gif`, whose first image is taken.
 _ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 
 #: The sizes of the paper's splits, and 2 000 to tune on: no split is larger unless it is asked for.
@@ -39,6 +41,9 @@ def imagenet_categories() -> tuple[str, ...]:
 
     return tuple(models.ResNet18_Weights.DEFAULT.meta["categories"])
 
+
+#: Most bytes of a list of folders and labels.
+_MOST_TEXT = 2**24
 
 #: What parts of a data set are called.
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
@@ -77,7 +82,7 @@ def list_folder(root: str | os.PathLike[str]) -> Listing:
     folders: list[str] = []
     positions: list[int] = []
     with os.scandir(root) as entries:
-        classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        classes = sorted(entry.name for entry in entries if _is_folder(entry) and not entry.name.startswith("."))
     for name in classes:
         found = sorted(_images_below(root / name, name))
         if found:
@@ -103,17 +108,53 @@ def list_folder(root: str | os.PathLike[str]) -> Listing:
 
 
 def _images_below(folder: Path, name: str) -> list[str]:
-    """Return the images in a folder and all folders in it, as paths that begin with `name`."""
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                found += _images_below(folder / entry.name, f"{name}/{entry.name}")
-            elif entry.name.lower().endswith(_ENDINGS):
-                found.append(f"{name}/{entry.name}")
+    """Return the images in a folder and all folders in it, as paths that begin with `name`.
+
+    Links to folders are followed, but not to those that the link is in, which would be listed for ever.
+    """
+    above = frozenset({_place(folder.parent)})
+    found, todo = [], [(folder, name, above)] if _place(folder) not in above else []
+    while todo:
+        folder, name, above = todo.pop()
+        above |= {_place(folder)}
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if _is_folder(entry):
+                    if _place(Path(entry.path)) not in above:
+                        todo.append((folder / entry.name, f"{name}/{entry.name}", above))
+                elif entry.name.lower().endswith(_ENDINGS):
+                    found.append(f"{name}/{entry.name}")
     return found
+
+
+def _place(folder: Path) -> tuple[int, int]:
+    """Return what is the same for a folder and for links to it."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def links_out(root: Path, files: Sequence[str]) -> list[str]:
+    """Return which of the files in a folder are not in it, as links lead out of it."""
+    inside = os.path.join(os.path.realpath(root), "")
+    # Each folder once, for there may be a million files.
+    folders = {name: os.path.realpath(root / name) for name in {os.path.dirname(file) for file in files}}
+
+    def place(file: str) -> str:
+        if os.path.islink(root / file):
+            return os.path.realpath(root / file)
+        return os.path.join(folders[os.path.dirname(file)], "")
+
+    return [file for file in files if not place(file).startswith(inside)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself, for one.
+        return False
 
 
 @dataclass(frozen=True)
@@ -274,27 +315,44 @@ def _by_name(folders: Sequence[str], categories: Sequence[str]) -> dict[str, int
 
 def _read_mapping(file: Path) -> dict[str, int]:
     """Return labels by folder from a JSON or CSV file."""
+    where = f"`classes` = {str(file)!r}"
     if not file.is_file():
-        raise ValueError(f"`classes` = {str(file)!r}: there is no such file")
+        raise ValueError(f"{where}: there is no such file")
+    if file.stat().st_size > _MOST_TEXT:
+        raise ValueError(f"{where} has {file.stat().st_size:,} bytes, where {_MOST_TEXT:,} are most that is read")
     try:
         text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where} is no text in UTF-8 ({error.reason} at byte {error.start}): save it so") from error
+    try:
         if file.suffix.lower() == ".json":
-            pairs = list(json.loads(text).items())
+            # As pairs, so that a folder that is there twice is seen.
+            pairs = json.loads(text, object_pairs_hook=list)
         else:
             pairs = [row[:2] for row in csv.reader(text.splitlines()) if row]
             if pairs and not pairs[0][-1].strip().lstrip("-").isdigit():
                 pairs = pairs[1:]  # a heading
         names = [str(name).strip() for name, _ in pairs]
-        twice = [name for name in names if names.count(name) > 1]
-        labels = {name: int(label) for name, (_, label) in zip(names, pairs, strict=True)}
-    except (ValueError, TypeError, AttributeError) as error:
+        labels = {name: _whole(label) for name, (_, label) in zip(names, pairs, strict=True)}
+    except (ValueError, TypeError, csv.Error, RecursionError) as error:
         raise ValueError(
-            f"`classes` = {str(file)!r} must be JSON, {{'folder': label, ...}}, or CSV, one 'folder,label' a line, "
-            "with whole numbers as labels"
+            f"{where} must be JSON, {{'folder': label, ...}}, or CSV, one 'folder,label' a line, with whole numbers as "
+            "labels"
         ) from error
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"`classes` = {str(file)!r} has two lines for {twice[0]!r}: leave one of them out")
+        raise ValueError(f"{where} has two lines for {twice[0]!r}: leave one of them out")
     return labels
+
+
+def _whole(label: Any) -> int:
+    """Return a label as a number.
+
+    :raises ValueError: If it is no whole number, nor a text of one.
+    """
+    if isinstance(label, bool) or not isinstance(label, (int, str)):
+        raise ValueError(f"{label!r} is no whole number")
+    return int(label)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import platformdirs
 
 from art_denoise.data.decoding import BrokenImagesError, Framing, decode_files, decode_image, decoded_files
-from art_denoise.data.folders import PAPER_SIZES, Classes, Listing, draw_splits, list_folder, match_classes
+from art_denoise.data.folders import PAPER_SIZES, Classes, Listing, draw_splits, links_out, list_folder, match_classes
 from art_denoise.data.sets import PURPOSES, ImageSet, ImageSource, Split, shared_images
 
 #: Imagenette's folders, those of the largest images first.
@@ -122,6 +122,11 @@ class FolderImages(ImageSource):
             if decoded.broken:
                 named = ", ".join(list(decoded.broken)[:3])
                 remarks.append(f"{len(decoded.broken)} of {len(files)} images for {purpose} could not be read: {named}")
+            if linked := links_out(root, names):
+                remarks.append(
+                    f"{len(linked)} of {len(files)} images for {purpose} are not in the folder, links lead out of it: "
+                    f"{', '.join(linked[:3])}"
+                )
         if errors:
             broken = {path: what for error in errors for path, what in error.broken.items()}
             raise BrokenImagesError(broken, sum(self.counts.values()), tuple(f for e in errors for f in e.listed))

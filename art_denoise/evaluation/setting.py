@@ -13,8 +13,9 @@ from typing import Any
 import platformdirs
 import torch
 
+from art_denoise.attacks.array_files import ENDINGS
 from art_denoise.attacks.perturbation import Perturbation
-from art_denoise.attacks.perturbation_files import ENDINGS, load_perturbation
+from art_denoise.attacks.perturbation_files import load_perturbation
 from art_denoise.choices import DeviceType
 from art_denoise.data.decoding import Framing
 from art_denoise.data.imagenet import find_images

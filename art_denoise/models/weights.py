@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file as load_safetensors
 
+from art_denoise._tensor_files import check_header, read_pytorch
 from art_denoise._words import some
 
 #: Auxiliary heads serve training only; files from elsewhere may hold them.
@@ -24,8 +23,9 @@ _HOLDERS, _PREFIXES = ("state_dict", "model_state_dict", "model"), ("module.", "
 def load_weights(network: torch.nn.Module, path: str | os.PathLike[str]) -> None:
     """Load a state dict into a network, all of it, from safetensors or from a file that `torch.save` wrote.
 
-    Only tensors are read, never pickled code. What trainers save is taken apart: a state dict beside other things under
-    "state_dict", "model_state_dict" or "model", and names that all begin with "module.", "_orig_mod." or "model.".
+    Only tensors are read, never pickled code, and none that are larger than their file. What trainers save is taken
+    apart: a state dict beside other things under "state_dict", "model_state_dict" or "model", and names that all begin
+    with "module.", "_orig_mod." or "model.".
 
     :raises FileNotFoundError: If there is no such file.
     :raises ValueError: If the file is damaged, or is of another architecture or number of classes.
@@ -37,9 +37,10 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike[str]) -> None
         )
     try:
         if path.suffix == ".safetensors":
+            check_header(path)
             state = load_safetensors(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = read_pytorch(path)
         kept = {k: v for k, v in _unwrapped(state).items() if not k.startswith(_AUXILIARY)}
         wanted = network.state_dict().keys()
         if kept and not wanted & kept.keys():
@@ -47,8 +48,8 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike[str]) -> None
         if any(parameter.is_meta for parameter in network.parameters()):
             network.to_empty(device="cpu")
         network.load_state_dict(kept)
-    except (RuntimeError, AttributeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except Exception as error:  # readers of damaged files raise whatever they stumble over
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(
             f"`weights` = {os.fspath(path)!r} does not fit this network: use the state dict of the same architecture, "
             f"width and number of classes ({reason})"

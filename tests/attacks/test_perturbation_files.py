@@ -128,10 +128,8 @@ def test_what_is_far_too_large_is_warned_of(tmp_path, v):
         (lambda u: {"state_dict": {"uap": u, "other": 2 * u}}, "state_dict.uap"),
         (lambda u: [2 * u, u], "1"),
         (lambda u: u.bfloat16(), None),
-        (lambda u: u.to_sparse(), None),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*(parse|Sparse).*")
 def test_what_pytorch_files_hold(tmp_path, v, content, name):
     torch.save(content(torch.from_numpy(v.copy())), tmp_path / "v.pth")
     loaded = load_perturbation(tmp_path / "v.pth", order="rgb", layout="CHW", units=1, name=name)
@@ -150,7 +148,7 @@ def test_other_containers(tmp_path, v):
 
 def test_several_arrays_need_a_name(tmp_path, v):
     savemat(tmp_path / "v.mat", {"r": v, "other": 2 * v, "note": "text"})
-    with pytest.raises(ValueError, match=r"must hold one image, or `name` say which: it holds r, other, note"):
+    with pytest.raises(ValueError, match=r"must hold one image, or `name` say which: it holds r, other$"):
         load_perturbation(tmp_path / "v.mat")
     loaded = load_perturbation(tmp_path / "v.mat", name="r", order="rgb", layout="CHW", units=1)
     np.testing.assert_allclose(loaded.array, v)
@@ -233,7 +231,7 @@ def test_missing_and_unknown(tmp_path):
     ):
         load_perturbation(tmp_path / "v.png")
     (tmp_path / "v.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(400))
-    with pytest.raises(ValueError, match=r"v.mat.*HDF5: read the array with h5py"):
+    with pytest.raises(ValueError, match=r"v.mat.* is of MATLAB 7.3, which is HDF5: read the array with h5py"):
         load_perturbation(tmp_path / "v.mat")
 
 

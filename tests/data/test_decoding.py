@@ -6,10 +6,14 @@ import json
 import os
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import time
+import warnings
+import zlib
 from pathlib import Path
+from threading import Event, Thread, current_thread
 
 import numpy as np
 import pytest
@@ -69,11 +73,105 @@ def test_sixteen_bits_are_scaled(tmp_path):
     np.testing.assert_array_equal(decoded, np.broadcast_to(np.round(grey / 257).astype(np.uint8), (3, 8, 8)))
 
 
+def png(width: int, height: int, bits: int = 8, colour: int = 0, rows: bytes = b"") -> bytes:
+    """A PNG that says of itself what is asked for."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def twelve_bits(values: np.ndarray) -> bytes:
+    """A TIFF whose samples have twelve bits, and which says so."""
+    height, width = values.shape
+    first, second = values[:, ::2], values[:, 1::2]
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=-1).astype(np.uint8).tobytes()
+    tags = [(256, width), (257, height), (258, 12), (259, 1), (262, 1), (273, 122), (277, 1), (278, height)]
+    tags.append((279, len(packed)))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + packed
+
+
+#: Values of twelve bits, each its own.
+TWELVE = np.arange(64, dtype=np.uint16).reshape(8, 8) * 65
+
+
+@pytest.mark.parametrize("kind", ["grey", "tiff", "colours", "bytes in 32 bits", "pgm"])
+def test_fewer_bits_kept_in_more_do_not_come_out_black(tmp_path, kind):
+    file = tmp_path / "x.png"
+    if kind == "grey":
+        Image.fromarray(TWELVE).save(file)
+    elif kind == "tiff":
+        Image.fromarray(TWELVE).save(file, "TIFF")
+    elif kind == "colours":
+        rows = np.repeat(TWELVE[:, :, None], 3, axis=2).astype(">u2")
+        file.write_bytes(png(8, 8, 16, 2, b"".join(b"\0" + row.tobytes() for row in rows)))
+    elif kind == "bytes in 32 bits":
+        Image.fromarray((TWELVE // 16).astype(np.int32)).save(file, "TIFF")
+    else:
+        file.write_bytes(b"P5 8 8 65535\n" + TWELVE.astype(">u2").tobytes())
+    with pytest.raises(
+        ValueError, match=r"as good as black\. Multiply them, so that white is 65535, or save it as bytes"
+    ):
+        decode_image(file, Framing(8, 8))
+
+
+def test_of_twelve_bits_that_are_said_the_greatest_is_white(tmp_path):
+    expected = np.broadcast_to(np.round(TWELVE / 4095 * 255).astype(np.uint8), (3, 8, 8))
+    (tmp_path / "x.tif").write_bytes(twelve_bits(TWELVE))
+    (tmp_path / "x.pgm").write_bytes(b"P5 8 8 4095\n" + TWELVE.astype(">u2").tobytes())
+    for name in ("x.tif", "x.pgm"):
+        np.testing.assert_allclose(decode_image(tmp_path / name, Framing(8, 8)), expected, atol=1)
+
+
+def test_black_is_black(tmp_path):
+    Image.fromarray(np.zeros((9, 9), dtype=np.uint16)).save(tmp_path / "x.png")
+    assert not decode_image(tmp_path / "x.png", SMALL).any()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_of_several_images_the_first_is_taken(tmp_path, kind):
+    first, second = (Image.new("RGB", (20, 14), (level, level, level)) for level in (50, 200))
+    first.save(tmp_path / "x.png", kind, save_all=True, append_images=[second])
+    assert (decode_image(tmp_path / "x.png", SMALL) == 50).all()
+
+
+def test_nothing_is_decoded_before_its_size_is_looked_at(tmp_path, monkeypatch):
+    """Whatever a program has set for Pillow."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("it was decoded"))
+    (tmp_path / "x.png").write_bytes(png(30_000, 30_000))
+    with pytest.raises(ValueError, match="is 30000 × 30000, 900 million pixels"):
+        decode_image(tmp_path / "x.png", SMALL)
+
+
+def test_threads_that_decode_leave_the_warnings_of_others_as_they_are(tmp_path, monkeypatch):
+    """Two that enter and leave in turns: `warnings.catch_warnings` would leave the process silent."""
+    picture().save(tmp_path / "x.png")
+    entered, convert, threads = [Event(), Event()], Image.Image.convert, []
+
+    def slow(self, *args):
+        number = threads.index(current_thread())
+        entered[number].set()
+        # The first waits until the second is in, and the second until the first is out.
+        entered[1].wait(10) if number == 0 else threads[0].join(10)
+        return convert(self, *args)
+
+    monkeypatch.setattr(Image.Image, "convert", slow)
+    before = list(warnings.filters)
+    for number in (0, 1):
+        threads.append(Thread(target=decode_image, args=(tmp_path / "x.png", SMALL)))
+        threads[-1].start()
+        assert entered[number].wait(10)
+    threads[1].join(10)
+    assert warnings.filters == before
+
+
 def break_file(path: Path, kind: str) -> None:
     """Make a file that is no image, in one of several ways."""
-    if kind == "animated":
-        picture(seed=1).save(path, "GIF", save_all=True, append_images=[picture(seed=2)])
-    elif kind == "empty":
+    if kind == "empty":
         path.write_bytes(b"")
     elif kind == "text":
         path.write_text("not a picture")
@@ -88,6 +186,12 @@ def break_file(path: Path, kind: str) -> None:
         path.symlink_to("nowhere")
     elif kind == "32 bits":
         Image.fromarray(np.full((9, 9), 2**20, dtype=np.int32)).save(path, "TIFF")
+    elif kind == "large":
+        path.write_bytes(png(30_000, 30_000))
+    elif kind == "sparse":
+        # A WebP is read whole: two gigabytes that take no room on the disk.
+        picture().save(path, "WEBP")
+        os.truncate(path, 2**31)
     elif kind == "thin":
         Image.new("L", (1_000_000, 1)).save(path, "PNG")
     elif kind == "eps":
@@ -107,15 +211,16 @@ def break_file(path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("animated", "is animated, 2 images in one"),
         ("empty", "is no image"),
         ("text", "is no image"),
-        ("floats", "holds floating-point numbers"),
+        ("floats", "holds floating-point numbers, whose range is not known: save it as bytes"),
         ("truncated", "[Tt]runcated"),
         ("fifo", "is no file"),
         ("folder", "is no file"),
         ("dangling", "leads nowhere"),
-        ("32 bits", "holds whole numbers from 1048576 to 1048576, of 32 bits"),
+        ("32 bits", "holds whole numbers from 1048576 to 1048576, of 32 bits: save it as bytes"),
+        ("large", "exceeds limit of 178956970 pixels"),
+        ("sparse", "is a file of 2.1 GB"),
         ("thin", "is 1000000 × 1, so long that with a shorter side of 12 it would have 144 million pixels"),
         ("eps", "is no image"),
         ("unknown error", ""),
@@ -287,7 +392,8 @@ def test_killed_while_decoding(tmp_path):
     time.sleep(0.2)
     process.kill()
     process.wait()
-    noted = sum(json.loads(line)["files"] for line in next((tmp_path / "kept").glob("*.progress")).open())
+    lines = next((tmp_path / "kept").glob("*.progress")).read_text().splitlines()
+    noted = sum(json.loads(line)["files"] for line in lines)
     assert 0 < noted < 300
     decoded = decode_files(tmp_path, names, SMALL, tmp_path / "kept")
     np.testing.assert_array_equal(decoded.images, decode_files(tmp_path, names, SMALL, tmp_path / "anew").images)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from art_denoise.data.folders import (
     PAPER_SIZES,
     draw_splits,
     imagenet_wnids,
+    links_out,
     list_folder,
     match_classes,
 )
@@ -132,6 +135,71 @@ def test_a_mapping_that_says_two_things(tmp_path):
     (tmp_path / "m.csv").write_text("a,0\na,1\n")
     with pytest.raises(ValueError, match="has two lines for 'a'"):
         match_classes(["a"], 2, mapping=tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("m.json", b'{"a": 0, "a": 1}', "has two lines for 'a'"),
+        ("m.json", b'{"a": 0.7}', "with whole numbers as labels"),
+        ("m.json", b'{"a": true}', "with whole numbers as labels"),
+        ("m.json", b'{"a": Infinity}', "with whole numbers as labels"),
+        ("m.json", b'{"a": ' + b"9" * 5000 + b"}", "with whole numbers as labels"),
+        ("m.json", b"[" * 100_000, "must be JSON"),
+        ("m.json", b"null", "must be JSON"),
+        ("m.csv", b'"' + b"a" * 200_000 + b'",0', "or CSV"),
+        ("m.csv", "caf\xe9,0".encode("latin-1"), "is no text in UTF-8 .* at byte 3.: save it so"),
+        ("m.csv", "a,0".encode("utf-16"), "is no text in UTF-8"),
+        ("m.csv", b"a\0,0\nb,1", "has no line for 'a'|or CSV"),
+    ],
+)
+def test_lists_that_are_damaged_or_odd(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"`classes` = .*{message}|{name} {message}"):
+        match_classes(["a"], 2, mapping=tmp_path / name)
+
+
+def test_a_list_that_is_larger_than_lists_are(tmp_path):
+    with (tmp_path / "m.csv").open("wb") as opened:
+        opened.truncate(2**33)
+    with pytest.raises(ValueError, match="has 8,589,934,592 bytes, where 16,777,216 are most that is read"):
+        match_classes(["a"], 2, mapping=tmp_path / "m.csv")
+
+
+def test_links_are_followed_but_not_for_ever(tmp_path):
+    """A link to a folder that it is in would be listed forty times, and to itself is an error of the system."""
+    touch(tmp_path, "in/a/1.png", "in/a/deep/2.png", "elsewhere/3.png")
+    (tmp_path / "in/a/up").symlink_to("..")
+    (tmp_path / "in/a/deep/again").symlink_to("../../a")
+    (tmp_path / "in/a/itself").symlink_to("itself")
+    (tmp_path / "in/itself").symlink_to("itself")
+    (tmp_path / "in/b").symlink_to("../elsewhere")
+    (tmp_path / "in/a/4.png").symlink_to("../../elsewhere/3.png")
+    (tmp_path / "in/a/5.png").symlink_to("1.png")
+    (tmp_path / "in/a/6.png").symlink_to("nowhere")
+    (tmp_path / "in/all").symlink_to(".")
+    listing = list_folder(tmp_path / "in")
+    assert list(listing.files) == [
+        "a/1.png",
+        "a/4.png",
+        "a/5.png",
+        "a/6.png",
+        "a/deep/2.png",
+        "b/3.png",
+    ]
+    assert links_out(tmp_path / "in", listing.files) == ["a/4.png", "b/3.png"]
+
+
+def test_folders_in_folders_as_deep_as_there_are(tmp_path):
+    names = "/".join("d" * 600)
+    os.makedirs(tmp_path / "a" / names)
+    (tmp_path / "a" / names / "1.png").touch()
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(300)
+    try:
+        assert list_folder(tmp_path).files == (f"a/{names}/1.png",)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_a_mapping_that_is_not_there(tmp_path):

@@ -50,6 +50,16 @@ def test_every_image_is_that_of_its_name(folder, tmp_path):
             assert ["cats", "dogs"][label] == name.split("/")[0]
 
 
+def test_links_that_lead_out_of_the_folder_are_told_of(folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere.JPEG"
+    shutil.move(folder / "dogs" / "dogs_4.JPEG", elsewhere)
+    (folder / "dogs" / "dogs_4.JPEG").symlink_to(elsewhere)
+    remarks = pets(folder).load(tmp_path / "kept", progress=False).remarks
+    assert len(remarks) == 1
+    assert remarks[0].startswith("1 of ")
+    assert remarks[0].endswith(" are not in the folder, links lead out of it: dogs/dogs_4.JPEG")
+
+
 def test_what_cannot_be_read_is_told_at_once_or_left_out(folder, tmp_path):
     """Files for two purposes are broken: one error tells of both, and without them names and labels still fit."""
     found = pets(folder)
