@@ -1,4 +1,8 @@
-"""The code that a user's file runs: its own, and that of the files beside it that it imports."""
+"""The code that a user's file runs: its own, and that of the files beside it that it imports.
+
+This is the only place where code is run that is no part of the installation, and only if it is asked for by name, as
+`file.py:function`. No other file, whatever it holds, is run: `tests/test_untrusted.py` looks.
+"""
 
 from __future__ import annotations
 

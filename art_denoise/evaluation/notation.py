@@ -21,6 +21,10 @@ from art_denoise.evaluation.origins import FILE, is_mapping
 #: Libraries whose parts are named "library:Name".
 LIBRARIES = ("art:", "kornia:")
 
+#: Most characters of a chain or of a value, most `+` in a chain, and most parentheses in each other: what is longer
+#: takes for ever to read.
+_MOST_CHARACTERS, _MOST_STAGES, _DEEPEST = 4000, 64, 8
+
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None, "inf": math.inf}
@@ -30,7 +34,12 @@ def split_chain(text: str, is_stage: Callable[[str], bool]) -> list[str]:
     """Return the stages of a chain.
 
     :param is_stage: Whether a name is that of a stage.
+    :raises ValueError: If the text is far longer than any chain is.
     """
+    if len(text) > _MOST_CHARACTERS or text.count("+") > _MOST_STAGES:
+        raise ValueError(
+            f"{text[:40]!r}...: a chain has at most {_MOST_CHARACTERS:,} characters and {_MOST_STAGES} `+`"
+        )
     # The number's exponent is not looked into: "1e+3" is one piece.
     pieces = re.split(r"(?<![\d.][eE])\+|(?<=[\d.][eE])\+(?!\d)", text)
     stages, begun = [], ""
@@ -87,9 +96,17 @@ def _at_commas(text: str) -> Iterator[str]:
         yield begun
 
 
-def read_value(text: str) -> Any:
-    """Return a value: a bool, None, a number, a fraction as a float, a tuple, or else the text."""
+def read_value(text: str, depth: int = 0) -> Any:
+    """Return a value: a bool, None, a number, a fraction as a float, a tuple, or else the text.
+
+    :param depth: In how many parentheses it is.
+    :raises ValueError: If it is a far longer text than values are, or in far more parentheses.
+    """
     text = text.strip()
+    if len(text) > _MOST_CHARACTERS or depth > _DEEPEST:
+        raise ValueError(
+            f"{text[:40]!r}...: a value has at most {_MOST_CHARACTERS:,} characters, in {_DEEPEST} parentheses at most"
+        )
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     if re.fullmatch(r"[+-]?\d+", text):
@@ -100,7 +117,7 @@ def read_value(text: str) -> Any:
         above, below = map(float, text.split("/"))
         return above / below if below else text
     if text.startswith("(") and text.endswith(")"):
-        return tuple(read_value(part) for part in _at_commas(text[1:-1]))
+        return tuple(read_value(part, depth + 1) for part in _at_commas(text[1:-1]))
     return text
 
 

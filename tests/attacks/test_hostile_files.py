@@ -58,7 +58,7 @@ def with_other_size(new: bool) -> bytes:
     with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(content, "w") as opened:
         for name in old.namelist():
             data = old.read(name)
-            opened.writestr(name, data.replace(b"M\x34\x12", more, 1) if name.endswith(".pkl") else data)
+            opened.writestr(name, data.replace(b"M\x34\x12", more) if name.endswith(".pkl") else data)
     return content.getvalue()
 
 
@@ -96,7 +96,13 @@ def old_tar() -> bytes:
 TORCH = {
     "repeated": (saved(torch.zeros(1).expand(3, 2**14, 2**14)), "holds a tensor of 3,221,225,472 bytes in a file of"),
     "grown": (with_other_size(True), "holds a tensor of 8,589,934,588 bytes in a file of"),
-    "grown, old form": (with_other_size(False), "holds a tensor of|is damaged"),
+    "grown, old form": (with_other_size(False), "holds a tensor of|is damaged|is no array"),
+    "long text": (
+        saved(torch.zeros(9), _use_new_zipfile_serialization=False).replace(
+            b"X\x10\x00\x00\x00protocol", b"X\xff\xff\xff\x7fprotocol"
+        ),
+        "is damaged",
+    ),
     "itself": (archive(b"]q\x00h\x00a"), "it holds no array"),
     "doubled": (archive(doubled()), "it holds no array"),
     "deep": (archive(deep(5_000)), "containers in each other, more than 32 deep"),
@@ -113,7 +119,7 @@ TORCH = {
     "tar": (old_tar(), "which can run code"),
     "sparse": (
         saved(torch.eye(3)[None].to_sparse()),
-        "sparse, quantised or nested: save plain ones, `tensor.to_dense",
+        "sparse, quantised or nested: save plain ones, `tensor.to_dense|is no array",
     ),
 }
 

@@ -133,7 +133,10 @@ def test_what_is_damaged(content):
 
 def test_every_byte_may_be_another(tmp_path):
     """No byte, and no length, leads to anything but numbers or an error; and the process lives."""
-    savemat(tmp_path / "v.mat", {"v": np.ones((2, 3)), "s": {"a": np.ones(3, dtype=np.uint8)}, "c": [[1], "two"]})
+    savemat(
+        tmp_path / "v.mat",
+        {"v": np.ones((2, 3)), "s": {"a": np.ones(3, dtype=np.uint8)}, "c": np.array([1, "two"], dtype=object)},
+    )
     whole, odd = (tmp_path / "v.mat").read_bytes(), 0
     changed = [whole[:at] + bytes([value]) + whole[at + 1 :] for at in range(128, len(whole)) for value in (0, 14, 255)]
     for content in [*changed, *(whole[:at] for at in range(len(whole)))]:
