@@ -35,7 +35,7 @@ from art_denoise.evaluation.experiment import (
     params,
 )
 from art_denoise.evaluation.experiment_json import from_json, to_json
-from art_denoise.evaluation.notation import split_chain
+from art_denoise.evaluation.notation import read_value, split_chain
 from art_denoise.evaluation.origins import load
 
 
@@ -132,6 +132,21 @@ def test_a_file_is_read_and_written(file):
 )
 def test_plus_signs_stand_between_stages(text, stages):
     assert split_chain(text, lambda name: name in "ab") == stages
+
+
+@pytest.mark.parametrize("text", ["+" * 65, "+.py:a" * 3000, "a" * 4001])
+def test_a_chain_that_takes_for_ever_to_read_is_refused(text):
+    with pytest.raises(ValueError, match=r"a chain has at most 4,000 characters and 64 `\+`"):
+        split_chain(text, lambda name: False)
+    split_chain(f"{'+.py:a' * 64}"[:4000], lambda name: False)
+
+
+@pytest.mark.parametrize("text", ["(" * 600 + ")" * 600, "9" * 5000])
+def test_a_value_that_no_number_is_as_long_as_is_refused(text):
+    with pytest.raises(ValueError, match="a value has at most 4,000 characters, in 8 parentheses at most"):
+        read_value(text)
+    assert read_value("((((1))))") == ((((1,),),),)
+    assert read_value("9" * 4000) == int("9" * 4000)
 
 
 @pytest.mark.parametrize(
