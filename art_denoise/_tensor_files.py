@@ -7,21 +7,19 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
-from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
 import torch
 
+from art_denoise._within import Within
+
 #: Most bytes of what describes tensors, in PyTorch's and in safetensors' files: some hundred thousand of them.
 MOST_HEADER_BYTES = 2**25
 
 #: How deep containers may be in each other.
 _DEEPEST = 32
-
-#: Most bytes that are asked for without a look whether they are there.
-_LARGE = 2**16
 
 #: What may be called while tensors are unpickled and makes memory out of a number, or doubles what it is given.
 _GROWS = re.compile(rb"c(?:_codecs\nencode|(?:__builtin__|builtins)\nbytearray)\n")
@@ -44,7 +42,7 @@ def read_pytorch(path: str | os.PathLike[str]) -> Any:
     :raises Exception: Whatever PyTorch raises for a file that is damaged, or holds more than tensors.
     """
     size = Path(path).stat().st_size
-    with _Within(FileIO(path)) as file:
+    with Within(path) as file:
         _check_file(file, size)
         try:
             sketch = torch.load(file, map_location="meta", weights_only=True)
@@ -60,16 +58,6 @@ def read_pytorch(path: str | os.PathLike[str]) -> Any:
                     raise FileRefusedError(f"holds a tensor of {room:,} bytes in a file of {size:,}")
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
-
-
-class _Within(BufferedReader):
-    """A file of which no more is asked for than there is: room is made for what is asked for."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Return so many bytes, or all that there are."""
-        if size is not None and size > _LARGE:
-            size = min(size, os.fstat(self.fileno()).st_size)
-        return super().read(size)
 
 
 def check_header(file: Path) -> None:

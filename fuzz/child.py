@@ -48,7 +48,7 @@ def main(name: str, folder: str, seconds: float, seed: int, engine: str) -> None
         seeds.mkdir(exist_ok=True)
         for i, data in enumerate(corpus):
             (seeds / str(i)).write_bytes(data)
-        options = [f"-max_total_time={max(1, round(seconds))}", f"-seed={seed + 1}", "-rss_limit_mb=0", "-timeout=0"]
+        options = [f"-max_total_time={max(1, round(seconds))}", f"-seed={seed + 1}", "-rss_limit_mb=0"]
         atheris.Setup(
             [sys.argv[0], *options, "-max_len=65536", "-verbosity=0", str(seeds)],
             lambda data: (session.one_input(target, data), None)[1],

@@ -20,11 +20,12 @@ from threading import Lock
 
 import numpy as np
 from filelock import FileLock, Timeout
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from art_denoise._checks import check_choice, check_integer
 from art_denoise._files import replacing, write_text
+from art_denoise._within import Within
 
 #: Formats of images that are read, in the files of whatever ending.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -131,7 +132,7 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
             raise ValueError("is no file" if os.path.exists(path) else "leads nowhere")
         if os.path.getsize(path) > _MOST_BYTES:
             raise ValueError(f"is a file of {os.path.getsize(path) / 1e9:.1f} GB, larger than images are")
-        with _WITHOUT_WARNINGS, Image.open(path, formats=_formats()) as image:
+        with _WITHOUT_WARNINGS, Within(path) as file, Image.open(file, formats=_formats()) as image:
             _check_size(image.size, framing.resize)
             rgb = _rgb(image)
         # A file may hold another size than its header says.
@@ -144,8 +145,7 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
             left, top = ((side - framing.crop) // 2 for side in resized.size)
             framed = resized.crop((left, top, left + framing.crop, top + framing.crop))
     except Exception as error:  # Pillow's readers of damaged files raise whatever they stumble over
-        # Some messages name the file.
-        reason = str(error).replace(f" {os.fspath(path)!r}", "").replace("cannot identify image file", "is no image")
+        reason = "is no image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise ValueError(" ".join(reason.split()) or type(error).__name__) from None
     return np.ascontiguousarray(np.asarray(framed).transpose(2, 0, 1))
 

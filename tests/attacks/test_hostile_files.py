@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from art_denoise import load_perturbation
+from art_denoise import _tensor_files, load_perturbation
 from art_denoise.attacks import array_files
 from art_denoise.models.weights import load_weights
 
@@ -48,17 +48,17 @@ def saved(content: object, **kwargs: object) -> bytes:
     return file.getvalue()
 
 
-def with_other_size(new: bool) -> bytes:
-    """A tensor of 1 × 4660 that says that it is of 1 × 2^31 - 1."""
-    whole = saved(torch.zeros(1, 0x1234), _use_new_zipfile_serialization=new)
-    more = b"J" + struct.pack("<i", 2**31 - 1)
+def with_more(tensor: torch.Tensor, new: bool = True) -> bytes:
+    """What `torch.save` writes of a tensor, with 2^31 - 1 wherever it says 4660."""
+    whole = saved(tensor, _use_new_zipfile_serialization=new)
+    less, more = b"M\x34\x12", b"J" + struct.pack("<i", 2**31 - 1)
     if not new:
-        return whole.replace(b"M\x34\x12", more)
+        return whole.replace(less, more)
     content = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(content, "w") as opened:
         for name in old.namelist():
             data = old.read(name)
-            opened.writestr(name, data.replace(b"M\x34\x12", more) if name.endswith(".pkl") else data)
+            opened.writestr(name, data.replace(less, more) if name.endswith(".pkl") else data)
     return content.getvalue()
 
 
@@ -93,10 +93,20 @@ def old_tar() -> bytes:
     return content.getvalue()
 
 
+def with_larger_member() -> bytes:
+    """An archive whose list says that its first member has 2^31 - 1 bytes."""
+    content = bytearray(saved(torch.zeros(3)))
+    at = content.index(b"PK\1\2")
+    content[at + 20 : at + 28] = struct.pack("<II", 2**31 - 1, 2**31 - 1)
+    return bytes(content)
+
+
 TORCH = {
+    "far apart": (with_more(torch.zeros(2, 0x1234)[:, :1]), "holds a tensor of 8,589,934,592 bytes in a file of"),
+    "larger member": (with_larger_member(), "is an archive of more than there is in the file"),
     "repeated": (saved(torch.zeros(1).expand(3, 2**14, 2**14)), "holds a tensor of 3,221,225,472 bytes in a file of"),
-    "grown": (with_other_size(True), "holds a tensor of 8,589,934,588 bytes in a file of"),
-    "grown, old form": (with_other_size(False), "holds a tensor of|is damaged|is no array"),
+    "grown": (with_more(torch.zeros(1, 0x1234)), "holds a tensor of 8,589,934,588 bytes in a file of"),
+    "grown, old form": (with_more(torch.zeros(1, 0x1234), new=False), "holds a tensor of|is damaged|is no array"),
     "long text": (
         saved(torch.zeros(9), _use_new_zipfile_serialization=False).replace(
             b"X\x10\x00\x00\x00protocol", b"X\xff\xff\xff\x7fprotocol"
@@ -145,6 +155,13 @@ def test_pytorch(tmp_path, name):
     refused(tmp_path / "v.pt", message)
     with pytest.raises(ValueError, match=r"`weights` = .*v.pt' does not fit this network"):
         load_weights(torch.nn.Linear(2, 2), tmp_path / "v.pt")
+
+
+def test_a_long_description_of_tensors(tmp_path, monkeypatch):
+    torch.save(torch.zeros(1, 2, 2), tmp_path / "v.pt")
+    monkeypatch.setattr(_tensor_files, "MOST_HEADER_BYTES", 100)
+    with pytest.raises(ValueError, match="describes its tensors in more than 100 bytes"):
+        load_perturbation(tmp_path / "v.pt")
 
 
 def npy(shape: tuple[int, ...], data: bytes = b"", header: str | None = None) -> bytes:

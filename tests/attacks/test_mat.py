@@ -124,6 +124,7 @@ def test_what_is_refused(content, message):
         mat(matrix(name=b"\xff")),
         mat(matrix(kind=1, shape=(1, 1))),
         mat(struct.pack("<I", 9 << 16 | 1) + bytes(4)),
+        mat(struct.pack("<I", 6 << 16 | 1) + bytes(12)),
     ],
 )
 def test_what_is_damaged(content):

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -126,6 +127,13 @@ def test_of_twelve_bits_that_are_said_the_greatest_is_white(tmp_path):
         np.testing.assert_allclose(decode_image(tmp_path / name, Framing(8, 8)), expected, atol=1)
 
 
+def test_sixteen_bits_of_colours(tmp_path):
+    rows = np.repeat(TWELVE[:, :, None] * 16, 3, axis=2).astype(">u2")
+    (tmp_path / "x.png").write_bytes(png(8, 8, 16, 2, b"".join(b"\0" + row.tobytes() for row in rows)))
+    expected = np.broadcast_to((TWELVE * 16 / 257), (3, 8, 8))
+    np.testing.assert_allclose(decode_image(tmp_path / "x.png", Framing(8, 8)), expected, atol=1)
+
+
 def test_black_is_black(tmp_path):
     Image.fromarray(np.zeros((9, 9), dtype=np.uint16)).save(tmp_path / "x.png")
     assert not decode_image(tmp_path / "x.png", SMALL).any()
@@ -136,6 +144,22 @@ def test_of_several_images_the_first_is_taken(tmp_path, kind):
     first, second = (Image.new("RGB", (20, 14), (level, level, level)) for level in (50, 200))
     first.save(tmp_path / "x.png", kind, save_all=True, append_images=[second])
     assert (decode_image(tmp_path / "x.png", SMALL) == 50).all()
+
+
+def test_no_room_is_made_for_what_a_file_says_of_itself(tmp_path):
+    """A box of a JPEG 2000 that says that it has four gigabytes."""
+    picture().save(tmp_path / "x.jp2")
+    content = bytearray((tmp_path / "x.jp2").read_bytes())
+    at = content.index(b"jp2h") - 4
+    content[at : at + 4] = b"\xf8\0\0\0"
+    (tmp_path / "x.jp2").write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="Expected to read"):
+            decode_image(tmp_path / "x.jp2", SMALL)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_nothing_is_decoded_before_its_size_is_looked_at(tmp_path, monkeypatch):
@@ -150,23 +174,26 @@ def test_nothing_is_decoded_before_its_size_is_looked_at(tmp_path, monkeypatch):
 def test_threads_that_decode_leave_the_warnings_of_others_as_they_are(tmp_path, monkeypatch):
     """Two that enter and leave in turns: `warnings.catch_warnings` would leave the process silent."""
     picture().save(tmp_path / "x.png")
-    entered, convert, threads = [Event(), Event()], Image.Image.convert, []
+    entered, convert, threads, decoded = [Event(), Event()], Image.Image.convert, [], []
 
     def slow(self, *args):
         number = threads.index(current_thread())
         entered[number].set()
         # The first waits until the second is in, and the second until the first is out.
         entered[1].wait(10) if number == 0 else threads[0].join(10)
+        warnings.warn("of transparency", UserWarning, stacklevel=2)
         return convert(self, *args)
 
     monkeypatch.setattr(Image.Image, "convert", slow)
     before = list(warnings.filters)
     for number in (0, 1):
-        threads.append(Thread(target=decode_image, args=(tmp_path / "x.png", SMALL)))
+        threads.append(Thread(target=lambda: decoded.append(decode_image(tmp_path / "x.png", SMALL))))
         threads[-1].start()
         assert entered[number].wait(10)
     threads[1].join(10)
     assert warnings.filters == before
+    # The second was not warned of anything when the first was out.
+    assert len(decoded) == 2
 
 
 def break_file(path: Path, kind: str) -> None:
