@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from art_denoise.data.decoding import BrokenImagesError, Framing, decode_files, decode_image, decoded_files
+from art_denoise.data.decoded import BrokenImagesError, decode_files, decoded_files
+from art_denoise.data.decoding import Framing, decode_image
 from art_denoise.data.folders import PAPER_SIZES, Classes, Listing, draw_splits, links_out, list_folder, match_classes
 from art_denoise.data.sets import PURPOSES, ImageSet, ImageSource, Split, shared_images
 

@@ -1,15 +1,9 @@
-"""Files become the bytes that torchvision makes of them, once, whatever happens meanwhile."""
+"""Files become the bytes that torchvision makes of them, and what is no image is named."""
 
 from __future__ import annotations
 
-import json
 import os
-import resource
-import signal
 import struct
-import subprocess
-import sys
-import time
 import tracemalloc
 import warnings
 import zlib
@@ -22,8 +16,8 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from art_denoise.data import decoding
-from art_denoise.data.decoding import Framing, decode_files, decode_image
+from art_denoise.data.decoded import decode_files
+from art_denoise.data.decoding import Framing, decode_image
 
 SMALL = Framing(resize=12, crop=8)
 
@@ -298,188 +292,6 @@ def test_of_a_telephone_the_photograph_is_taken(tmp_path):
     whole = (tmp_path / "IMG_0001.JPG").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: whole.rfind(b"\xff\xd8\xff")])
     np.testing.assert_array_equal(decode_image(tmp_path / "cut.jpg", SMALL), expected)
-
-
-def test_a_file_of_the_same_size_and_time_is_seen_to_be_another(tmp_path):
-    """Programs that copy keep the time of the content, and pictures without compression have one size."""
-    kept, file = tmp_path / "decoded", tmp_path / "x.bmp"
-    found = []
-    for seed in (1, 2):
-        picture(seed=seed).save(file)
-        os.utime(file, (1e9, 1e9))
-        found.append(decode_files(tmp_path, ["x.bmp"], SMALL, kept).digests)
-    assert found[0] != found[1]
-
-
-def test_names_that_are_no_text(folder, tmp_path_factory):
-    root, names = folder
-    odd = os.fsdecode(b"caf\xe9.jpg")
-    os.rename(root / names[0], root / odd)
-    kept = tmp_path_factory.mktemp("decoded")
-    assert len(decode_files(root, [odd, *names[1:]], SMALL, kept).images) == 7
-    break_file(root / odd, "empty")
-    with pytest.raises(ValueError, match="1 of 7 images cannot be read"):
-        decode_files(root, [odd, *names[1:]], SMALL, kept)
-    assert "caf\\udce9.jpg: is no image" in next(kept.glob("broken-*.txt")).read_text()
-
-
-def test_many_broken_files_are_counted_and_listed(folder, tmp_path_factory):
-    root, names = folder
-    for name in names[:5]:
-        break_file(root / name, "empty")
-    kept = tmp_path_factory.mktemp("decoded")
-    with pytest.raises(ValueError, match=r"5 of 7 .*; 2 more in .*broken-.*\.txt"):
-        decode_files(root, names, SMALL, kept)
-    for name in names[5:]:
-        break_file(root / name, "empty")
-    with pytest.raises(ValueError, match="none of 7 files"):
-        decode_files(root, names, SMALL, kept, skip_broken=True)
-
-
-def test_decoded_once(folder, tmp_path, monkeypatch):
-    root, names = folder
-    first = decode_files(root, names, SMALL, tmp_path / "decoded")
-    assert first.images.shape == (7, 3, 8, 8)
-    assert first.images.dtype == np.uint8
-    assert isinstance(first.images, np.memmap)
-    assert len(set(first.digests)) == 7
-    monkeypatch.setattr(decoding, "decode_image", lambda *_: pytest.fail("decoded again"))
-    again = decode_files(root, names, SMALL, tmp_path / "decoded")
-    np.testing.assert_array_equal(again.images, first.images)
-    assert again.digests == first.digests
-
-
-def test_a_changed_file_is_decoded_again(folder, tmp_path):
-    root, names = folder
-    before = decode_files(root, names, SMALL, tmp_path / "decoded")
-    picture(seed=99).save(root / "2.jpg")
-    after = decode_files(root, names, SMALL, tmp_path / "decoded")
-    assert [a == b for a, b in zip(before.digests, after.digests, strict=True)] == [i != 2 for i in range(7)]
-    other = decode_files(root, names, Framing(16, 10), tmp_path / "decoded")
-    assert other.images.shape == (7, 3, 10, 10)
-
-
-@pytest.mark.parametrize("damage", ["", "torn line", "torn image", "other image"])
-def test_an_interrupted_decoding_goes_on(folder, tmp_path, monkeypatch, damage):
-    """Stopped after four of seven files, it decodes the other three, unless what is there is not what was there."""
-    root, names = folder
-    monkeypatch.setattr(decoding, "_CHUNK", 2)
-    whole = decode_files(root, names, SMALL, tmp_path / "whole")
-    decode, calls = decoding.decode_image, []
-
-    def interrupted(path, framing):
-        calls.append(Path(path).name)
-        if Path(path).name == "4.jpg":
-            raise KeyboardInterrupt
-        return decode(path, framing)
-
-    kept = tmp_path / "decoded"
-    monkeypatch.setattr(decoding, "decode_image", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        decode_files(root, names, SMALL, kept)
-    part, notes = (next(kept.glob(f"*.{ending}")) for ending in ("part", "progress"))
-    if damage == "torn line":
-        notes.write_bytes(notes.read_bytes()[:-5])
-    elif damage == "torn image":
-        part.write_bytes(part.read_bytes()[: 3 * 192 + 5])
-    elif damage == "other image":
-        bytes_there = bytearray(part.read_bytes())
-        bytes_there[2 * 192] ^= 1
-        part.write_bytes(bytes_there)
-    calls.clear()
-    monkeypatch.setattr(
-        decoding, "decode_image", lambda path, framing: calls.append(path.name) or decode(path, framing)
-    )
-    decoded = decode_files(root, names, SMALL, kept)
-    assert sorted(calls) == names[4 if not damage else 2 :]
-    np.testing.assert_array_equal(decoded.images, whole.images)
-    assert decoded.digests == whole.digests
-    assert sorted(f.suffix for f in kept.iterdir() if f.suffix != ".lock") == [".bytes", ".json"]
-
-
-def test_killed_while_decoding(tmp_path):
-    """A process that is killed leaves what it has decoded to the next one."""
-    for i in range(300):
-        picture(200, 200, seed=i).save(tmp_path / f"{i}.jpg")
-    names = [f"{i}.jpg" for i in range(300)]
-    program = (
-        "from art_denoise.data import decoding; import sys; decoding._CHUNK = 8\n"
-        "decode = decoding.decode_image\n"
-        "def slow(*args):\n    import time; time.sleep(0.02); return decode(*args)\n"
-        "decoding.decode_image = slow\n"
-        f"decoding.decode_files({str(tmp_path)!r}, {names!r}, decoding.Framing(12, 8), {str(tmp_path / 'kept')!r})"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program])
-    deadline = time.monotonic() + 60
-    while (
-        not any((tmp_path / "kept").glob("*.progress")) or not next((tmp_path / "kept").glob("*.progress")).read_text()
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.2)
-    process.kill()
-    process.wait()
-    lines = next((tmp_path / "kept").glob("*.progress")).read_text().splitlines()
-    noted = sum(json.loads(line)["files"] for line in lines)
-    assert 0 < noted < 300
-    decoded = decode_files(tmp_path, names, SMALL, tmp_path / "kept")
-    np.testing.assert_array_equal(decoded.images, decode_files(tmp_path, names, SMALL, tmp_path / "anew").images)
-
-
-def test_a_second_process_is_refused(folder, tmp_path):
-    root, names = folder
-    key = decoding.decoded_key(root, names, SMALL)
-    (tmp_path / "decoded").mkdir()
-    with (
-        decoding.FileLock(tmp_path / "decoded" / f"{key}.lock"),
-        pytest.raises(ValueError, match="another process is decoding the same images"),
-    ):
-        decode_files(root, names, SMALL, tmp_path / "decoded")
-    decode_files(root, names, SMALL, tmp_path / "decoded")
-
-
-def test_too_little_room_is_said_before_anything_is_decoded(folder, tmp_path, monkeypatch):
-    root, names = folder
-    usage = decoding.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(decoding.shutil, "disk_usage", lambda path: usage._replace(free=100))
-    with pytest.raises(OSError, match=r"GB are needed and 0\.0 GB are free.*make room there"):
-        decode_files(root, names, SMALL, tmp_path / "decoded")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
-def test_a_full_disk(folder, tmp_path):
-    """The disk is full while images are written: said with the folder, and nothing decoded is lost."""
-    root, names = folder
-
-    def limited() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
-
-    program = (
-        "from art_denoise.data import decoding; decoding._CHUNK = 2\n"
-        f"decoding.decode_files({str(root)!r}, {names!r}, decoding.Framing(12, 8), {str(tmp_path / 'kept')!r})"
-    )
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    ran = subprocess.run(
-        [sys.executable, "-c", program],
-        preexec_fn=limited,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert ran.returncode == 1
-    assert f"decoded images cannot be kept in {tmp_path / 'kept'} (File too large)" in ran.stderr
-    assert not list((tmp_path / "kept").glob("*.bytes"))
-    decoded = decode_files(root, names, SMALL, tmp_path / "kept")
-    assert len(decoded.images) == 7
-
-
-def test_a_place_that_cannot_be_written(folder, tmp_path):
-    root, names = folder
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"decoded images cannot be kept in .*file/decoded.*`decoded_dir`"):
-        decode_files(root, names, SMALL, tmp_path / "file" / "decoded")
 
 
 @pytest.mark.parametrize(

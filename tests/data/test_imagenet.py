@@ -10,7 +10,8 @@ import pytest
 from folders import write_folder
 
 from art_denoise.data import FolderImages, find_images, imagenet
-from art_denoise.data.decoding import BrokenImagesError, Framing, decode_image
+from art_denoise.data.decoded import BrokenImagesError
+from art_denoise.data.decoding import Framing, decode_image
 
 FRAMING = Framing(27, 24)
 
