@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,11 +24,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Folders are made as needed. The file is flushed to the disk before it gets its name, and then the folder, so that
     even a loss of power leaves the old file or the new one. If the block fails, `path` is as it was and nothing is left
-    beside it. Processes that write the same file at the same time do not disturb each other: the last one stays.
+    beside it. Processes and threads that write the same file at the same time do not disturb each other: the last
+    one stays.
 
     :raises OSError: If it cannot be written, with the path and the reason.
     """
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    # Another for each writer: threads of one process may write the same file.
+    beside = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside

@@ -10,16 +10,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from art_denoise._files import replacing, write_text
+from art_denoise._images import release_pages
 from art_denoise.data.decoding import Framing, decode_image
 
 #: Files that are decoded before their end is noted down.
@@ -33,7 +36,7 @@ _NAMED = 3
 class Decoded:
     """Decoded files.
 
-    :param images: uint8 (N, 3, H, W), RGB, a memory map.
+    :param images: uint8 (N, 3, H, W), RGB, a memory map whose images are verified when they are first read.
     :param kept: Positions in the list of files, int64 (N,), of those that could be read.
     :param digests: For each image 16 hexadecimal digits that are the same for the same pixels.
     :param broken: What is wrong with each of the other files, by its path.
@@ -117,6 +120,7 @@ def decode_files(
     key = decoded_key(root, files, framing)
     data, about = folder / f"{key}.bytes", folder / f"{key}.json"
     shape = (3, framing.crop, framing.crop)
+    _set_aside_damaged(data, about, len(files), 3 * framing.crop**2)
     if not _is_decoded(folder, key):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -127,15 +131,123 @@ def decode_files(
             raise ValueError(f"another process is decoding the same images into {folder}: wait for its end") from None
         except OSError as error:
             raise _explained(error, folder) from error
-    found = json.loads(about.read_text(encoding="utf-8"))
-    broken = found["broken"]
+    digests, broken = _noted(about)
     if broken and not skip_broken:
         raise _broken_error(broken, root, len(files), about)
     kept = np.array([i for i, name in enumerate(files) if name not in broken], dtype=np.int64)
     if not len(kept):
         raise ValueError(f"none of {len(files)} files in {root} can be read: {next(iter(broken.values()))}")
-    images = np.memmap(data, dtype=np.uint8, mode="r", shape=(len(kept), *shape))
-    return Decoded(images, kept, tuple(found["digests"]), broken)
+    images = np.memmap(data, dtype=np.uint8, mode="r", shape=(len(kept), *shape)).view(_Verified)
+
+    def decoded(row: int) -> np.ndarray:
+        return decode_image(root / files[kept[row]], framing)
+
+    images.verify_with(digests, decoded, data)
+    return Decoded(images, kept, digests, broken)
+
+
+class _Verified(np.memmap):
+    """A memory map of images, each of which is compared with its digest when it is first read by an index.
+
+    An image that is damaged is decoded anew from its file, and mended.
+    """
+
+    _digests: tuple[str, ...] | None = None
+
+    def verify_with(self, digests: tuple[str, ...], decoded: Callable[[int], np.ndarray], file: Path) -> None:
+        """Say what images have to be.
+
+        :param digests: The digest of each.
+        :param decoded: Returns an image, decoded from its file now.
+        :param file: The file that is mapped.
+        """
+        self._digests, self._decoded, self._file = digests, decoded, file
+        self._seen = np.zeros(len(digests), dtype=bool)
+
+    def __getitem__(self, index: Any) -> Any:
+        if self._digests is not None:
+            first = index[0] if isinstance(index, tuple) and index else index
+            # Of what is written in any other way, all images may be meant.
+            plain = isinstance(first, (int, np.integer, slice)) or getattr(first, "ndim", 0) == 1
+            rows = np.arange(len(self._seen))
+            self._verify(np.unique(rows[first] if plain else rows))
+        found = super().__getitem__(index)
+        # What was verified is like any other array.
+        return found.view(np.memmap) if isinstance(found, _Verified) else found
+
+    def _verify(self, rows: np.ndarray) -> None:
+        assert self._digests is not None
+        damaged = []
+        for row in rows[~self._seen[rows]].tolist():
+            if _digest(super().__getitem__(row).tobytes()) != self._digests[row]:
+                damaged.append(row)
+            if row % _CHUNK == 0:
+                release_pages(self)
+        if damaged:
+            warnings.warn(
+                f"{self._file} is damaged (the content of {len(damaged)} images is not what was written): they are "
+                "decoded anew",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            self._mend(damaged)
+        self._seen[rows] = True
+
+    def _mend(self, rows: list[int]) -> None:
+        assert self._digests is not None
+        with open(self._file, "r+b") as data:
+            for row in rows:
+                image = self._decoded(row).tobytes()
+                if _digest(image) != self._digests[row]:
+                    raise ValueError(
+                        f"{self._file} is damaged, and of other files than there are now: delete it, and start again"
+                    )
+                data.seek(row * len(image))
+                data.write(image)
+            data.flush()
+            os.fsync(data.fileno())
+
+
+def _noted(about: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the digests of the images, and what is wrong with the other files.
+
+    :raises ValueError: If the file is not as it was written.
+    """
+    try:
+        found = json.loads(about.read_text(encoding="utf-8"))
+        digests, broken = found["digests"], found["broken"]
+        if found["sha256"] != _sealed(digests, broken)["sha256"]:
+            raise ValueError("its content is not what was written")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    return tuple(digests), broken
+
+
+def _sealed(digests: Sequence[str], broken: dict[str, str]) -> dict[str, Any]:
+    """Return what is noted of decoded images, with a digest of it."""
+    content = {"digests": list(digests), "broken": broken}
+    return {**content, "sha256": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
+
+
+def _set_aside_damaged(data: Path, about: Path, files: int, image_bytes: int) -> None:
+    """Put what is kept of decoded images where nothing looks for it, if it cannot be what was decoded.
+
+    :warns RuntimeWarning: That it is damaged, and where it is now.
+    """
+    if not (data.is_file() and about.is_file()):
+        return
+    try:
+        digests, broken = _noted(about)
+        if len(digests) + len(broken) != files or data.stat().st_size != len(digests) * image_bytes:
+            raise ValueError("it is of another size than was written")
+    except ValueError as error:
+        warnings.warn(
+            f"{data} is damaged ({error}): it has been moved to {data.name}.damaged and is decoded anew",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        for file in (data, about):
+            os.replace(file, file.with_name(f"{file.name}.damaged"))
 
 
 class _Decoding:
@@ -181,7 +293,7 @@ class _Decoding:
                 self._note(len(names), digests, broken)
                 bar.set_postfix(broken=len(self.broken), refresh=False)
         if not self.broken or skip_broken:
-            write_text(self.about, json.dumps({"digests": self.digests, "broken": self.broken}))
+            write_text(self.about, json.dumps(_sealed(self.digests, self.broken)))
             os.replace(self.part, self.data)
             self.notes.unlink()
         else:

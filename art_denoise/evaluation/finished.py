@@ -5,7 +5,8 @@ seconds to import. So a run that has finished leaves a stamp: a digest of everyt
 of much that they do not. While nothing of that changes, neither do the results. If anything does, nothing is known, and
 the keys decide. So they do wherever a user's own code has a part in it, as nobody knows what else that reads.
 
-Folders of images and of weights are known by the names, sizes and times of their files; other files by their content.
+Folders of images and of weights are known by the names, sizes and times of their files,
+of which that of the last change of anything about a file cannot be set; other files by their content.
 """
 
 from __future__ import annotations
@@ -143,7 +144,14 @@ def _listing(folder: Path) -> list[object]:
         folders.sort()
         for name in sorted(files):
             about = os.stat(os.path.join(parent, name))
-            found.append([os.path.relpath(os.path.join(parent, name), folder), about.st_size, about.st_mtime_ns])
+            found.append(
+                [
+                    os.path.relpath(os.path.join(parent, name), folder),
+                    about.st_size,
+                    about.st_mtime_ns,
+                    about.st_ctime_ns,
+                ]
+            )
     return found
 
 

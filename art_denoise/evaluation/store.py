@@ -34,7 +34,7 @@ _DAMAGED = "damaged"
 
 #: What this package leaves when it is killed while it writes; nothing else is ever deleted.
 _LEFT_OVER = re.compile(
-    r"([0-9a-f]{16}\.(safetensors|checkpoint(\.\d+)?)|(config|finished|results|splits)\.json)\.\d+\.part"
+    r"([0-9a-f]{16}\.(safetensors|checkpoint(\.\d+)?)|(config|finished|results|splits)\.json)\.\d+(-[0-9a-f]{8})?\.part"
 )
 
 

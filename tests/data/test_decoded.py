@@ -215,3 +215,44 @@ def test_a_place_that_cannot_be_written(folder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"decoded images cannot be kept in .*file/decoded.*`decoded_dir`"):
         decode_files(root, names, SMALL, tmp_path / "file" / "decoded")
+
+
+@pytest.mark.parametrize("chosen", [5, slice(4, 6), np.array([0, 5]), (5, 0)])
+def test_a_flipped_bit_is_found_where_its_image_is_read_and_mended(folder, tmp_path, chosen):
+    root, names = folder
+    kept = tmp_path / "decoded"
+    whole = np.array(decode_files(root, names, SMALL, kept).images)
+    (file,) = kept.glob("*.bytes")
+    content = bytearray(file.read_bytes())
+    content[5 * 192 + 7] ^= 4
+    file.write_bytes(content)
+    images = decode_files(root, names, SMALL, kept).images
+    np.testing.assert_array_equal(images[1], whole[1])
+    with pytest.warns(RuntimeWarning, match=r"bytes is damaged \(the content of 1 images .*decoded anew"):
+        found = images[chosen]
+    np.testing.assert_array_equal(found, whole[chosen])
+    assert file.read_bytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "no json", "other shape", "digest"])
+def test_what_cannot_be_what_was_decoded_is_set_aside(folder, tmp_path, damage):
+    root, names = folder
+    kept = tmp_path / "decoded"
+    whole = np.array(decode_files(root, names, SMALL, kept).images)
+    (data,), (about,) = kept.glob("*.bytes"), kept.glob("*.json")
+    if damage == "cut":
+        data.write_bytes(data.read_bytes()[:-1])
+    elif damage == "longer":
+        data.write_bytes(data.read_bytes() + b"x")
+    elif damage == "no json":
+        about.write_bytes(b"\xff{")
+    elif damage == "other shape":
+        about.write_text("[1]")
+    else:
+        found = json.loads(about.read_text())
+        found["digests"][0] = "0" * 16
+        about.write_text(json.dumps(found))
+    with pytest.warns(RuntimeWarning, match=r"is damaged .*\.damaged and is decoded anew"):
+        again = decode_files(root, names, SMALL, kept)
+    np.testing.assert_array_equal(again.images, whole)
+    assert {file.suffix for file in kept.glob("*.damaged")} == {".damaged"}

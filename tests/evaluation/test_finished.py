@@ -143,6 +143,10 @@ def test_the_stamp_moves_with_the_files_that_are_read(monkeypatch, tmp_path):
     # As long as before, at another time.
     os.utime(image, ns=(1, 1))
     stamps.append(stamp())
+    # Other content of the same length and time, as programs that copy leave it.
+    image.write_bytes(b"longer than BEFORE")
+    os.utime(image, ns=(1, 1))
+    stamps.append(stamp())
     (tmp_path / "images" / "n02").symlink_to(image.parent)
     stamps.append(stamp())
     image.rename(image.with_name("2.png"))

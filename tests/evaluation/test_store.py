@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sums import Sum, run
 
+from art_denoise._files import replacing
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.store import BusyError, Lock, Store, read_artefact
 
@@ -101,7 +102,10 @@ def test_files_are_flushed_before_they_have_their_name(store, monkeypatch):
 
 
 def test_cleaning_deletes_only_what_this_package_left(store):
-    left = store.path / "labels" / f"{TASK.key}.safetensors.123.part"
+    with pytest.raises(KeyError), replacing(store.file(TASK)) as first, replacing(store.file(TASK)) as second:
+        assert first != second
+        raise KeyError
+    left = first
     film, deep = store.path / "labels" / "film.mkv.part", store.path / "a" / "b" / "x.part"
     deep.parent.mkdir(parents=True)
     for file in (left, film, deep):
