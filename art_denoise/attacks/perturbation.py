@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -105,8 +106,8 @@ class Perturbation:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all."""
-        metadata = {"units": _UNITS, "record": json.dumps(self._record())}
-        array = np.ascontiguousarray(self.array, dtype=np.float32)
+        record, array = json.dumps(self._record()), np.ascontiguousarray(self.array, dtype=np.float32)
+        metadata = {"units": _UNITS, "record": record, "content": _digest(record, array)}
         with replacing(Path(path)) as beside:
             save_file({"perturbation": array}, beside, metadata=metadata)
 
@@ -124,9 +125,12 @@ class Perturbation:
                 metadata = file.metadata() or {}
                 if metadata["units"] != _UNITS:
                     raise ValueError(f"units {metadata['units']!r}")
-                record = json.loads(metadata["record"])
+                array, record = file.get_tensor("perturbation"), json.loads(metadata["record"])
+                # Files of earlier versions have none.
+                if metadata.get("content", digest := _digest(metadata["record"], array)) != digest:
+                    raise ValueError("its content is not what was written")
                 record["value_range"] = tuple(record["value_range"])
-                return cls(file.get_tensor("perturbation"), **record)
+                return cls(array, **record)
         except Exception as error:  # whatever a damaged file leads to
             raise ValueError(
                 f"`path` = {os.fspath(path)!r} is not a perturbation saved by this package, or is damaged ({error})"
@@ -139,3 +143,8 @@ class Perturbation:
         known = {name: value for name, value in asdict(self).items() if name != "array" and value not in (None, {})}
         shape = "x".join(map(str, self.array.shape))
         return f"Perturbation({shape}, L∞ {self.linf:.4g}, {', '.join(f'{k}={v!r}' for k, v in known.items())})"
+
+
+def _digest(record: str, array: np.ndarray) -> str:
+    """Return digits that change with any value, and with anything that is said of them."""
+    return hashlib.sha256(f"{record}\0{array.shape}\0".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -246,3 +246,14 @@ def test_published_files(realdata):
             64,
             64,
         )
+
+
+@pytest.mark.parametrize("at", [-1, -7])
+def test_a_flipped_bit_of_a_saved_perturbation_is_found(tmp_path, at):
+    file = tmp_path / "mine.safetensors"
+    Perturbation(np.full((3, 4, 5), 0.25, dtype=np.float32), seed=2).save(file)
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"mine\.safetensors.*its content is not what was written"):
+        load_perturbation(file)
