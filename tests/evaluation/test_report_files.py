@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import struct
 import zlib
 from dataclasses import replace
@@ -195,6 +196,17 @@ def test_what_is_of_other_results_is_removed(folder):
     write_report(results(asked, examples=None), folder)
     there = set(contents(folder))
     assert there == (TEXTS - {"transfer.csv", "sweep.csv"}) | {"figures/mine.png"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="whether a process is at work can be asked on POSIX only")
+def test_what_a_killed_process_has_left_is_removed(folder):
+    """Of the report's own files; neither what another process is writing now, nor anything of somebody else's."""
+    report = folder / "report"
+    stays = [f"cells.csv.{os.getpid()}-0123abcd.part", "cells.csv.part", "film.1999999999-0123abcd.part"]
+    for name in (*stays, "cells.csv.1999999999-0123abcd.part", "figures/sweep.png.1999999999-0123abcd.part"):
+        (report / name).write_text("half of it")
+    write_report(results(), folder)
+    assert sorted(str(part.relative_to(report)) for part in report.rglob("*.part")) == sorted(stays)
 
 
 @pytest.mark.parametrize(

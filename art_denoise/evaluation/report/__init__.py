@@ -7,6 +7,7 @@ here needs PyTorch, and nothing is computed: a report can be made, and a table o
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,9 @@ __all__ = ["all_tables", "document", "render", "write_report"]
 
 #: Every result, one line each, and every image in each.
 _CELLS, _PER_IMAGE = "cells.csv", "per_image.csv"
+
+#: What is left of a file that was being written when its process was killed; see `_files.replacing`.
+_LEFT_OVER = re.compile(r"(.+)\.(\d+)-[0-9a-f]{8}\.part")
 
 #: Names of files of a report, which its title must not take.
 _TAKEN = {*TABLES, "index", "cells", "per-image"}
@@ -92,6 +96,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> str:
     if not _is_made_of(report / _PER_IMAGE, per_image(results)):
         write_pieces(report / _PER_IMAGE, per_image(results))
     _remove_others(report / "figures", drawn)
+    _remove_left_overs(report)
     return text
 
 
@@ -129,6 +134,29 @@ def _is_made_of(file: Path, pieces: Iterator[bytes]) -> bool:
             return all(opened.read(len(piece)) == piece for piece in pieces) and not opened.read(1)
     except OSError:
         return False
+
+
+def _remove_left_overs(report: Path) -> None:
+    """Remove what processes that were killed while they wrote a file of the report have left beside it."""
+    for part in (*report.glob("*.part"), *report.glob("figures/*.part")):
+        beside = _LEFT_OVER.fullmatch(part.name)
+        if beside and part.with_name(beside[1]).exists() and not _is_at_work(int(beside[2])):
+            # On a read-only medium it stays.
+            with suppress(OSError):
+                part.unlink()
+
+
+def _is_at_work(process: int) -> bool:
+    """Return whether there is a process of a number; elsewhere than on POSIX, where none can be asked for, there is."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _remove_others(folder: Path, drawn: list[figures.Figure]) -> None:
