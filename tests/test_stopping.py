@@ -36,6 +36,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are others ther
 @pytest.fixture(autouse=True)
 def as_before():
     before = {number: signal.getsignal(number) for number in SAID}
+    # What was started in the background of a shell is deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

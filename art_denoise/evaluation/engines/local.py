@@ -334,15 +334,29 @@ def _together(
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Let processes be started that Ctrl-C, which is for the one that starts them, finds deaf from the beginning."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Let processes be started that Ctrl-C, which is for the one that starts them, finds deaf from the beginning.
+
+    What asks this process to end meanwhile is heard when they have all that they need to start.
+    """
+    asked: list[int] = []
+    listening = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) not in (None, signal.SIG_IGN):
+                # Not left to the mask: another thread may be the one that the signal reaches.
+                listening[number] = signal.signal(number, lambda number, _: asked.append(number))
+    # What is started has the mask, too.
+    masked = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else set()
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if masked:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, listener in listening.items():
+            signal.signal(number, listener)
+        if asked:
+            signal.raise_signal(asked[0])
 
 
 @dataclass
