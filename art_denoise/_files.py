@@ -1,14 +1,18 @@
-"""Files that are written whole or not at all, and are on the disk before they have their name."""
+"""Files that are written whole or not at all, flushed before they have their name, and set aside if damaged."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import secrets
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError
 
 #: Errors of a place that is not to be written to: on a read-only medium, or somebody else's.
@@ -61,3 +65,35 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file, whole or not at all; folders are made as needed."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def set_aside(file: Path, why: str, then: str = "computed anew") -> None:
+    """Move a damaged file to `NAME.damaged` beside it, where nothing looks for it.
+
+    In a place that cannot be written it stays where it is.
+
+    :param why: What is wrong with it.
+    :param then: What becomes of what was in it: it "is" that.
+    :warns RuntimeWarning: That it is damaged, and where it is now.
+    """
+    place, said = file.with_name(f"{file.name}.damaged"), "it"
+    try:
+        os.replace(file, place)
+        said = f"it has been moved to {place} and"
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        said = f"it cannot be moved away ({error.strerror}), but is not used and"
+    warnings.warn(f"{file} is damaged ({why}): {said} is {then}", RuntimeWarning, stacklevel=3)
+
+
+def content_digest(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the digest of everything in a file of arrays but the digest itself."""
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

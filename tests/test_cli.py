@@ -23,6 +23,7 @@ from art_denoise.cli.chosen import FILE, as_file, as_options
 from art_denoise.cli.program import _warning, app
 from art_denoise.evaluation.components import attack_names, defence_names
 from art_denoise.evaluation.options import Machine, Options, Shown
+from art_denoise.evaluation.run_folder import keep_choices
 from art_denoise.models.schedule import Schedule
 
 #: Every option that the program had before it was made from the dataclasses.
@@ -362,10 +363,10 @@ def test_the_files_of_other_commands_choose_the_same(tmp_path, command, argument
     file = tmp_path / "run.toml"
     commands._keep(command, choice, tmp_path, out)
     assert not file.exists(), "there is no run"
-    (tmp_path / "config.json").write_text(json.dumps({"options": asdict(Options(seed=1).filled())}))
+    keep_choices(tmp_path, {"options": asdict(Options(seed=1).filled())})
     commands._keep(command, choice, tmp_path, out)
     assert not file.exists(), "the run is another"
-    (tmp_path / "config.json").write_text(json.dumps({"options": asdict(choice.options.filled())}))
+    keep_choices(tmp_path, {"options": asdict(choice.options.filled())})
     commands._keep(command, choice, tmp_path, out)
     again, out_again = chosen(command, "--config", file)
     assert again.options.filled() == choice.options.filled()
@@ -460,7 +461,7 @@ def fake_run(monkeypatch, outcome, *, keep: bool = True):
         calls.append((Path(folder), options, machine, study.__name__, change))
         if keep:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            (Path(folder) / "config.json").write_text(json.dumps({"options": asdict(options.filled())}))
+            keep_choices(Path(folder), {"options": asdict(options.filled())})
             opened()
         if isinstance(outcome, BaseException):
             raise outcome

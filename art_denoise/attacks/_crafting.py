@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm.auto import tqdm
 
-from art_denoise._files import replacing
+from art_denoise._files import content_digest, replacing
 from art_denoise._images import Images
 from art_denoise._random import drawn_from, seed_all
 from art_denoise.attacks._classifier import labels_of
@@ -201,11 +201,11 @@ class Checkpoint:
             with safe_open(self.path, framework="np") as file:
                 metadata = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in ("noise", "best", "labels")}
-            if metadata["digest"] != _digest(arrays, metadata["state"]):
+            if metadata.pop("sha256") != content_digest(metadata, arrays):
                 raise ValueError("its content is not what was written")
             there = json.loads(metadata["depends"])
             state = State(**arrays, **json.loads(metadata["state"]))
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"`checkpoint` = {os.fspath(self.path)!r} is no checkpoint, or is damaged ({error}): "
                 "choose another file, or delete this one to start anew"
@@ -226,17 +226,9 @@ class Checkpoint:
         """Keep a state."""
         arrays = {name: np.ascontiguousarray(getattr(state, name)) for name in ("noise", "best", "labels")}
         rest = json.dumps({name: value for name, value in vars(state).items() if name not in arrays})
-        metadata = {"depends": json.dumps(self.depends), "state": rest, "digest": _digest(arrays, rest)}
+        metadata = {"depends": json.dumps(self.depends), "state": rest}
         with replacing(self.path) as beside:
-            save_file(arrays, beside, metadata=metadata)
-
-
-def _digest(arrays: dict[str, np.ndarray], rest: str) -> str:
-    """Return digits that change with any bit of a state."""
-    digest = hashlib.sha256(rest.encode())
-    for name in sorted(arrays):
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()
+            save_file(arrays, beside, metadata={**metadata, "sha256": content_digest(metadata, arrays)})
 
 
 def digest_of(classifier: PyTorchClassifier) -> str:

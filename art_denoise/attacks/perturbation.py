@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -13,7 +12,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from art_denoise._files import replacing
+from art_denoise._files import content_digest, replacing
 from art_denoise._plain import plain
 from art_denoise.choices import NormName
 
@@ -107,9 +106,9 @@ class Perturbation:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all."""
         record, array = json.dumps(self._record()), np.ascontiguousarray(self.array, dtype=np.float32)
-        metadata = {"units": _UNITS, "record": record, "content": _digest(record, array)}
+        metadata, arrays = {"units": _UNITS, "record": record}, {"perturbation": array}
         with replacing(Path(path)) as beside:
-            save_file({"perturbation": array}, beside, metadata=metadata)
+            save_file(arrays, beside, metadata={**metadata, "sha256": content_digest(metadata, arrays)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Perturbation:
@@ -125,12 +124,14 @@ class Perturbation:
                 metadata = file.metadata() or {}
                 if metadata["units"] != _UNITS:
                     raise ValueError(f"units {metadata['units']!r}")
-                array, record = file.get_tensor("perturbation"), json.loads(metadata["record"])
-                # Files of earlier versions have none.
-                if metadata.get("content", digest := _digest(metadata["record"], array)) != digest:
-                    raise ValueError("its content is not what was written")
-                record["value_range"] = tuple(record["value_range"])
-                return cls(array, **record)
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+            # Files of earlier versions have none.
+            digest = metadata.pop("sha256", None)
+            if digest is not None and digest != content_digest(metadata, arrays):
+                raise ValueError("its content is not what was written")
+            record = json.loads(metadata["record"])
+            record["value_range"] = tuple(record["value_range"])
+            return cls(arrays["perturbation"], **record)
         except Exception as error:  # whatever a damaged file leads to
             raise ValueError(
                 f"`path` = {os.fspath(path)!r} is not a perturbation saved by this package, or is damaged ({error})"
@@ -143,8 +144,3 @@ class Perturbation:
         known = {name: value for name, value in asdict(self).items() if name != "array" and value not in (None, {})}
         shape = "x".join(map(str, self.array.shape))
         return f"Perturbation({shape}, L∞ {self.linf:.4g}, {', '.join(f'{k}={v!r}' for k, v in known.items())})"
-
-
-def _digest(record: str, array: np.ndarray) -> str:
-    """Return digits that change with any value, and with anything that is said of them."""
-    return hashlib.sha256(f"{record}\0{array.shape}\0".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -123,6 +123,8 @@ def _from_file(file: Path, options: Mapping[str, Option], command: str) -> dict[
             found = tomllib.load(opened)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} is no TOML file: {str(error)[:1].lower()}{str(error)[1:]}") from None
+    except RecursionError:
+        raise ValueError(f"{file} is no file of options: values stand in each other a thousand deep") from None
     names = {n: o for o in options.values() if o.field not in _NOT_IN_FILES for n in (o.field, _under(o.name))}
     read: dict[str, Any] = {}
     for name, value in found.items():

@@ -351,11 +351,12 @@ def _printed_only(error: OSError) -> str:
 def _keep(command: str, choice: Choice, folder: Path, out: Path) -> None:
     """Write what was chosen into a run folder, if it is the one that holds the results of these choices."""
     from art_denoise._files import write_text
+    from art_denoise.evaluation.run_folder import read_choices
 
-    config = folder / "config.json"
-    if not config.is_file():
+    try:
+        there = read_choices(folder)
+    except FileNotFoundError:
         return
-    options = json.loads(json.dumps(asdict(choice.options.filled())))
-    if json.loads(config.read_text(encoding="utf-8")).get("options") == options:
+    if there.get("options") == json.loads(json.dumps(asdict(choice.options.filled()))):
         file = folder / FILE
         write_text(file, as_file(choice, command, out, file, set(WITHOUT[command]) - {"attacks"}))

@@ -23,12 +23,17 @@ from pathlib import Path
 
 import platformdirs
 
-from art_denoise._files import write_text
+from art_denoise._documents import keep_document, read_document
+from art_denoise._files import set_aside
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.results import FILE as _RESULTS
 from art_denoise.evaluation.results import Results
+from art_denoise.evaluation.run_folder import CHOICES, LISTING
 
 _FILE = "finished.json"
+
+#: Changes with the form of the file.
+_SCHEMA = 1
 
 #: What of a machine's options is about how fast and how loud it is.
 _NO_MATTER = ("progress", "jobs", "workers", "decoded_dir")
@@ -71,8 +76,7 @@ def stamp_of(options: Options, machine: Machine, study: str) -> str | None:
 def mark(folder: Path, stamp: str | None) -> None:
     """Say in a run folder that its results are finished, and of what they are."""
     if stamp is not None:
-        results = _digest((folder / _RESULTS).read_bytes())
-        write_text(folder / _FILE, json.dumps({"stamp": stamp, "results": results}) + "\n")
+        keep_document(folder / _FILE, {"stamp": stamp, "files": _documents(folder)}, _SCHEMA)
 
 
 def unmark(folder: Path) -> None:
@@ -83,12 +87,25 @@ def unmark(folder: Path) -> None:
 def finished_results(folder: Path, stamp: str | None) -> Results | None:
     """Return the results in a run folder if they are finished, and of what a stamp says; None if that is not known."""
     try:
-        said = json.loads((folder / _FILE).read_bytes())
-        if stamp is None or said != {"stamp": stamp, "results": _digest((folder / _RESULTS).read_bytes())}:
+        said = read_document(folder / _FILE, _SCHEMA)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        set_aside(folder / _FILE, str(error), "written anew when everything has been looked at")
+        return None
+    try:
+        if stamp is None or said != {"stamp": stamp, "files": _documents(folder)}:
             return None
         return Results.load(folder)
     except (OSError, ValueError):
+        # What is damaged is told of, and mended, by the run.
         return None
+
+
+def _documents(folder: Path) -> dict[str, str]:
+    """Return the digests of the documents of a run."""
+    files = [folder / name for name in (_RESULTS, CHOICES, LISTING)]
+    return {file.name: _digest(file.read_bytes()) for file in files if file.is_file()}
 
 
 class _UnknownError(Exception):

@@ -35,6 +35,8 @@ from art_denoise.evaluation.graph import Network
 from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.options import Fitting, Machine, Options, placed
 from art_denoise.evaluation.preflight import IMAGES, IMAGES_OF_SOURCES
+from art_denoise.evaluation.results import Results
+from art_denoise.evaluation.run_folder import read_choices
 from art_denoise.evaluation.setting import Setting, choose_device, find_setting
 from art_denoise.evaluation.tasks.check import CheckNetwork
 from art_denoise.evaluation.tasks.network import Train, environment_here
@@ -234,18 +236,18 @@ def holds_results(folder: Path) -> bool:
 def changes(folder: Path, config: dict[str, Any]) -> list[str]:
     """List where the choices of a run folder differ from others, as `name: value there, value now`.
 
-    :raises ValueError: If the folder's file of choices is damaged.
+    If its file of choices is damaged, those that stand with the results count; if there are none, nothing is known to
+    differ, and what does not hold any more is computed anew, as its key is another.
     """
-    file = folder / "config.json"
-    if not file.is_file():
-        return []
     try:
-        there = json.loads(file.read_text(encoding="utf-8"))
-        there = {name: there[name] for name in _CHOICES if name in there}
-    except (ValueError, TypeError, AttributeError) as error:
-        if not holds_results(folder):
-            return []
-        raise ValueError(f"{file} is damaged: choose another folder, or delete this file to go on here") from error
+        found = read_choices(folder)
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        found = Results.config_in(folder) or {}
+    there = {name: found[name] for name in _CHOICES if name in found}
+    if not there:
+        return []
     here = json.loads(json.dumps({name: config[name] for name in _CHOICES}))
     if isinstance(there.get("options"), dict):
         old, new = placed(there["options"]), placed(here["options"])

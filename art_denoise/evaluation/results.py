@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from art_denoise._files import write_text
+from art_denoise._documents import keep_document, read_document
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, Threat
 from art_denoise.evaluation.experiment_json import from_json, to_json
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from art_denoise.evaluation.audit import Flag
 
 #: Changes with the form of `results.json`.
-SCHEMA = 3
+SCHEMA = 4
 
 #: Name of the file, in a run folder, that says what the results are of.
 FILE = "results.json"
@@ -171,21 +169,14 @@ class Results:
         if not file.is_file():
             raise FileNotFoundError(f"`folder` = {os.fspath(folder)!r} holds no {FILE}: give the folder of a run")
         try:
-            document = json.loads(file.read_text(encoding="utf-8"))
-            if document["schema"] != SCHEMA:
-                raise ValueError(
-                    f"{file} is of schema {document['schema']}, this version reads {SCHEMA}: run the same command "
-                    "again, which uses what is there"
-                )
-            content = document["content"]
-            if document["sha256"] != _digest(content):
-                raise ValueError(f"{file} is damaged: run the same command again, which uses what is there")
-        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            document = read_document(file, SCHEMA)
+        except ValueError as error:
             raise ValueError(
-                f"{file} is damaged ({type(error).__name__}): run the same command again, which uses what is there"
+                f"{file} is damaged, or of another version of this package ({error}): run the same command again, "
+                "which uses what is there"
             ) from error
         try:
-            return cls._of(content, Path(folder))
+            return cls._of(document["content"], Path(folder))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{file} was written by another version of this package, and lacks something: run the same command "
@@ -240,6 +231,15 @@ class Results:
             passes={from_json(entry["cell"]): entry["passes"] for entry in content["cells"] if "passes" in entry},
         )
 
+    @staticmethod
+    def config_in(folder: Path) -> dict[str, Any] | None:
+        """Return every choice of the results in a run folder; None if there are none, or they are damaged."""
+        try:
+            config = read_document(folder / FILE, SCHEMA)["content"]["config"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return config if isinstance(config, dict) else None
+
     def save(self, folder: str | os.PathLike[str], keys: Mapping[Cell, str], examples_key: str | None = None) -> None:
         """Write `results.json` into a run folder.
 
@@ -278,12 +278,7 @@ class Results:
             "costs": [{"defence": to_json(d), "record": record} for d, record in self.costs.items()],
             "tried": [{"row": to_json(row), "record": record} for row, record in self.tried.items()],
         }
-        document = {"schema": SCHEMA, "sha256": _digest(content), "content": content}
-        text = json.dumps(document, separators=(",", ":")) + "\n"
-        file = Path(folder) / FILE
-        # Bytes: what is there may be damaged.
-        if not file.is_file() or file.read_bytes() != text.encode():
-            write_text(file, text)
+        keep_document(Path(folder) / FILE, {"content": content}, SCHEMA)
 
     @cached_property
     def flags(self) -> tuple[Flag, ...]:
@@ -325,10 +320,6 @@ class Results:
 
 def _values(made: Mapping[str, Any]) -> dict[str, Any]:
     return {name: from_json(made[name]) for name in ("threat", "defence")}
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _load_examples(folder: Path, key: str | None) -> Examples | None:

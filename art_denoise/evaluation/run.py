@@ -6,7 +6,6 @@ attack is done by the ART classifier itself, through its `preprocessing_defences
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from art_denoise._files import READ_ONLY, write_text
+from art_denoise._files import READ_ONLY
 from art_denoise.data.sets import ImageSet
 from art_denoise.evaluation.assembly import Assembly
 from art_denoise.evaluation.engines import local
@@ -30,6 +29,7 @@ from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.prepared import Prepared, changes, holds_results
 from art_denoise.evaluation.results import Examples, Results
 from art_denoise.evaluation.results import Images as TestImages
+from art_denoise.evaluation.run_folder import keep_choices, keep_listing
 from art_denoise.evaluation.store import Lock
 from art_denoise.evaluation.tasks.check import CheckNetwork
 from art_denoise.evaluation.workplace import Workplace
@@ -111,7 +111,7 @@ def _workplace(folder: Path, options: Options, machine: Machine, study: Study) -
 
 def _open(prepared: Prepared, change: bool, stack: ExitStack) -> None:
     """Take the run folder for this process and say in it what it is of."""
-    folder, file = prepared.folder, prepared.folder / "config.json"
+    folder = prepared.folder
     differences = changes(folder, prepared.config)
     if differences and not change and holds_results(folder):
         raise ValueError(
@@ -127,16 +127,10 @@ def _open(prepared: Prepared, change: bool, stack: ExitStack) -> None:
         return
     unmark(folder)
     prepared.stores.run.clean()
-    _write_if_other(file, json.dumps(prepared.config, indent=2) + "\n")
+    keep_choices(folder, prepared.config)
     listing = prepared.setting.source.listing()
     if listing:
-        _write_if_other(folder / "splits.json", json.dumps(listing))
-
-
-def _write_if_other(file: Path, text: str) -> None:
-    # Bytes: what is there may be damaged.
-    if not file.is_file() or file.read_bytes() != text.encode():
-        write_text(file, text)
+        keep_listing(folder, listing)
 
 
 def _collected(

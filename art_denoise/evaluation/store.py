@@ -7,13 +7,9 @@ to; all of that is verified whenever it is read, and a file that fails is set as
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-import warnings
-from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Protocol
@@ -23,14 +19,11 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from art_denoise._files import replacing
+from art_denoise._files import content_digest, replacing, set_aside
 from art_denoise.evaluation.artefact import Artefact
 
 #: Changes with the form of the files. Files of another schema are not read.
 SCHEMA = 1
-
-#: Folder for files that failed verification.
-_DAMAGED = "damaged"
 
 #: What this package leaves when it is killed while it writes; nothing else is ever deleted.
 _LEFT_OVER = re.compile(
@@ -82,7 +75,7 @@ class Store:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            self.set_aside(file, str(error))
+            set_aside(file, str(error))
             return None
 
     def why_absent(self, task: Kept) -> str | None:
@@ -90,7 +83,7 @@ class Store:
         try:
             with safe_open(self.file(task), framework="np") as opened:
                 return Artefact(json.loads((opened.metadata() or {})["record"])).why_absent
-        except (FileNotFoundError, SafetensorError, KeyError, ValueError):
+        except (OSError, SafetensorError, KeyError, ValueError, RecursionError):
             return None
 
     def write(self, task: Kept, artefact: Artefact) -> None:
@@ -130,21 +123,6 @@ class Store:
         for part in (*self.path.glob("*.part"), *self.path.glob("*/*.part")):
             if _LEFT_OVER.fullmatch(part.name):
                 part.unlink(missing_ok=True)
-
-    def set_aside(self, file: Path, why: str) -> None:
-        """Put a file where nothing looks for it.
-
-        :warns RuntimeWarning: That it is damaged, and where it is now.
-        """
-        place = self.path / _DAMAGED / f"{file.parent.name}-{file.name}"
-        warnings.warn(
-            f"{file} is damaged ({why}): it has been moved to {place} and is computed anew",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            os.replace(file, place)
 
 
 class Lock:
@@ -187,7 +165,7 @@ def write_artefact(file: Path, key: str, artefact: Artefact) -> None:
         "record": record,
     }
     with replacing(file) as beside:
-        save_file(arrays, beside, metadata={**metadata, "sha256": _content_digest(metadata, arrays)})
+        save_file(arrays, beside, metadata={**metadata, "sha256": content_digest(metadata, arrays)})
 
 
 def read_artefact(file: Path, key: str | None = None) -> Artefact:
@@ -210,16 +188,12 @@ def read_artefact(file: Path, key: str | None = None) -> Artefact:
     if key is not None and metadata.get("key") != key:
         raise ValueError(f"it is of another key, {metadata.get('key')}")
     said = metadata.pop("sha256", None)
-    if said != _content_digest(metadata, arrays):
+    if said != content_digest(metadata, arrays):
         raise ValueError("its content is not what was written")
-    return Artefact(json.loads(metadata["record"]), arrays)
-
-
-def _content_digest(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
-    """Return the digest of everything in a file but the digest itself."""
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    try:
+        record = json.loads(metadata["record"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ValueError("it says nothing of how it came about") from error
+    if not isinstance(record, dict):
+        raise ValueError("it says nothing of how it came about")
+    return Artefact(record, arrays)

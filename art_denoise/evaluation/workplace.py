@@ -12,6 +12,7 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from safetensors import SafetensorError, safe_open
 
+from art_denoise._files import set_aside
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.data.sets import ImageSet, Split
 from art_denoise.evaluation.added import perturbation_of
@@ -160,7 +161,7 @@ class Workplace:
                 with safe_open(file, framework="np"):
                     pass
             except (SafetensorError, OSError) as error:
-                store.set_aside(file, f"it cannot be read: {' '.join(str(error).split())[:120]}")
+                set_aside(file, f"it cannot be read: {' '.join(str(error).split())[:120]}")
         return file
 
     def begin_anew(self, task: Task) -> None:
@@ -178,7 +179,7 @@ class Workplace:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            self.stores.of(task).set_aside(file, str(error))
+            set_aside(file, str(error))
             return None
 
     def keep_so_far(self, task: Task, artefact: Artefact) -> None:

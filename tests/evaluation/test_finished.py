@@ -16,6 +16,7 @@ import art_denoise
 from art_denoise.evaluation import finished
 from art_denoise.evaluation.finished import finished_results, mark, stamp_of, unmark
 from art_denoise.evaluation.options import Machine, Options
+from art_denoise.evaluation.run_folder import keep_choices, keep_listing
 
 STUDY = "art_denoise.evaluation.from_options.table1"
 
@@ -44,9 +45,24 @@ def test_other_or_damaged_results_are_not_what_was_finished(folder):
     assert finished_results(folder, "stamp") is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"stamp": "stamp"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"stamp": "stamp"}', "[" * 100_000])
 def test_a_damaged_mark_is_none(folder, text):
     (folder / "finished.json").write_text(text)
+    with pytest.warns(RuntimeWarning, match=r"finished\.json is damaged .*written anew when everything has been"):
+        assert finished_results(folder, "stamp") is None
+    assert not (folder / "finished.json").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "splits.json"])
+def test_a_run_with_another_document_is_not_what_was_finished(folder, name):
+    keep_choices(folder, {"options": {}})
+    keep_listing(folder, {"test": {}})
+    mark(folder, "stamp")
+    assert finished_results(folder, "stamp") is not None
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content.replace(b"{}", b"[]"))
+    assert finished_results(folder, "stamp") is None
+    (folder / name).unlink()
     assert finished_results(folder, "stamp") is None
 
 
@@ -164,6 +180,6 @@ def test_a_folder_of_weights_of_ones_own_is_the_one_that_is_listed(tmp_path):
 
 
 def test_a_mark_holds_no_more_than_is_needed(folder):
-    assert set(json.loads((folder / "finished.json").read_text())) == {"stamp", "results"}
+    assert set(json.loads((folder / "finished.json").read_text())) == {"schema", "sha256", "stamp", "files"}
     mark(folder, None)
     assert finished_results(folder, "stamp") is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +12,13 @@ import torch
 from folders import times, write_folder
 from torchvision import models
 
+from art_denoise._documents import read_document
 from art_denoise.data.folders import imagenet_wnids
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.plan import plan
 from art_denoise.evaluation.results import Results
 from art_denoise.evaluation.run import run
+from art_denoise.evaluation.run_folder import SCHEMA
 from art_denoise.evaluation.store import read_artefact
 from art_denoise.models.weights import published_file
 
@@ -95,7 +96,7 @@ def test_crafted_on_train_and_scored_on_val(tmp_path, data, inside, classes):
     assert {results.images.classes[label] for label in results.images.labels.tolist()} <= {
         results.images.classes[WNIDS.index(w)] for w in classes
     }
-    splits = json.loads((tmp_path / "run" / "splits.json").read_text())
+    splits = read_document(tmp_path / "run" / "splits.json", SCHEMA)
     assert {purpose: Path(split["root"]).name for purpose, split in splits.items()} == {
         "craft": "train", "tune": "val", "test": "val",
     }  # fmt: skip

@@ -22,6 +22,7 @@ from art_denoise.evaluation.from_options import (
 )
 from art_denoise.evaluation.options import Fitting, Machine, Options, placed
 from art_denoise.evaluation.prepared import changes
+from art_denoise.evaluation.run_folder import keep_choices
 from art_denoise.evaluation.studies import lee2018
 from art_denoise.models.schedule import Schedule
 
@@ -303,7 +304,7 @@ def places(tmp_path, monkeypatch):
 def test_the_same_place_is_the_same_choice_however_it_is_written(places, field, written, ways):
     (places / "run").mkdir()
     about = {"study": "table1", "data": {}, "models": {}}
-    (places / "run" / "config.json").write_text(json.dumps({**about, "options": {field: written, "seed": 1}}))
+    keep_choices(places / "run", {**about, "options": {field: written, "seed": 1}})
     for way in ways:
         here = json.loads(json.dumps(way).replace("{here}", str(places)))
         assert changes(places / "run", {**about, "options": {field: here, "seed": 1}}) == []

@@ -18,8 +18,10 @@ from PIL import Image
 
 from art_denoise import Perturbation
 from art_denoise.data.decoding import Framing, decode_image
+from art_denoise.evaluation.prepared import changes
 from art_denoise.evaluation.results import Results
 from art_denoise.evaluation.run import run
+from art_denoise.evaluation.run_folder import keep_choices, read_choices
 from art_denoise.evaluation.store import BusyError, Lock, read_artefact
 
 pytestmark = pytest.mark.long
@@ -112,9 +114,9 @@ def test_labels_that_are_damaged_are_predicted_again(folder, whole, project, dam
     else:
         content[-1] ^= 2
         file.write_bytes({"flipped": bytes(content), "cut": content[:-9], "empty": b""}[damage])
-        with pytest.warns(RuntimeWarning, match=r"is damaged .*moved to .*damaged.* computed anew"):
+        with pytest.warns(RuntimeWarning, match=r"is damaged .*moved to .*\.damaged and is computed anew"):
             found = run(folder, options_of(project), machine_of(project))
-        assert len(list((folder / "damaged").iterdir())) == 1
+        file.with_name(f"{file.name}.damaged").unlink()
     assert_same(found, results)
     assert read_artefact(file).arrays["labels"].tolist() == labels
     # All else is as it was.
@@ -170,10 +172,10 @@ def test_other_choices_are_refused_unless_they_are_a_change(folder, whole, proje
 
 
 def test_another_version_of_a_package_is_no_reason_to_refuse(folder, whole, project):
-    config = json.loads((folder / "config.json").read_text())
+    config = read_choices(folder)
     assert {"torch", "numpy", "python", "art_denoise"} <= config["versions"].keys()
     config["versions"] |= {"torch": "1.0", "art_denoise": "0.0", "gone": "3"}
-    (folder / "config.json").write_text(json.dumps(config))
+    keep_choices(folder, config)
     before = times(folder)
     assert_same(run(folder, options_of(project), machine_of(project)), whole[1])
     after = times(folder)
@@ -187,18 +189,33 @@ def test_files_beside_the_results_that_are_damaged(folder, whole, project):
         (folder / name).write_bytes(b"\xff\xfe{")
     (folder / "results.json.123.part").write_text("half of it")
     (folder / "film.part").write_text("precious")
-    assert_same(run(folder, options_of(project), machine_of(project)), whole[1])
-    assert list(json.loads((folder / "splits.json").read_text())) == ["craft", "tune", "noise-fit", "test"]
+    with pytest.warns(RuntimeWarning, match=r"\.json is damaged") as told:
+        assert_same(run(folder, options_of(project), machine_of(project)), whole[1])
+    assert len(told) == 2
+    assert {"craft", "tune", "noise-fit", "test"} < json.loads((folder / "splits.json").read_text()).keys()
     assert not (folder / "results.json.123.part").exists()
     assert (folder / "film.part").exists()
     assert_same(Results.load(folder), whole[1])
-    # Which choices the results are of is not known any more.
-    (folder / "config.json").write_bytes(b"\xff{")
-    with pytest.raises(ValueError, match=r"config\.json is damaged: choose another folder, or delete this file"):
-        run(folder, options_of(project), machine_of(project))
-    for part in ("labels", "perturbations", "images"):
-        shutil.rmtree(folder / part)
-    run(folder, options_of(project), machine_of(project))
+
+
+@pytest.mark.parametrize("results_too", [False, True])
+def test_choices_that_are_damaged_are_written_anew(folder, whole, project, results_too):
+    """They stand with the results, too; where these are damaged as well, nothing is known to differ."""
+    edited = (folder / "config.json").read_text().replace('"seed": 0', '"seed": 7')
+    (folder / "config.json").write_text(edited)
+    other = options_of(project, seed=1)
+    if results_too:
+        (folder / "results.json").write_text("[" * 100_000)
+        assert changes(folder, {"study": "table1", "options": {"seed": 1}, "data": {}, "models": {}}) == []
+    else:
+        with pytest.raises(ValueError, match=r"holds a run with other choices .*options\.seed: 0 there, 1 now"):
+            run(folder, other, machine_of(project))
+    with pytest.warns(RuntimeWarning, match=r"\.json is damaged .*moved to .*\.damaged and is written anew") as told:
+        assert_same(run(folder, options_of(project), machine_of(project)), whole[1])
+    assert len(told) == 1 + results_too
+    assert (folder / "config.json.damaged").read_text() == edited
+    assert read_choices(folder)["options"]["seed"] == 0
+    assert_same(Results.load(folder), whole[1])
 
 
 def test_two_processes_in_one_folder(folder, project):
@@ -506,7 +523,7 @@ def test_choices_are_written_down(whole, project):
     assert config["data"]["classes"] == "by the model's names of its classes"
     assert len(config["models"]["mine-net"]) == 16
     splits = json.loads((folder / "splits.json").read_text())
-    for purpose, split in splits.items():
+    for purpose, split in ((name, of) for name, of in splits.items() if name not in ("schema", "sha256")):
         assert split["fingerprint"] == config["data"]["fingerprints"][purpose]
         assert len(split["files"]) == len(split["labels"])
         assert all((Path(split["root"]) / name).is_file() for name in split["files"])

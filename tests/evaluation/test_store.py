@@ -69,8 +69,7 @@ def test_what_is_damaged_is_set_aside(store):
     with pytest.warns(RuntimeWarning, match="is damaged"):
         assert store.read(TASK) is None
     assert TASK not in store
-    (aside,) = (store.path / "damaged").iterdir()
-    assert aside.read_bytes() == content
+    assert file.with_name(f"{file.name}.damaged").read_bytes() == content
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"labels": null}', b"\x08\0\0\0\0\0\0\0{}      "])
