@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,12 +21,19 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from art_denoise._files import replacing, write_text
+from art_denoise._documents import as_document, document_in, keep_document, read_document
+from art_denoise._files import READ_ONLY, replacing, set_aside, write_text
 from art_denoise._images import release_pages
 from art_denoise.data.decoding import Framing, decode_image
 
 #: Files that are decoded before their end is noted down.
 _CHUNK = 64
+
+#: Changes with the form of what is noted of decoded images.
+_SCHEMA = 1
+
+#: What becomes of images that are damaged.
+_ANEW = "decoded anew"
 
 #: Broken files that an error names; all of them are in a file.
 _NAMED = 3
@@ -71,7 +78,7 @@ def decoded_key(root: Path, files: Sequence[str], framing: Framing) -> str:
 
     One of the times is that of the last change of anything about a file, which programs that copy cannot set.
     """
-    digest = hashlib.sha256(json.dumps(asdict(framing), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([_SCHEMA, asdict(framing)], sort_keys=True).encode())
     for name in files:
         digest.update(os.fsencode(name))
         try:
@@ -86,10 +93,7 @@ def decoded_key(root: Path, files: Sequence[str], framing: Framing) -> str:
 
 def decoded_files(root: Path, files: Sequence[str], framing: Framing, folder: Path) -> bool:
     """Return whether files are decoded already."""
-    return _is_decoded(folder, decoded_key(root, files, framing))
-
-
-def _is_decoded(folder: Path, key: str) -> bool:
+    key = decoded_key(root, files, framing)
     return all((folder / f"{key}.{ending}").is_file() for ending in ("bytes", "json"))
 
 
@@ -120,8 +124,7 @@ def decode_files(
     key = decoded_key(root, files, framing)
     data, about = folder / f"{key}.bytes", folder / f"{key}.json"
     shape = (3, framing.crop, framing.crop)
-    _set_aside_damaged(data, about, len(files), 3 * framing.crop**2)
-    if not _is_decoded(folder, key):
+    if not _is_sound(data, about, len(files), 3 * framing.crop**2):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / f"{key}.lock", timeout=0)
@@ -149,7 +152,8 @@ def decode_files(
 class _Verified(np.memmap):
     """A memory map of images, each of which is compared with its digest when it is first read by an index.
 
-    An image that is damaged is decoded anew from its file, and mended.
+    An image that is damaged is decoded anew from its file, and mended, or what was decoded stands in its place where
+    the map cannot be written.
     """
 
     _digests: tuple[str, ...] | None = None
@@ -163,6 +167,7 @@ class _Verified(np.memmap):
         """
         self._digests, self._decoded, self._file = digests, decoded, file
         self._seen = np.zeros(len(digests), dtype=bool)
+        self._instead: dict[int, np.ndarray] = {}
 
     def __getitem__(self, index: Any) -> Any:
         if self._digests is not None:
@@ -171,6 +176,8 @@ class _Verified(np.memmap):
             plain = isinstance(first, (int, np.integer, slice)) or getattr(first, "ndim", 0) == 1
             rows = np.arange(len(self._seen))
             self._verify(np.unique(rows[first] if plain else rows))
+            if self._instead:
+                return self._with_others(index, index if plain and first is index else slice(None))
         found = super().__getitem__(index)
         # What was verified is like any other array.
         return found.view(np.memmap) if isinstance(found, _Verified) else found
@@ -184,28 +191,53 @@ class _Verified(np.memmap):
             if row % _CHUNK == 0:
                 release_pages(self)
         if damaged:
+            images, said = {row: self._anew(row) for row in damaged}, ""
+            try:
+                self._mend(images)
+            except OSError as error:
+                if error.errno not in READ_ONLY:
+                    raise
+                said = f", for this run alone, as the file cannot be mended ({error.strerror})"
+                self._instead |= images
             warnings.warn(
                 f"{self._file} is damaged (the content of {len(damaged)} images is not what was written): they are "
-                "decoded anew",
+                f"{_ANEW}{said}",
                 RuntimeWarning,
                 stacklevel=4,
             )
-            self._mend(damaged)
         self._seen[rows] = True
 
-    def _mend(self, rows: list[int]) -> None:
+    def _anew(self, row: int) -> np.ndarray:
+        """Return an image decoded from its file."""
         assert self._digests is not None
+        image = self._decoded(row)
+        if _digest(image.tobytes()) != self._digests[row]:
+            raise ValueError(
+                f"{self._file} is damaged, and of other files than there are now: delete it, and start again"
+            )
+        return image
+
+    def _mend(self, images: Mapping[int, np.ndarray]) -> None:
         with open(self._file, "r+b") as data:
-            for row in rows:
-                image = self._decoded(row).tobytes()
-                if _digest(image) != self._digests[row]:
-                    raise ValueError(
-                        f"{self._file} is damaged, and of other files than there are now: delete it, and start again"
-                    )
-                data.seek(row * len(image))
-                data.write(image)
+            for row, image in images.items():
+                data.seek(row * image.nbytes)
+                data.write(image.tobytes())
             data.flush()
             os.fsync(data.fileno())
+
+    def _with_others(self, index: Any, at: Any) -> Any:
+        """Return images, with what was decoded in the place of those that are damaged and cannot be mended.
+
+        :param index: What was asked for.
+        :param at: An index of rows alone, which it is among.
+        """
+        found, rows = np.array(super().__getitem__(at)), np.arange(len(self._seen))[at]
+        if rows.ndim == 0:
+            found = self._instead.get(int(rows), found)
+        else:
+            for i, row in enumerate(rows.tolist()):
+                found[i] = self._instead.get(row, found[i])
+        return found if at is index else found[index]
 
 
 def _noted(about: Path) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -213,41 +245,27 @@ def _noted(about: Path) -> tuple[tuple[str, ...], dict[str, str]]:
 
     :raises ValueError: If the file is not as it was written.
     """
-    try:
-        found = json.loads(about.read_text(encoding="utf-8"))
-        digests, broken = found["digests"], found["broken"]
-        if found["sha256"] != _sealed(digests, broken)["sha256"]:
-            raise ValueError("its content is not what was written")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-    return tuple(digests), broken
+    found = read_document(about, _SCHEMA)
+    return tuple(found["digests"]), found["broken"]
 
 
-def _sealed(digests: Sequence[str], broken: dict[str, str]) -> dict[str, Any]:
-    """Return what is noted of decoded images, with a digest of it."""
-    content = {"digests": list(digests), "broken": broken}
-    return {**content, "sha256": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
-
-
-def _set_aside_damaged(data: Path, about: Path, files: int, image_bytes: int) -> None:
-    """Put what is kept of decoded images where nothing looks for it, if it cannot be what was decoded.
+def _is_sound(data: Path, about: Path, files: int, image_bytes: int) -> bool:
+    """Return whether files are decoded already; put what cannot be what was decoded where nothing looks for it.
 
     :warns RuntimeWarning: That it is damaged, and where it is now.
     """
     if not (data.is_file() and about.is_file()):
-        return
+        return False
     try:
         digests, broken = _noted(about)
-        if len(digests) + len(broken) != files or data.stat().st_size != len(digests) * image_bytes:
-            raise ValueError("it is of another size than was written")
     except ValueError as error:
-        warnings.warn(
-            f"{data} is damaged ({error}): it has been moved to {data.name}.damaged and is decoded anew",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        for file in (data, about):
-            os.replace(file, file.with_name(f"{file.name}.damaged"))
+        # Without its digests nothing is known of the images.
+        set_aside(about, str(error), _ANEW)
+        return False
+    if len(digests) + len(broken) != files or data.stat().st_size != len(digests) * image_bytes:
+        set_aside(data, "it is of another size than was written", _ANEW)
+        return False
+    return True
 
 
 class _Decoding:
@@ -288,12 +306,13 @@ class _Decoding:
                         data.write(image.tobytes())
                     bar.update()
                 data.flush()
-                notes.write(json.dumps({"files": len(names), "digests": digests, "broken": broken}) + "\n")
+                note = {"files": len(names), "digests": digests, "broken": broken}
+                notes.write(as_document(note, _SCHEMA))
                 notes.flush()
                 self._note(len(names), digests, broken)
                 bar.set_postfix(broken=len(self.broken), refresh=False)
         if not self.broken or skip_broken:
-            write_text(self.about, json.dumps(_sealed(self.digests, self.broken)))
+            keep_document(self.about, {"digests": self.digests, "broken": self.broken}, _SCHEMA)
             os.replace(self.part, self.data)
             self.notes.unlink()
         else:
@@ -316,21 +335,21 @@ class _Decoding:
         if not (self.notes.is_file() and self.part.is_file()):
             self.notes.unlink(missing_ok=True)
             return
-        lines = self.notes.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = self.notes.read_bytes().splitlines(keepends=True)
         whole = []
         with open(self.part, "rb") as data:
             for line in lines:
                 try:
-                    note = json.loads(line)
+                    note = document_in(line, _SCHEMA)
                 except ValueError:
                     break
                 images = [data.read(self.image_bytes) for _ in note["digests"]]
-                if not line.endswith("\n") or [*map(_digest, images)] != note["digests"]:
+                if not line.endswith(b"\n") or [*map(_digest, images)] != note["digests"]:
                     break
                 self._note(**note)
                 whole.append(line)
         if len(whole) < len(lines):
-            write_text(self.notes, "".join(whole))
+            write_text(self.notes, b"".join(whole).decode())
 
 
 def _digest(image: bytes) -> str:

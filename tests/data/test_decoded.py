@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -232,6 +233,42 @@ def test_a_flipped_bit_is_found_where_its_image_is_read_and_mended(folder, tmp_p
         found = images[chosen]
     np.testing.assert_array_equal(found, whole[chosen])
     assert file.read_bytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("chosen", [5, slice(4, 6), np.array([0, 5]), (5, 0), (slice(None), 1), ..., np.arange(7) > 4])
+def test_a_flipped_bit_in_a_place_that_cannot_be_written(folder, tmp_path, monkeypatch, chosen):
+    root, names = folder
+    kept = tmp_path / "decoded"
+    whole = np.array(decode_files(root, names, SMALL, kept).images)
+    (file,) = kept.glob("*.bytes")
+    content = bytearray(file.read_bytes())
+    content[5 * 192 + 7] ^= 4
+    file.write_bytes(content)
+
+    def refuse(self, images):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(store._Verified, "_mend", refuse)
+    images = decode_files(root, names, SMALL, kept).images
+    with pytest.warns(RuntimeWarning, match=r"anew, for this run alone, .* cannot be mended \(Read-only file system\)"):
+        found = images[chosen]
+    np.testing.assert_array_equal(found, whole[chosen])
+    # Once it has been told.
+    np.testing.assert_array_equal(images[chosen], whole[chosen])
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "line", [b"[]\n", b"null\n", b"1\n", b'{"digests": [1]}\n', b"[" * 100_000 + b"\n", b"\xff\n", b'{"digests": 5}\n']
+)
+def test_what_is_noted_in_another_form_is_decoded_anew(folder, tmp_path, monkeypatch, line):
+    root, names = folder
+    key = store.decoded_key(root, names, SMALL)
+    (tmp_path / f"{key}.part").write_bytes(b"\0" * 192)
+    (tmp_path / f"{key}.progress").write_bytes(line)
+    decoded = decode_files(root, names, SMALL, tmp_path)
+    assert len(decoded.images) == 7
+    assert decoded.images[0].any()
 
 
 @pytest.mark.parametrize("damage", ["cut", "longer", "no json", "other shape", "digest"])
