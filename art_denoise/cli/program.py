@@ -19,6 +19,7 @@ from art_denoise._words import one_line
 from art_denoise.cli import commands
 from art_denoise.cli.commands import UnreadError, say
 from art_denoise.cli.errors import explained, sentence
+from art_denoise.cli.verify import verify
 
 #: Status of a program that was given what makes no sense, and of one whose output nobody reads any more, as shells have
 #: it.
@@ -49,6 +50,7 @@ def app() -> App:
     )
     made.command(_with_options(commands.craft, attack))
     made.command(_report, name="report")
+    made.command(_verify, name="verify")
     made.command(commands.list_names, name="list")
     return made
 
@@ -81,6 +83,19 @@ def _report(
 
 
 _report.__doc__ = _unwrapped(commands.report.__doc__ or "")
+
+
+def _verify(
+    folder: Annotated[Path, Parameter(help=_FOLDER)],
+    /,
+    *,
+    sample: Annotated[str, Parameter(help="How many cells are scored again, drawn at random: a number, or all.")] = "3",
+    seed: Annotated[int, Parameter(help="Seed of the draw of cells.")] = 0,
+) -> int:
+    return verify(folder, sample, seed)
+
+
+_verify.__doc__ = _unwrapped(verify.__doc__ or "")
 
 
 def status(arguments: list[str]) -> int:

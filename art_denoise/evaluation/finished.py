@@ -30,10 +30,10 @@ from art_denoise.evaluation.results import FILE as _RESULTS
 from art_denoise.evaluation.results import Results
 from art_denoise.evaluation.run_folder import CHOICES, LISTING
 
-_FILE = "finished.json"
+FILE = "finished.json"
 
 #: Changes with the form of the file.
-_SCHEMA = 1
+SCHEMA = 1
 
 #: What of a machine's options is about how fast and how loud it is.
 _NO_MATTER = ("progress", "jobs", "workers", "decoded_dir")
@@ -76,22 +76,22 @@ def stamp_of(options: Options, machine: Machine, study: str) -> str | None:
 def mark(folder: Path, stamp: str | None) -> None:
     """Say in a run folder that its results are finished, and of what they are."""
     if stamp is not None:
-        keep_document(folder / _FILE, {"stamp": stamp, "files": _documents(folder)}, _SCHEMA)
+        keep_document(folder / FILE, {"stamp": stamp, "files": _documents(folder)}, SCHEMA)
 
 
 def unmark(folder: Path) -> None:
     """Say no longer in a run folder that its results are finished."""
-    (folder / _FILE).unlink(missing_ok=True)
+    (folder / FILE).unlink(missing_ok=True)
 
 
 def finished_results(folder: Path, stamp: str | None) -> Results | None:
     """Return the results in a run folder if they are finished, and of what a stamp says; None if that is not known."""
     try:
-        said = read_document(folder / _FILE, _SCHEMA)
+        said = read_document(folder / FILE, SCHEMA)
     except FileNotFoundError:
         return None
     except ValueError as error:
-        set_aside(folder / _FILE, str(error), "written anew when everything has been looked at")
+        set_aside(folder / FILE, str(error), "written anew when everything has been looked at")
         return None
     try:
         if stamp is None or said != {"stamp": stamp, "files": _documents(folder)}:

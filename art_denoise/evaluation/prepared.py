@@ -144,14 +144,17 @@ class Prepared:
             progress=progress,
         )
 
-    def workplace(self, images: ImageSet) -> Workplace:
-        """Return where tasks are done in this process."""
+    def workplace(self, images: ImageSet, stores: Stores | None = None) -> Workplace:
+        """Return where tasks are done in this process.
+
+        :param stores: Where artefacts are kept, if not in the run folder.
+        """
         return Workplace(
             images,
             self.setting.models,
             self.setting.given,
             self.setting.target.name,
-            self.stores,
+            stores or self.stores,
             device_type=self.device_type,
             batch_size=self.machine.batch_size,
         )

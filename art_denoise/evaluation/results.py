@@ -240,6 +240,15 @@ class Results:
             return None
         return config if isinstance(config, dict) else None
 
+    @staticmethod
+    def keys_in(folder: Path) -> tuple[str, ...]:
+        """Return the keys of the labels that the results in a run folder are of; none if these are damaged."""
+        try:
+            cells = read_document(folder / FILE, SCHEMA)["content"]["cells"]
+            return tuple(cell["key"] for cell in cells if "key" in cell)
+        except (OSError, ValueError, KeyError, TypeError):
+            return ()
+
     def save(self, folder: str | os.PathLike[str], keys: Mapping[Cell, str], examples_key: str | None = None) -> None:
         """Write `results.json` into a run folder.
 

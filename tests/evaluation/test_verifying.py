@@ -1,0 +1,145 @@
+"""A run is verified as it is: what was written is compared with its digests, and labels with what comes out again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from folders import write_project
+
+from art_denoise.cli.program import status
+from art_denoise.evaluation.artefact import Artefact
+from art_denoise.evaluation.results import Results
+from art_denoise.evaluation.store import read_artefact, write_artefact
+
+SMALL = [
+    "--input-size",
+    "16",
+    "--no-preflight",
+    "--craft-images",
+    "8",
+    "--tune-images",
+    "0",
+    "--noise-images",
+    "0",
+    "--test-images",
+    "24",
+    "--sgd-passes",
+    "1",
+    "--craft-passes",
+    "1",
+    "--rows",
+    "paper",
+    "--device",
+    "cpu",
+    "--no-progress",
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    folder = write_project(tmp_path_factory.mktemp("own"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert status(["table1", "--data", "images", "--model", "mine.py:net", "--out", "whole", *SMALL]) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(project, monkeypatch) -> Path:
+    """A copy of the run, where it was made."""
+    monkeypatch.chdir(project)
+    shutil.rmtree("run", ignore_errors=True)
+    shutil.copytree("whole", "run")
+    return project / "run"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def verified(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str, str]:
+    """Verify a run; nothing in it may change."""
+    before = contents(folder)
+    capsys.readouterr()
+    found = status(["verify", str(folder), *options])
+    assert contents(folder) == before
+    told = capsys.readouterr()
+    return found, told.out, told.err
+
+
+def cell_of(table: str) -> list[str]:
+    return next(line for line in table.splitlines() if line.startswith("cells scored again")).split()[-2:]
+
+
+def test_a_run_as_it_was_made(folder, capsys):
+    found, table, wrong = verified(folder, capsys, "--sample", "all")
+    count = len(list((folder / "labels").iterdir()))
+    assert (found, wrong) == (0, "")
+    assert cell_of(table) == [str(count), "0"]
+    assert f"labels {count} 0" in " ".join(table.split())
+
+
+def test_a_label_that_never_came_out_is_found_though_its_digest_is_right(folder, capsys):
+    file = sorted((folder / "labels").iterdir())[0]
+    there = read_artefact(file)
+    labels = there.arrays["labels"].copy()
+    labels[5] = (labels[5] + 1) % 4
+    write_artefact(file, file.stem, Artefact(there.record, {**there.arrays, "labels": labels}))
+    found, table, _ = verified(folder, capsys, "--sample", "all")
+    assert found == 1
+    assert cell_of(table)[1] == "1"
+    assert "1 of 24 labels are others" in table
+    # Not looked at, it is not found.
+    assert verified(folder, capsys, "--sample", "0")[0] == 0
+
+
+@pytest.mark.parametrize("where", ["labels", "perturbations", "config.json", "results.json"])
+def test_a_byte_that_was_flipped_is_found_by_the_digest(folder, capsys, where):
+    file = folder / where if where.endswith("json") else sorted((folder / where).iterdir())[0]
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+    found, table, _ = verified(folder, capsys, "--sample", "0")
+    assert found == 1
+    assert f"\n{file.relative_to(folder)}: " in table
+    assert "altogether" in table
+
+
+def test_what_is_made_of_something_damaged_is_not_made_again(folder, capsys):
+    (file,) = (folder / "perturbations").iterdir()
+    file.write_bytes(file.read_bytes()[:-3])
+    found, table, _ = verified(folder, capsys, "--sample", "all")
+    assert found == 1
+    assert "not compared, as what it is made of is damaged or gone: “Craft" in table
+
+
+def test_labels_that_are_gone_are_told_of(folder, capsys):
+    file = folder / "labels" / f"{Results.keys_in(folder)[0]}.safetensors"
+    file.unlink()
+    found, table, _ = verified(folder, capsys, "--sample", "0")
+    assert found == 1
+    assert f"labels/{file.name}: there is no file" in table
+
+
+def test_what_cannot_be_scored_again_is_told_after_what_is_known_of_the_files(folder, capsys):
+    (folder / "run.toml").unlink()
+    found, table, wrong = verified(folder, capsys)
+    assert found == 2
+    assert "altogether" in table
+    assert "no cell was scored again" in wrong
+    assert "holds no run.toml" in wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "holds nothing of a run"),
+        (("--sample", "some"), "--sample must be a number of cells"),
+        (("--sample", "-1"), ""),
+    ],
+)
+def test_mistakes(tmp_path, capsys, options, said):
+    assert verified(tmp_path, capsys, *options)[0] == 2
+    assert said in verified(tmp_path, capsys, *options)[2]
