@@ -237,8 +237,8 @@ def _of_torchvision(
             return f"random, seed {seed}, torch {torch.__version__}"
         place = file or published_file(facts.file, folder)
         status = place.stat() if place.is_file() else None
-        # Half a gigabyte that is not read again each time: its name holds a digest, its time tells of a change.
-        return f"{spec} {place.name} {status and (status.st_size, status.st_mtime_ns)}"
+        # Half a gigabyte that is not read again each time: its times tell of a change; programs cannot set the last.
+        return f"{spec} {place.name} {status and (status.st_size, status.st_mtime_ns, status.st_ctime_ns)}"
 
     return Model(
         spec,

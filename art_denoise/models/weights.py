@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file as load_safetensors
 
+from art_denoise._files import set_aside
 from art_denoise._tensor_files import check_header, read_pytorch
 from art_denoise._words import some
 
@@ -79,18 +82,21 @@ def published_file(url: str, folder: str | os.PathLike[str] | None = None) -> Pa
 def fetch_published(weights: str, folder: str | os.PathLike[str] | None = None, *, progress: bool = True) -> Path:
     """Return the file of torchvision's published weights; torchvision's source is asked for it if it is not there.
 
-    What is downloaded is checked against the digest in its name; a file that is there is taken as it is, as torchvision
-    does.
+    What is downloaded is compared with the digest in its name, and so is what is there where torchvision keeps it: a
+    file that is damaged is set aside and downloaded anew. In a folder of one's own a file is taken as it is.
 
     :param weights: torchvision's name of them, such as "VGG16_Weights.IMAGENET1K_V1".
     :param folder: Folder of such files; None: where torchvision keeps them.
     :param progress: Show a progress bar.
     :raises OSError: If it cannot be downloaded; the message says which file to put where.
+    :warns RuntimeWarning: If a file was damaged.
     """
     from torchvision import models
 
     url = models.get_weight(weights).url
     file = published_file(url, folder)
+    if folder is None and file.is_file() and not _is_named_by_digest(file):
+        set_aside(file, "its content is not what the digest in its name says", "downloaded anew")
     if not file.is_file():
         digest = file.stem.rsplit("-", 1)[-1]
         try:
@@ -102,3 +108,15 @@ def fetch_published(weights: str, folder: str | os.PathLike[str] | None = None, 
                 f"{file.name} from {url} into {file.parent}"
             ) from error
     return file
+
+
+def _is_named_by_digest(file: Path) -> bool:
+    """Return whether a file has the digest that is in its name, if there is one: `vgg16-397923af.pth`."""
+    named = re.search(r"-([0-9a-f]{8,64})\.", file.name)
+    if named is None:
+        return True
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while part := opened.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest().startswith(named[1])

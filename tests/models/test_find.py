@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -212,3 +215,36 @@ def test_what_is_downloaded_is_checked_and_put_in_its_place(tmp_path, monkeypatc
     assert asked == [(weights.url, "1378be20")]
     assert file == tmp_path / "deep" / "weights" / "googlenet-1378be20.pth"
     assert file.read_bytes() == b"weights"
+
+
+def test_weights_that_are_damaged_are_downloaded_anew(tmp_path, monkeypatch):
+    """Where torchvision keeps them; what is in a folder of one's own is taken as it is."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    whole = b"weights"
+    url = f"https://example.org/net-{hashlib.sha256(whole).hexdigest()[:8]}.pth"
+    monkeypatch.setattr(models, "get_weight", lambda name: SimpleNamespace(url=url))
+    monkeypatch.setattr(
+        torch.hub, "download_url_to_file", lambda url, dst, digest, progress: Path(dst).write_bytes(whole)
+    )
+    file = fetch_published("Net")
+    assert file.parent == tmp_path / "checkpoints"
+    assert fetch_published("Net").read_bytes() == whole
+    file.write_bytes(b"wEights")
+    with pytest.warns(RuntimeWarning, match=r"the digest in its name says\): .*damaged and is downloaded anew"):
+        assert fetch_published("Net") == file
+    assert file.read_bytes() == whole
+    assert file.with_name(f"{file.name}.damaged").read_bytes() == b"wEights"
+    own = published_file(url, tmp_path)
+    own.write_bytes(b"of my own")
+    assert fetch_published("Net", tmp_path).read_bytes() == b"of my own"
+
+
+def test_replaced_weights_are_others_whatever_time_they_are_given(tmp_path):
+    place = published_file(models.GoogLeNet_Weights.IMAGENET1K_V1.url, tmp_path)
+    place.write_bytes(b"before")
+    os.utime(place, ns=(1, 1))
+    before = find_model("inception_v1", weights_dir=tmp_path).digest()
+    assert find_model("inception_v1", weights_dir=tmp_path).digest() == before
+    place.write_bytes(b"behind")
+    os.utime(place, ns=(1, 1))
+    assert find_model("inception_v1", weights_dir=tmp_path).digest() != before
