@@ -330,7 +330,8 @@ class Machine:
     :param batch_size: Images that are scored at once; None: by their size, on a GPU found by trial.
     :param jobs: Processes that share the work; None: on the photographs without a GPU as many as cores, else 1. Each
         has networks of its own in memory.
-    :param threads: Threads of each process on a CPU, in whose number results are rounded; None: as many as cores.
+    :param threads: Threads of each process on a CPU, in whose number results are rounded; None: on the photographs 1,
+        so that machines agree, else as many as cores.
     :param workers: Threads that decode images; None: as many as cores.
     :param weights_dir: Folder of torchvision's files of weights; None: where torchvision keeps them.
     :param decoded_dir: Folder for decoded images; None: in the user's cache.

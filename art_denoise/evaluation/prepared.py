@@ -86,8 +86,9 @@ class Prepared:
         """
         options, machine = options.filled(), machine or Machine()
         device_type = choose_device(machine.device)
-        if machine.threads is not None:
-            torch.set_num_threads(machine.threads)
+        threads = threads_of(options, machine, device_type)
+        if threads is not None:
+            torch.set_num_threads(threads)
         attacks, defences = chosen_attacks(options), chosen_defences(options)
         if check:
             check_components(defences, attacks)
@@ -225,6 +226,17 @@ class Prepared:
                 assembly.networks[name], images, few, published, model.recipe is None, titles[name]
             )
         return checks
+
+
+def threads_of(options: Options, machine: Machine, device_type: DeviceType) -> int | None:
+    """Return with how many threads PyTorch computes; None: as many as it chooses itself.
+
+    On the photographs without a GPU it is one, as processes share the work there: machines with other numbers of cores
+    train the same networks, and print the same table.
+    """
+    if machine.threads is None and options.on_photographs and device_type == "cpu":
+        return 1
+    return machine.threads
 
 
 def crafted_on(options: Options) -> dict[str, int]:

@@ -105,7 +105,7 @@ def _as_far_as_writable() -> Iterator[None]:
 
 def _workplace(folder: Path, options: Options, machine: Machine, study: Study) -> Workplace:
     """Return a workplace in a process of its own, which finds everything for itself."""
-    prepared = Prepared.of(folder, options, replace(machine, threads=None, progress=False), study, check=False)
+    prepared = Prepared.of(folder, options, replace(machine, progress=False), study, check=False)
     return prepared.workplace(prepared.load(False))
 
 
