@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: install table1 test lint clean
+.PHONY: install table1 test nightly lint clean
 
 install: $(VENV)/.installed
 
@@ -12,6 +12,10 @@ table1: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+# Hours; ARGS="--part endurance" runs a part, ARGS=--quick a little of each.
+nightly: $(VENV)/.installed
+	$(BIN)/python -m nightly $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

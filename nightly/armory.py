@@ -1,0 +1,15 @@
+"""armory-library, which evaluates models under attacks of ART, with a defended classifier."""
+
+from __future__ import annotations
+
+from nightly.frame import Part
+from nightly.libraries import run_with
+
+
+def run(quick: bool) -> Part:
+    """Run `test_armory.py`, whole in either case."""
+    return run_with(
+        "armory",
+        "armory-library",
+        "a defended classifier filters once, its attacks see the filter's gradient, an evaluation has its accuracies",
+    )

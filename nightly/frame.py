@@ -1,0 +1,139 @@
+"""The frame of the nightly tests: what a part is and returns, and the table that is made of all of them."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import importlib.metadata
+import os
+import platform
+import time
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+#: The parts in the order in which they run, the short ones first. To add one: its module, and its name here.
+PARTS = (
+    "heart",
+    "armory",
+    "endurance",
+    "properties",
+    "fuzz",
+)
+
+#: Versions that stand above the table.
+_PACKAGES = ("art_denoise", "adversarial-robustness-toolbox", "torch", "numpy", "scipy", "numba")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part tried and what went wrong.
+
+    :param name: Name of the part, as the user gives it to `--part`.
+    :param tried: One sentence of what was tried, with the counts.
+    :param failures: One sentence for each thing that went wrong; none if all went well.
+    :param notes: One sentence for each thing that the reader of the table should know, as an expected failure.
+    :param not_run: Why nothing, or not all, could be tried here; empty if all was.
+    """
+
+    name: str
+    tried: str
+    failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    not_run: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A part and the seconds it took."""
+
+    part: Part
+    seconds: float
+
+    @property
+    def result(self) -> str:
+        """A word or two on how the part went."""
+        count = len(self.part.failures)
+        if count:
+            return f"{count} failure{'s' if count > 1 else ''}"
+        return f"not run: {self.part.not_run}" if self.part.not_run else "well"
+
+
+@dataclass(frozen=True)
+class Night:
+    """A run of several parts."""
+
+    rows: tuple[Row, ...]
+    quick: bool
+    day: datetime.date = field(default_factory=datetime.date.today)
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything went wrong. A part that could not be run did not fail, and did not go well."""
+        return any(row.part.failures for row in self.rows)
+
+
+def run_part(name: str, quick: bool) -> Row:
+    """Run one part; an exception of it is a failure of the part, so that the others still run."""
+    start = time.monotonic()
+    try:
+        part = importlib.import_module(f"nightly.{name}").run(quick)
+    except Exception as error:
+        traceback.print_exc()
+        part = Part(name, "It did not come to its end.", (f"{type(error).__name__}: {error}",))
+    return Row(part, time.monotonic() - start)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the parts ran with."""
+    found = {"Python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def as_text(night: Night) -> str:
+    """The table for a terminal, and below it what went wrong and what there is to know."""
+    heads = ("part", "seconds", "result", "tried")
+    cells = [(row.part.name, f"{row.seconds:.0f}", row.result, row.part.tried) for row in night.rows]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)][:3]
+    lines = ["  ".join([*map(str.ljust, line[:3], widths), line[3]]).rstrip() for line in (heads, *cells)]
+    for kind in ("notes", "failures"):
+        details = [f"{row.part.name}: {text}" for row in night.rows for text in getattr(row.part, kind)]
+        lines += ["", *details] if details else []
+    return "\n".join(lines)
+
+
+def as_markdown(night: Night) -> str:
+    """The page of the documentation."""
+    with_what = ", ".join(f"{name} {version}" for name, version in versions().items())
+    lines = [
+        "# The nightly tests",
+        "",
+        "Written by `make nightly`; `python -m nightly --part NAME` runs one part, `--quick` a little of each.",
+        "",
+        f"Run on {night.day.isoformat()}{', a little of each part' if night.quick else ''}, with {with_what} "
+        f"({platform.system()} {platform.machine()}, {os.cpu_count()} cores).",
+        "",
+        "| part | tried | seconds | result |",
+        "|---|---|---:|---|",
+    ]
+    lines += [
+        f"| {_cell(row.part.name)} | {_cell(row.part.tried)} | {row.seconds:.0f} | {_cell(row.result)} |"
+        for row in night.rows
+    ]
+    lines += _list("What went wrong", night.rows, "failures") + _list("What to know", night.rows, "notes")
+    return "\n".join(lines) + "\n"
+
+
+def _list(title: str, rows: Iterable[Row], kind: str) -> list[str]:
+    entries = [f"- {_cell(row.part.name)}: {_cell(text)}" for row in rows for text in getattr(row.part, kind)]
+    return ["", f"## {title}", "", *entries] if entries else []
+
+
+def _cell(text: str) -> str:
+    """Text that neither ends a cell nor a line of a Markdown table."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
