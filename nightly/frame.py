@@ -19,6 +19,7 @@ PARTS = (
     "endurance",
     "properties",
     "fuzz",
+    "art_suite",
 )
 
 #: Versions that stand above the table.

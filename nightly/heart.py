@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nightly.environments import run_with
 from nightly.frame import Part
-from nightly.libraries import run_with
 
 
 def run(quick: bool) -> Part:

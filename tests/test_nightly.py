@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
 
 from nightly import __main__ as command  # noqa: E402
-from nightly import endurance, frame, fuzz, processes, properties  # noqa: E402
+from nightly import art_suite, endurance, frame, fuzz, processes, properties  # noqa: E402
+from nightly.art_suite import sources  # noqa: E402
 from nightly.frame import Night, Part, Row  # noqa: E402
 
 
@@ -154,3 +156,47 @@ def test_faults_of_readers_and_idle_readers_are_failures(monkeypatch):
 )
 def test_endurance_tells_what_is_left_behind(memory, handles, threads, found):
     assert endurance.judge(endurance.Measured(200, tuple(memory), handles, threads)) == found
+
+
+def counted(*failed: str) -> processes.Counted:
+    return processes.Counted(1, failed, (), ())
+
+
+def test_only_what_fails_with_a_defence_alone_and_unexplained_is_a_failure(monkeypatch):
+    monkeypatch.setattr(art_suite, "EXPECTED", {"rof": {"t::known": "It measures medians.", "t::mended": "Old."}})
+    runs = {"none": counted("t::theirs: no apex"), "rof": counted("t::theirs: x", "t::known: y", "t::ours: z")}
+    failures, notes = art_suite.judge(runs, whole=False)
+    assert failures == ("with rof, t::ours: z",)
+    assert notes == ("without a defence too, t::theirs: no apex", "with rof, t::known: It measures medians.")
+    failures, _ = art_suite.judge(runs, whole=True)
+    assert failures[1:] == ("with rof, t::mended passes, though it is written down as failing",)
+
+
+def test_the_tests_of_art_come_from_a_named_place_or_are_not_run(monkeypatch, tmp_path):
+    """From a folder, from a git repository at the version, or not at all, which is no success."""
+    made = tmp_path / "art"
+    (made / "tests" / "utils").mkdir(parents=True)
+    (made / "tests" / "utils" / "one.py").write_text("1\n")
+    monkeypatch.setenv(sources.PLACE, str(made))
+    sources.put_tests("1.2.3", tmp_path / "from folder")
+    git = ["git", "-C", str(made), "-c", "user.name=A", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "Tests"], ["tag", "1.2.3"]):
+        subprocess.run([*git, *words], check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(made), str(tmp_path / "bare")], check=True)
+    monkeypatch.setenv(sources.PLACE, str(tmp_path / "bare"))
+    (tmp_path / "from git").mkdir()
+    sources.put_tests("1.2.3", tmp_path / "from git")
+    for name in ("from folder", "from git"):
+        assert (tmp_path / name / "tests" / "utils" / "one.py").read_text() == "1\n"
+    monkeypatch.setattr(art_suite.importlib.metadata, "version", lambda name: "9.9.9")
+    part = art_suite.run(quick=True)
+    assert part.not_run.startswith("no sources: `git -C")
+    assert part.failures == ()
+
+
+def test_an_index_and_a_repository_that_are_not_there_are_both_told(monkeypatch, tmp_path):
+    monkeypatch.delenv(sources.PLACE, raising=False)
+    monkeypatch.setattr(sources.sys, "executable", str(tmp_path / "no python"))
+    monkeypatch.setattr(sources, "_REPOSITORY", (tmp_path / "nowhere").as_uri())
+    with pytest.raises(sources.NoSourcesError, match=r"no python is not installed; `git clone .* failed"):
+        sources.put_tests("1.2.3", tmp_path)

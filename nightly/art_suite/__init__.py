@@ -1,0 +1,78 @@
+"""ART's own tests with the defences of art_denoise in place of ART's and in front of its classifiers.
+
+They run three times: as they are, with `ROFDefence` and with `NLMeansDefence`. What fails in the first run is ART's or
+the environment's; of what fails besides, `expected.py` says why.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nightly.art_suite.expected import EXPECTED, FILES, QUICK_FILES
+from nightly.art_suite.sources import NoSourcesError, put_tests
+from nightly.environments import NoEnvironmentError, environment
+from nightly.frame import Part
+from nightly.processes import Counted, run_tests
+
+#: What stands in front of ART's classifiers in each run.
+RUNS = ("none", "rof", "nl-means")
+
+
+def run(quick: bool) -> Part:
+    """Run ART's tests in an environment with the libraries that they import."""
+    version = importlib.metadata.version("adversarial-robustness-toolbox")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            put_tests(version, folder)
+            command = environment("art-suite")
+        except NoSourcesError as error:
+            return Part("art_suite", f"Nothing of the tests of ART {version}.", not_run=f"no sources: {error}")
+        except NoEnvironmentError as error:
+            return Part("art_suite", f"Nothing of the tests of ART {version}.", not_run=str(error))
+        files = QUICK_FILES if quick else FILES
+        counted = {chosen: run_files(command, chosen, folder, files) for chosen in (RUNS[:2] if quick else RUNS)}
+    told = "; ".join(f"{name}: {one.passed} of {one.total} pass" for name, one in counted.items())
+    failures, notes = judge(counted, whole=not quick)
+    return Part("art_suite", f"ART {version}'s own tests with the defence in front ({told}).", failures, notes)
+
+
+def run_files(command: Sequence[str], defence: str, folder: Path, files: Sequence[str]) -> Counted:
+    """Run files of ART's tests below `folder` with a defence of `RUNS`."""
+    # ART's tests are written for neither our options nor warnings as errors.
+    options = ["-q", "-c", os.devnull, f"--rootdir={folder}", "-W", "ignore", "-p", "no:cacheprovider"]
+    options += ["-p", "nightly.art_suite.fixtures", "-p", "nightly.art_suite.substitutes", "--import-mode=prepend"]
+    return run_tests([*command, *options, "--defence", defence, *(str(folder / file) for file in files)])[0]
+
+
+def judge(counted: Mapping[str, Counted], whole: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what failed with a defence only and is not written down, and what the reader of the table should know.
+
+    :param whole: Whether all files ran, so that a failure that is written down had to be among them.
+    """
+    without = {_id(line) for line in counted["none"].failed}
+    failures, notes = [], [f"without a defence too, {line}" for line in counted["none"].failed]
+    for name, one in counted.items():
+        if name == "none":
+            continue
+        reasons = EXPECTED[name]
+        failed = {_id(line) for line in one.failed}
+        for line in one.failed:
+            if _id(line) in reasons:
+                notes.append(f"with {name}, {_id(line)}: {reasons[_id(line)]}")
+            elif _id(line) not in without:
+                failures.append(f"with {name}, {line}")
+        if whole:
+            failures += [
+                f"with {name}, {known} passes, though it is written down as failing"
+                for known in reasons.keys() - failed
+            ]
+    return tuple(failures), tuple(notes)
+
+
+def _id(line: str) -> str:
+    return line.partition(": ")[0]
