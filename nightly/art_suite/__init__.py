@@ -56,20 +56,20 @@ def judge(counted: Mapping[str, Counted], whole: bool) -> tuple[tuple[str, ...],
     """
     without = {_id(line) for line in counted["none"].failed}
     failures, notes = [], [f"without a defence too, {line}" for line in counted["none"].failed]
-    for name, one in counted.items():
-        if name == "none":
-            continue
-        reasons = EXPECTED[name]
-        failed = {_id(line) for line in one.failed}
-        for line in one.failed:
-            if _id(line) in reasons:
-                notes.append(f"with {name}, {_id(line)}: {reasons[_id(line)]}")
-            elif _id(line) not in without:
+    for name in (chosen for chosen in counted if chosen != "none"):
+        reasons, met = EXPECTED[name], set()
+        for line in counted[name].failed:
+            test = _id(line).partition("[")[0]
+            if _id(line) in without:
+                continue
+            if test not in reasons:
                 failures.append(f"with {name}, {line}")
+            elif test not in met:
+                met.add(test)
+                notes.append(f"with {name}, {test}: {reasons[test]}")
         if whole:
             failures += [
-                f"with {name}, {known} passes, though it is written down as failing"
-                for known in reasons.keys() - failed
+                f"with {name}, {test} passes, though it is known to fail" for test in sorted(reasons.keys() - met)
             ]
     return tuple(failures), tuple(notes)
 
