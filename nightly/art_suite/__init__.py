@@ -50,17 +50,19 @@ def run_files(command: Sequence[str], defence: str, folder: Path, files: Sequenc
 
 
 def judge(counted: Mapping[str, Counted], whole: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what failed with a defence only and is not written down, and what the reader of the table should know.
+    """Return what failed and is not written down, and what the reader of the table should know.
+
+    With a defence, what fails without one too is left out.
 
     :param whole: Whether all files ran, so that a failure that is written down had to be among them.
     """
     without = {_id(line) for line in counted["none"].failed}
-    failures, notes = [], [f"without a defence too, {line}" for line in counted["none"].failed]
-    for name in (chosen for chosen in counted if chosen != "none"):
+    failures, notes = [], []
+    for name, one in counted.items():
         reasons, met = EXPECTED[name], set()
-        for line in counted[name].failed:
+        for line in one.failed:
             test = _id(line).partition("[")[0]
-            if _id(line) in without:
+            if name != "none" and _id(line) in without:
                 continue
             if test not in reasons:
                 failures.append(f"with {name}, {line}")
