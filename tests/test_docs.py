@@ -94,7 +94,7 @@ def test_the_table_of_estimators_has_every_defence():
 
 def test_options_in_the_documentation_are_options():
     options = {f"--{option.name}" for option in all_options()}
-    options |= {"--help", "--no-preflight", "--no-progress", "--format"}
+    options |= {"--help", "--no-preflight", "--no-progress", "--format", "--sample"}
     assert len(options) > 30
     for page in ("README.md", "docs/evaluation.md", "docs/honest.md"):
         mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / page).read_text(encoding="utf-8")))

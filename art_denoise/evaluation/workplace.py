@@ -165,8 +165,15 @@ class Workplace:
         return file
 
     def begin_anew(self, task: Task) -> None:
-        """Forget how far a task has come."""
-        self.stores.of(task).begin_anew(task)
+        """Forget how far a task has come, as that is damaged or of something else.
+
+        :warns RuntimeWarning: That it is, and where it is now.
+        """
+        store = self.stores.of(task)
+        file = store.checkpoint(task)
+        if file.is_file():
+            set_aside(file, "it is not what was written, or of something else")
+        store.begin_anew(task)
 
     def so_far(self, task: Task) -> Artefact | None:
         """Return how far a task had come when it was interrupted, or None.
