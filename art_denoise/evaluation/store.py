@@ -98,16 +98,19 @@ class Store:
         write_artefact(self.file(task), task.key, artefact)
         self.begin_anew(task)
 
-    def begin_anew(self, task: Kept) -> None:
-        """Delete how far a task has come: its checkpoint, and those beside it with a number behind the name."""
+    def checkpoints(self, task: Kept) -> list[Path]:
+        """Return the files of how far a task has come: its checkpoint, and those with a number behind its name."""
         file = self.checkpoint(task)
         # Most tasks keep none; and where there are numbered ones, there is the first.
         if not file.exists():
-            return
+            return []
         numbered = re.compile(re.escape(file.name) + r"\.\d+")
-        for there in (file, *file.parent.glob(f"{file.name}.*")):
-            if there == file or numbered.fullmatch(there.name):
-                there.unlink(missing_ok=True)
+        return [file, *(there for there in file.parent.glob(f"{file.name}.*") if numbered.fullmatch(there.name))]
+
+    def begin_anew(self, task: Kept) -> None:
+        """Delete how far a task has come."""
+        for file in self.checkpoints(task):
+            file.unlink(missing_ok=True)
 
     def check_writable(self) -> None:
         """Raise if nothing can be kept here, before anything is computed in vain.

@@ -169,11 +169,8 @@ class Workplace:
 
         :warns RuntimeWarning: That it is, and where it is now.
         """
-        store = self.stores.of(task)
-        file = store.checkpoint(task)
-        if file.is_file():
+        for file in self.stores.of(task).checkpoints(task):
             set_aside(file, "it is not what was written, or of something else")
-        store.begin_anew(task)
 
     def so_far(self, task: Task) -> Artefact | None:
         """Return how far a task had come when it was interrupted, or None.
