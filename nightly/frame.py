@@ -18,6 +18,7 @@ PARTS = (
     "armory",
     "endurance",
     "properties",
+    "faults",
     "fuzz",
     "art_suite",
 )

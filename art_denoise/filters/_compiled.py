@@ -65,7 +65,10 @@ def share_out(work: Callable[[int, int], None], count: int, size: int) -> None:
         take()
         return
     with ThreadPoolExecutor(threads - 1) as pool:
-        others = [pool.submit(take) for _ in range(threads - 1)]
+        others = []
+        # While Python shuts down there are no more threads to be had.
+        with suppress(RuntimeError):
+            others = [pool.submit(take) for _ in range(threads - 1)]
         take()
         for other in others:
             other.result()

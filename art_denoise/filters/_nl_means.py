@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from art_denoise.choices import NLMeansMode, PatchWeights
-from art_denoise.filters._operators import Operator
+from art_denoise.filters._operators import Operator, as_array, check_finite
 from art_denoise.filters._strengths import of_each
 
 #: scikit-image's cut-off: patches further apart than this, in units of h², get no weight; exp(-5) = 0.0067.
@@ -20,6 +20,9 @@ _CUTOFF = 5.0
 
 #: A filter strength so small that nothing is changed, and that the inverse of its square is no number in float32.
 LEAST_H = 1e-12
+
+#: Greatest shift: a window of four million pixels takes hours for one photograph.
+MOST_DISTANCE = 1000
 
 #: Schraudolph's constant for the least root mean square relative error, as a share of a power of two.
 _SCHRAUDOLPH = 60801 / 2**20
@@ -241,7 +244,7 @@ class _AverageCPU:
         from art_denoise.filters import _nl_means_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
-        images = v.detach().contiguous().numpy()
+        images = as_array(v)
         out = np.empty_like(images)
         arguments = _compiled_arguments(images, window, h)
 
@@ -256,7 +259,7 @@ class _AverageCPU:
         from art_denoise.filters import _nl_means_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
-        images, out, grad_out = (t.detach().contiguous().numpy() for t in (v, u, grad))
+        images, out, grad_out = map(as_array, (v, u, grad))
         grad_x = np.empty_like(images)
         arguments = _compiled_arguments(images, window, h)
         # The 2 is that of the square. Between powers of two Schraudolph's exponential is linear.
@@ -294,6 +297,7 @@ def _backend(x: torch.Tensor) -> type[_Average] | type[_AverageCPU]:
 
 
 def _forward(x: torch.Tensor, h: float, hs: torch.Tensor | None, *window: Any) -> tuple[torch.Tensor]:
+    check_finite(x)
     each, small = of_each("h", h, hs, len(x), least=LEAST_H, positive=True)
     u = _backend(x).run(x, _window(x.shape[1], *window), each)
     if small is not None:

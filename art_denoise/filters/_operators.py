@@ -8,9 +8,11 @@ which would cost as much as filtering a small image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 #: From PyTorch 2.5 on, operators can be given all the rules. Before, `torch.compile` breaks its graph at a filter.
@@ -83,6 +85,22 @@ class Operator:
 
     def __call__(self, *inputs: Any) -> Tensors:
         return self._rule(*inputs)
+
+
+def as_array(values: torch.Tensor) -> np.ndarray:
+    """Return a tensor on the CPU as a contiguous array, with its signs where torch has only noted to turn them."""
+    return values.detach().resolve_neg().contiguous().numpy()
+
+
+def check_finite(x: torch.Tensor) -> None:
+    """Raise `ValueError` if there is a value that is not finite.
+
+    One of them would change all pixels that it is compared with, in other channels too, or keep a filter from its end.
+    """
+    # A sum costs next to nothing; it may overflow, though.
+    if not math.isfinite(float(x.sum())) and not bool(torch.isfinite(x).all()):
+        kinds = [name for name, which in (("NaN", torch.isnan), ("infinity", torch.isinf)) if which(x).any()]
+        raise ValueError(f"`x` must be finite, got {' and '.join(kinds)}: replace them, `torch.nan_to_num(x)`")
 
 
 class _Rule:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from art_denoise.filters._operators import Operator
+from art_denoise.filters._operators import Operator, as_array, check_finite
 from art_denoise.filters._rof_operators import as_planes, gradient, length, negative_divergence, on_device
 
 #: Step of the dual iteration. Chambolle (2004) proves convergence for a step of at most 1/8 in two dimensions;
@@ -123,7 +123,7 @@ class ChambolleCPU:
         from art_denoise.filters import _rof_chambolle_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
-        planes = f.detach().contiguous().numpy()
+        planes = as_array(f)
         u, iterations = np.empty_like(planes), np.empty(len(planes), dtype=np.int64)
         number = planes.dtype.type
         ratios, own = (_STEP / weights).astype(number), weights.astype(number)
@@ -139,8 +139,8 @@ class ChambolleCPU:
         from art_denoise.filters import _rof_chambolle_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
-        planes, grad_u = f.detach().contiguous().numpy(), grad.detach().contiguous().numpy()
-        grad_f, done = np.empty_like(planes), iterations.contiguous().numpy()
+        planes, grad_u = as_array(f), as_array(grad)
+        grad_f, done = np.empty_like(planes), as_array(iterations)
         most_stored = max(2, _MEMORY_OF_BACKWARD // (3 * planes[0].nbytes))
         number = planes.dtype.type
         ratios, own = (_STEP / weights).astype(number), weights.astype(number)
@@ -162,6 +162,7 @@ def _forward(
     x: torch.Tensor, weight: float, weights: torch.Tensor | None, eps: float, max_iter: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Filter images (N, C, H, W); the iterations done are (N, C)."""
+    check_finite(x)
     planes, each, unchanged = as_planes(x, weight, weights)
     u, iterations = _backend(x).run(planes, each, eps, max_iter)
     if unchanged is not None:

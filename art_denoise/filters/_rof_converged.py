@@ -18,7 +18,7 @@ import warnings
 import numpy as np
 import torch
 
-from art_denoise.filters._operators import Operator
+from art_denoise.filters._operators import Operator, as_array, check_finite
 from art_denoise.filters._rof_operators import as_planes, gradient, length, most_precise, negative_divergence, on_device
 
 #: First primal step and modulus of convexity of the accelerated iteration. Any step, and any modulus up to 1,
@@ -40,6 +40,7 @@ def _forward(
     x: torch.Tensor, weight: float, weights: torch.Tensor | None, tol: float, max_iter: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Minimise the ROF energy of images (N, C, H, W); return the minimisers, gaps, dual fields and which are flat."""
+    check_finite(x)
     f, each, unchanged = as_planes(x, weight, weights)
     u, gaps = f.clone(), torch.zeros(len(f), dtype=most_precise(f.device), device=f.device)
     dual = f.new_zeros((len(f), 2, *f.shape[1:]))
@@ -170,7 +171,7 @@ def _solve_compiled(
     from art_denoise.filters import _rof_converged_kernels as kernels
     from art_denoise.filters._compiled import share_out
 
-    x = f.detach().contiguous().numpy()
+    x = as_array(f)
     u, p = np.empty_like(x), np.empty((len(x), 2, *x.shape[1:]), x.dtype)
     gaps, iterations = np.empty(len(x)), np.empty(len(x), dtype=np.int64)
     own = weights.astype(x.dtype)
@@ -234,7 +235,7 @@ def _differentiate_compiled(
     from art_denoise.filters import _rof_converged_kernels as kernels
     from art_denoise.filters._compiled import share_out
 
-    result, p, grad_u = (t.detach().contiguous().numpy() for t in (u, dual, grad))
+    result, p, grad_u = map(as_array, (u, dual, grad))
     grad_f, steps = np.empty_like(result), np.empty(len(result), dtype=np.int64)
     floor, own = max(_FLOOR * tol, _LEAST_FLOOR), weights.astype(result.dtype)
 

@@ -8,7 +8,7 @@ import torch
 
 from art_denoise._checks import check_choice, check_filter_input, check_integer, check_number
 from art_denoise.choices import NLMeansMode, PatchWeights
-from art_denoise.filters._nl_means import LEAST_H, average, window_side
+from art_denoise.filters._nl_means import LEAST_H, MOST_DISTANCE, average, window_side
 from art_denoise.filters._one_image import takes_one_image
 from art_denoise.filters._strengths import check_strength, for_operator
 
@@ -54,7 +54,7 @@ def nl_means_denoise(
         float tensor (N,) has one for each image; there is no gradient for it.
     :param patch_size: Side of the patches in pixels, ≥ 1; odd for "centred", as scikit-image reads it (above) for
         "fast". No larger than the image, along axes of more than one pixel. The paper uses 2.
-    :param patch_distance: Greatest distance to a patch, per axis, in pixels, ≥ 0. The paper uses 3.
+    :param patch_distance: Greatest distance to a patch, per axis, in pixels, 0 to 1000. The paper uses 3.
     :param mode: "fast" or "centred".
     :param patch_weights: For "centred": "uniform", or "gaussian" for differences weighted by a Gaussian of standard
         deviation (s − 1) / 4 about the centre of the patch, with weights below exp(−5) dropped, which is scikit-image's
@@ -64,8 +64,8 @@ def nl_means_denoise(
     :return: Denoised images, of the shape of `x`, same dtype and device, each value between the least and greatest of
         its channel, but for rounding. An image depends on nothing but itself.
     :raises TypeError: If `x` is not a float tensor or an argument is not a number.
-    :raises ValueError: If `x` is not (N, C, H, W) with C, H, W ≥ 1, an argument is outside its interval, or a patch is
-        larger than the image.
+    :raises ValueError: If `x` is not (N, C, H, W) with C, H, W ≥ 1 or not finite, an argument is outside its interval,
+        or a patch is larger than the image.
 
     Differentiable once: exactly what is computed, the approximate exponential included; a weight that crosses the
     cut-off jumps. The backward pass computes the weights again, shift by shift, and keeps a few planes.
@@ -108,7 +108,11 @@ def check_nl_means_arguments(
     """Raise unless the arguments of `nl_means_denoise` are fit for a number of images; None for any."""
     check_strength("h", h, images, positive=True)
     check_integer("patch_size", patch_size, low=1)
-    check_integer("patch_distance", patch_distance, low=0)
+    if check_integer("patch_distance", patch_distance, low=0) > MOST_DISTANCE:
+        raise ValueError(
+            f"`patch_distance` must be <= {MOST_DISTANCE}, got {patch_distance}: beyond an image are only its own "
+            "pixels again"
+        )
     check_number("sigma", sigma, low=0, high=1e6)
     check_choice("mode", mode, get_args(NLMeansMode))
     check_choice("patch_weights", patch_weights, get_args(PatchWeights))

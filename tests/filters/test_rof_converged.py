@@ -223,16 +223,6 @@ def test_far_from_zero(images, offset):
     torch.testing.assert_close(u.double(), solve(x.double(), 0.1), atol=2e-3, rtol=0)
 
 
-def test_not_a_number_is_not_converged(images):
-    x = torch.from_numpy(images).clone()
-    x[0, 1, 3, 3] = torch.nan
-    with pytest.warns(RuntimeWarning, match="in 1 of 6 image channels"):
-        u, gap = solve(x, 0.1, return_gap=True)
-    assert gap.isnan().sum() == 1
-    assert u[0, 1].isnan().all()
-    assert torch.equal(u[1], solve(torch.from_numpy(images), 0.1)[1])
-
-
 def test_potential_solves_the_poisson_equation():
     rest = rough(3, 7, 5)
     rest -= rest.mean((1, 2), keepdim=True)
