@@ -89,6 +89,9 @@ def tiny_classifier(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--estimators-table", help="write what the tests of the estimators found to this Markdown file")
+    parser.addoption(
+        "--write-golden", action="store_true", help="write tests/golden.json anew, for review of what changes"
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
