@@ -18,7 +18,7 @@ from nightly.frame import Part
 IMAGES, QUICK_IMAGES = 200_000, 2_000
 
 #: Images a call, and the calls after which a gradient is taken too, which keeps more in memory than a prediction.
-BATCH = 200
+BATCH = 50
 GRADIENT_EVERY = 5
 
 #: Share of the calls before the first measurement that counts: caches, pools of threads and the allocator fill up.

@@ -34,20 +34,21 @@ _APEX = "it needs NVIDIA's apex"
 #: What fails because another filter stands in place of ART's, or in front.
 _RANGE = "it gives values up to 5 or so without saying what their range is, which is refused with the remedy"
 _VIDEO = "it gives videos, which are refused with the remedy"
-_FEATURES = "it gives features to a classifier that it says is one of images, which is refused with the remedy"
 _PARAMETERS = "it tries bad parameters of ART's filter, which ours does not have, or looks for ART's words"
 _WINDOW = "it tries sizes of a window, which this filter does not have"
 _INSIDE = "it calls a function inside of ART's JPEG compression"
-_ALONE = "it compares with the classifier, or the text of one, that has no defences"
 _MEDIAN = "it compares with a median filter"
+_STEPS = (
+    "five steps of ART's DeepFool end just before the boundary of the defended classifier; with 50 steps, or with "
+    "epsilon=0.02, all images cross it"
+)
 _NAN = "the square attack makes NaN of images, which networks take silently and the defences refuse"
 
-_SMOOTHING, _PYTORCH_SMOOTHING, _JPEG, _COMMON, _PYTORCH, _FAST, _MOMENTUM = (
+_SMOOTHING, _PYTORCH_SMOOTHING, _JPEG, _COMMON, _FAST, _MOMENTUM = (
     "tests.defences.preprocessor.test_spatial_smoothing::",
     "tests.defences.preprocessor.test_spatial_smoothing_pytorch::",
     "tests.defences.preprocessor.test_jpeg_compression::",
     "tests.estimators.classification.test_deeplearning_common::",
-    "tests.classifiersFrameworks.test_pytorch::",
     "tests.attacks.evasion.test_fast_gradient::",
     "tests.attacks.evasion.test_momentum_iterative_method::",
 )
@@ -67,14 +68,11 @@ _WITH_ANY = {
     f"{_JPEG}test_non_spatial_data_error": _PARAMETERS,
     f"{_JPEG}test_check_params": _PARAMETERS,
     "tests.defences.test_variance_minimization.TestTotalVarMin::test_check_params": _PARAMETERS,
-    f"{_COMMON}test_repr": _ALONE,
-    f"{_PYTORCH}test_pytorch_binary_pgd": _FEATURES,
-    f"{_PYTORCH}test_get_activation_sequential": _ALONE,
-    f"{_PYTORCH}test_get_activation_modular": _ALONE,
-    f"{_PYTORCH}test_custom_loss_gradient_sequential": _ALONE,
-    f"{_PYTORCH}test_custom_loss_gradient_modular": _ALONE,
     "tests.attacks.evasion.test_square_attack::test_generate": _NAN,
 }
+
+#: Tests of `EXPECTED` that draw at random whether they fail, so that it is no news when they pass.
+BY_CHANCE = frozenset({"tests.attacks.evasion.test_square_attack::test_generate"})
 
 EXPECTED: dict[str, dict[str, str]] = {
     "none": {
@@ -93,6 +91,6 @@ EXPECTED: dict[str, dict[str, str]] = {
         f"{_MOMENTUM}test_images_targeted": _NUMBERS,
         "tests.attacks.evasion.test_square_attack::test_generate": _NUMBERS,
     },
-    "rof": _WITH_ANY,
+    "rof": _WITH_ANY | {"tests.attacks.test_deepfool.TestDeepFool::test_5_pytorch_mnist": _STEPS},
     "nl-means": _WITH_ANY,
 }

@@ -1,10 +1,10 @@
-"""Plug-in for pytest: the defences of art_denoise under the names of ART's, and in front of every image classifier."""
+"""Plug-in for pytest: the defences of art_denoise under the names of ART's, and in front of classifiers of images."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import art.defences.preprocessor as preprocessors
@@ -23,8 +23,11 @@ SUBSTITUTES: dict[str, Callable[..., Preprocessor]] = {
     "JpegCompression": NLMeansDefence,
 }
 
-#: The defence in front of every classifier.
+#: The defence in front of classifiers that are made without any.
 IN_FRONT: dict[str, Callable[..., Preprocessor]] = {"rof": ROFDefence, "nl-means": NLMeansDefence}
+
+#: Modules of ART's tests that put defences in front themselves, and compare with the network alone.
+_WITH_THEIR_OWN = ("test_pytorch.py", "test_deeplearning_common.py")
 
 #: Parameters that ART's preprocessors share with the defences, and what they are where ART's has none or says None.
 _SHARED = {"clip_values": (0.0, 1.0), "channels_first": False, "verbose": False, "device_type": "gpu"}
@@ -43,7 +46,16 @@ def pytest_configure(config: pytest.Config) -> None:
             maker = in_place_of(original, substitute)
             setattr(preprocessors, name, maker)
             setattr(inspect.getmodule(original), name, maker)
-        defend_by_default(IN_FRONT[defence])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def in_front(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Defend the classifiers that a module of tests makes without a defence."""
+    defence = request.config.getoption("--defence")
+    with pytest.MonkeyPatch.context() as patch:
+        if defence != "none" and request.path.name not in _WITH_THEIR_OWN:
+            patch.setattr(PyTorchClassifier, "__init__", _defended_by_default(IN_FRONT[defence]))
+        yield
 
 
 def in_place_of(original: type[Preprocessor], substitute: Callable[..., Preprocessor]) -> Callable[..., Preprocessor]:
@@ -52,19 +64,21 @@ def in_place_of(original: type[Preprocessor], substitute: Callable[..., Preproce
     What both have is handed on; what only ART's has, as a size of windows, says nothing to the other.
     """
     signature = inspect.signature(original)
+    # ART's FeatureSqueezing takes any layout, and in these tests (N, C, H, W); its TotalVarMin takes (N, H, W, C).
+    usual = _SHARED | {"channels_first": original.__name__ == "FeatureSqueezing"}
 
     @functools.wraps(original, updated=())
     def make(*args: Any, **kwargs: Any) -> Preprocessor:
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
-        options = _SHARED | {name: value for name, value in given.arguments.items() if value is not None}
+        options = usual | {name: value for name, value in given.arguments.items() if value is not None}
         return substitute(**{name: options[name] for name in (*_SHARED, "apply_fit", "apply_predict")})
 
     return make
 
 
-def defend_by_default(defence: Callable[..., Preprocessor]) -> None:
-    """Put a defence in front of every PyTorch classifier of images that is made without any."""
+def _defended_by_default(defence: Callable[..., Preprocessor]) -> Callable[..., None]:
+    """Return an initialiser of PyTorch classifiers with a defence in front of those of images that have none."""
     plain = PyTorchClassifier.__init__
     signature = inspect.signature(plain)
 
@@ -80,4 +94,4 @@ def defend_by_default(defence: Callable[..., Preprocessor]) -> None:
             )
         plain(*given.args, **given.kwargs)
 
-    PyTorchClassifier.__init__ = defended
+    return defended
