@@ -21,9 +21,9 @@ class NLMeansDefence(ImageDefence):
     there for that) defeats most of it.
 
     :param h: Filter strength in units of the value range, > 0; greater is smoother. The paper's 0.05.
-    :param patch_size: Side of the patches in pixels, ≥ 1, as scikit-image reads it: 2 compares 2×2 pixels. Odd for
-        "centred".
-    :param patch_distance: Greatest distance to a patch in the search window, per axis, in pixels, ≥ 0.
+    :param patch_size: Side of the patches in pixels, 1 to 1000, as scikit-image reads it: 2 compares 2×2 pixels. Odd
+        for "centred".
+    :param patch_distance: Greatest distance to a patch in the search window, per axis, in pixels, 0 to 1000.
     :param mode: "fast": scikit-image's fast filter with its peculiarities, as in the paper. "centred": the definition,
         which follows flips of the image; it needs an odd `patch_size`.
     :param patch_weights: For "centred": "uniform" or "gaussian".

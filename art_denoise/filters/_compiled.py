@@ -7,7 +7,7 @@ image (C, H, W) at a time, so that what one thread works on stays in its cache, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -65,10 +65,11 @@ def share_out(work: Callable[[int, int], None], count: int, size: int) -> None:
         take()
         return
     with ThreadPoolExecutor(threads - 1) as pool:
-        others = []
-        # While Python shuts down there are no more threads to be had.
+        others: list[Future[None]] = []
+        # While Python shuts down there are no more threads to be had: then fewer do the same.
         with suppress(RuntimeError):
-            others = [pool.submit(take) for _ in range(threads - 1)]
+            for _ in range(threads - 1):
+                others.append(pool.submit(take))
         take()
         for other in others:
             other.result()

@@ -21,7 +21,7 @@ _CUTOFF = 5.0
 #: A filter strength so small that nothing is changed, and that the inverse of its square is no number in float32.
 LEAST_H = 1e-12
 
-#: Greatest shift: a window of four million pixels takes hours for one photograph.
+#: Greatest shift, and greatest side of a patch, which images of one pixel are continued for.
 MOST_DISTANCE = 1000
 
 #: Schraudolph's constant for the least root mean square relative error, as a share of a power of two.

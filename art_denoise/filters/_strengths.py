@@ -53,7 +53,7 @@ def of_each(
     if strengths is None:
         # The public functions filter no images by a number that changes nothing.
         return np.full(count, strength), None
-    values = strengths.detach().cpu().to(torch.float64).numpy()
+    values = strengths.detach().cpu().to(torch.float64).resolve_neg().numpy()
     wrong = ~(np.isfinite(values) & (values <= MOST) & ((values > 0) if positive else (values >= 0)))
     if wrong.any():
         k = int(wrong.argmax())

@@ -53,7 +53,7 @@ def nl_means_denoise(
         greater, the more unlike patches may be and still count, and the smoother the result. The paper uses 0.05. A
         float tensor (N,) has one for each image; there is no gradient for it.
     :param patch_size: Side of the patches in pixels, ≥ 1; odd for "centred", as scikit-image reads it (above) for
-        "fast". No larger than the image, along axes of more than one pixel. The paper uses 2.
+        "fast". At most 1000, and no larger than the image, along axes of more than one pixel. The paper uses 2.
     :param patch_distance: Greatest distance to a patch, per axis, in pixels, 0 to 1000. The paper uses 3.
     :param mode: "fast" or "centred".
     :param patch_weights: For "centred": "uniform", or "gaussian" for differences weighted by a Gaussian of standard
@@ -107,7 +107,8 @@ def check_nl_means_arguments(
 ) -> None:
     """Raise unless the arguments of `nl_means_denoise` are fit for a number of images; None for any."""
     check_strength("h", h, images, positive=True)
-    check_integer("patch_size", patch_size, low=1)
+    if check_integer("patch_size", patch_size, low=1) > MOST_DISTANCE:
+        raise ValueError(f"`patch_size` must be <= {MOST_DISTANCE}, got {patch_size}")
     if check_integer("patch_distance", patch_distance, low=0) > MOST_DISTANCE:
         raise ValueError(
             f"`patch_distance` must be <= {MOST_DISTANCE}, got {patch_distance}: beyond an image are only its own "
