@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file as load_safetensors
 
-from art_denoise._files import set_aside
 from art_denoise._tensor_files import check_header, read_pytorch
 from art_denoise._words import some
 
@@ -82,21 +82,27 @@ def published_file(url: str, folder: str | os.PathLike[str] | None = None) -> Pa
 def fetch_published(weights: str, folder: str | os.PathLike[str] | None = None, *, progress: bool = True) -> Path:
     """Return the file of torchvision's published weights; torchvision's source is asked for it if it is not there.
 
-    What is downloaded is compared with the digest in its name, and so is what is there where torchvision keeps it: a
-    file that is damaged is set aside and downloaded anew. In a folder of one's own a file is taken as it is.
+    What is downloaded is compared with the digest in its name, and so is what is there where torchvision keeps it. A
+    file that is another is told of, but taken, as torchvision takes it: it may be somebody's own, put there on purpose.
+    In a folder of one's own a file is taken without a word.
 
     :param weights: torchvision's name of them, such as "VGG16_Weights.IMAGENET1K_V1".
     :param folder: Folder of such files; None: where torchvision keeps them.
     :param progress: Show a progress bar.
     :raises OSError: If it cannot be downloaded; the message says which file to put where.
-    :warns RuntimeWarning: If a file was damaged.
+    :warns RuntimeWarning: If a file where torchvision keeps them is not the one that was published.
     """
     from torchvision import models
 
     url = models.get_weight(weights).url
     file = published_file(url, folder)
     if folder is None and file.is_file() and not _is_named_by_digest(file):
-        set_aside(file, "its content is not what the digest in its name says", "downloaded anew")
+        warnings.warn(
+            f"{file} is not the file that was published, as its content is not what the digest in its name says: if it "
+            "is not your own, it is damaged; delete it, and it is downloaded anew",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     if not file.is_file():
         digest = file.stem.rsplit("-", 1)[-1]
         try:

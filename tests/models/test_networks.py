@@ -143,14 +143,15 @@ def test_code_in_a_weights_file_is_not_run(tmp_path):
 
 
 def test_published_weights_are_loaded_by_torchvision(tmp_path, monkeypatch):
-    """A file in torch's cache is taken as torchvision takes it; the network's own check of the hash is left out."""
+    """A file in torch's cache is taken as torchvision takes it, and told of if it is not the one that was published."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     theirs = models.googlenet(weights=None, aux_logits=True, init_weights=False)
     weights = models.GoogLeNet_Weights.IMAGENET1K_V1
     checkpoints = tmp_path / "hub" / "checkpoints"
     checkpoints.mkdir(parents=True)
     torch.save(theirs.state_dict(), checkpoints / weights.url.rsplit("/", 1)[-1])
-    classifier = inception_v1(device_type="cpu")
+    with pytest.warns(RuntimeWarning, match="is not the file that was published"):
+        classifier = inception_v1(device_type="cpu")
     assert classifier.nb_classes == 1000
     assert torch.equal(classifier.model.conv1.conv.weight.cpu(), theirs.conv1.conv.weight)
     assert not classifier.model.transform_input
