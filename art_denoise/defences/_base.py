@@ -24,6 +24,10 @@ from art_denoise.defences._shapes import check_shape, frames_of, videos_of
 CHUNK_BUDGET = {"cpu": 512 * 2**20, "cuda": 2048 * 2**20}
 
 
+#: Greatest absolute value of a range, and inverse of its least width: their quotients are still numbers in float32.
+_MOST = 1e30
+
+
 class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
     """Base of the defences: everything but the filter.
 
@@ -135,7 +139,7 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
         images = self._checked(x)
         if images.ndim == 5:
             frames, _ = self.forward(frames_of(images, channels_first=self.channels_first))
-            return videos_of(frames, len(images), channels_first=self.channels_first), y
+            return videos_of(frames, images, channels_first=self.channels_first), y
         if self.gradient == "identity":
             with torch.no_grad():
                 filtered = self._apply(images)
@@ -197,6 +201,11 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
             ) from None
         if low >= high:
             raise ValueError(f"Invalid 'clip_values': min >= max. Got {self.clip_values!r}")
+        if max(-low, high) > _MOST or high - low < 1 / _MOST or np.float32(low) == np.float32(high):
+            raise ValueError(
+                f"`clip_values` must be within ±{_MOST:g}, at least {1 / _MOST:g} apart and different in float32, as "
+                f"images are, got {self.clip_values!r}: scale the images"
+            )
         check_flag("channels_first", self.channels_first)
         check_flag("verbose", self.verbose)
         check_choice("gradient", self.gradient, get_args(Gradient))
@@ -219,7 +228,8 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
             raise TypeError(f"`x` must be an array of real numbers, got dtype {array.dtype}")
         if array.dtype not in (np.float16, np.float32, np.float64) or not array.dtype.isnative:
             array = array.astype(ART_NUMPY_DTYPE)
-        return torch.tensor(np.ascontiguousarray(array), device=self.device)
+        # Copied, as a view whose only negative strides are along axes of one pixel counts as contiguous.
+        return torch.from_numpy(np.array(array, order="C")).to(self.device)
 
     def _checked(self, x: Any) -> torch.Tensor:
         """Return `x` as float32, clipped to `clip_values`, if it is images in their units, or raise."""
@@ -317,7 +327,16 @@ def _each_image(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.
     results = np.empty(len(arrays[0]), dtype=object)
     for i, images in enumerate(zip(*arrays, strict=True)):
         try:
-            results[i] = function(*(np.asarray(image) for image in images))
+            results[i] = function(*map(_image_of, images))
         except (TypeError, ValueError) as error:
             raise type(error)(f"image {i} of {len(results)}: {error}") from None
     return results
+
+
+def _image_of(element: Any) -> np.ndarray:
+    """Return an element of an object array as an array of numbers; one of objects would again be taken apart."""
+    try:
+        image = np.asarray(element)
+        return image.astype(ART_NUMPY_DTYPE) if image.dtype == object else image
+    except (TypeError, ValueError):
+        raise TypeError(f"`x` must be arrays of real numbers, got one of type {type(element).__name__}") from None

@@ -72,7 +72,7 @@ def frames_of(videos: torch.Tensor, *, channels_first: bool) -> torch.Tensor:
     return (videos.movedim(2, 1) if channels_first else videos).flatten(0, 1)
 
 
-def videos_of(frames: torch.Tensor, count: int, *, channels_first: bool) -> torch.Tensor:
-    """Undo `frames_of` for so many videos."""
-    videos = frames.unflatten(0, (count, -1))
+def videos_of(frames: torch.Tensor, like: torch.Tensor, *, channels_first: bool) -> torch.Tensor:
+    """Undo `frames_of` for as many videos, of as many frames."""
+    videos = frames.unflatten(0, (like.shape[0], like.shape[2 if channels_first else 1]))
     return videos.movedim(1, 2) if channels_first else videos

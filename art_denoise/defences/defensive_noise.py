@@ -190,7 +190,7 @@ class DefensiveNoiseDefence(ImageDefence):
         if self.noise is None:
             raise ValueError("`noise` is not set: give it to the constructor or call `fit(x, y, classifier=...)` first")
         # Flipped views and other orders of bytes are nothing to PyTorch.
-        noise = torch.as_tensor(np.ascontiguousarray(as_float32(self.noise)), dtype=x.dtype, device=x.device)
+        noise = torch.from_numpy(np.array(as_float32(self.noise), order="C")).to(x)
         if not self.channels_first:
             noise = noise.permute(2, 0, 1)
         if noise.shape != x.shape[1:]:

@@ -8,7 +8,6 @@ which would cost as much as filtering a small image.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +28,9 @@ _is_batched_of_old: Callable[[torch.Tensor], bool] = getattr(
 )
 
 Tensors = tuple[torch.Tensor, ...]
+
+#: Greatest absolute value, by precision: of a thousand million such values the squares still have a sum.
+_MOST_VALUE = {torch.float32: 1e14, torch.float64: 1e149}
 
 
 class Operator:
@@ -93,14 +95,22 @@ def as_array(values: torch.Tensor) -> np.ndarray:
 
 
 def check_finite(x: torch.Tensor) -> None:
-    """Raise `ValueError` if there is a value that is not finite.
+    """Raise `ValueError` if there is a value that is not finite, or whose square is not.
 
     One of them would change all pixels that it is compared with, in other channels too, or keep a filter from its end.
     """
-    # A sum costs next to nothing; it may overflow, though.
-    if not math.isfinite(float(x.sum())) and not bool(torch.isfinite(x).all()):
+    most = _MOST_VALUE[x.dtype]
+    # The norm costs next to nothing, and no value is greater. It may overflow, though, or be that of very many values.
+    if float(torch.linalg.vector_norm(x)) <= most:
+        return
+    if not bool(torch.isfinite(x).all()):
         kinds = [name for name, which in (("NaN", torch.isnan), ("infinity", torch.isinf)) if which(x).any()]
         raise ValueError(f"`x` must be finite, got {' and '.join(kinds)}: replace them, `torch.nan_to_num(x)`")
+    if float(x.abs().max()) > most:
+        raise ValueError(
+            f"`x` must be within ±{most:g} in {str(x.dtype).removeprefix('torch.')}, as squares are summed, got values "
+            f"from {float(x.min()):g} to {float(x.max()):g}: scale it to 0 to 1"
+        )
 
 
 class _Rule:

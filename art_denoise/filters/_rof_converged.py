@@ -45,6 +45,9 @@ def _forward(
     u, gaps = f.clone(), torch.zeros(len(f), dtype=most_precise(f.device), device=f.device)
     dual = f.new_zeros((len(f), 2, *f.shape[1:]))
     flat = _flat(f, each)
+    if unchanged is not None:
+        # Squares of denormal numbers are 0, as those of a flat image are.
+        flat[unchanged] = False
     # Without the mean, which the minimiser keeps, nothing is lost to rounding far from 0.
     mean = _mean(f)
     u[flat] = mean[flat]

@@ -62,7 +62,7 @@ def mean_accepted_noise(
     :param draws: Draws per image, ≥ 1. An image on which no draw can be accepted gets none.
     :param accept: "flip" accepts a draw that turns a wrong prediction into a right one, the case of the paper's
         experiment. "loss" accepts a draw that lowers the cross-entropy, as Eq. 1 is written.
-    :param seed: Seed of the draws, which are made on the CPU and so are the same on any device.
+    :param seed: Seed of the draws, ≥ 0, which are made on the CPU and so are the same on any device.
     :param batch_size: Perturbed images per call of `logits`. The result does not depend on it.
     :param progress: Name of the progress bar; None shows none.
     :raises ValueError: If an argument is outside its interval; `NoHelpfulDrawError` if no draw at all was accepted.
@@ -73,6 +73,7 @@ def mean_accepted_noise(
     check_number("sigma", sigma, low=0, low_open=True)
     check_integer("draws", draws, low=1)
     check_integer("batch_size", batch_size, low=1)
+    seed = check_integer("seed", seed, low=0)
     check_choice("accept", accept, get_args(AcceptedDraw))
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"`x` and `y` must be of the same length, at least 1, got {len(x)} and {len(y)}")

@@ -64,8 +64,8 @@ def nl_means_denoise(
     :return: Denoised images, of the shape of `x`, same dtype and device, each value between the least and greatest of
         its channel, but for rounding. An image depends on nothing but itself.
     :raises TypeError: If `x` is not a float tensor or an argument is not a number.
-    :raises ValueError: If `x` is not (N, C, H, W) with C, H, W ≥ 1 or not finite, an argument is outside its interval,
-        or a patch is larger than the image.
+    :raises ValueError: If `x` is not (N, C, H, W) with C, H, W ≥ 1 or not finite or beyond ±1e14 (in float64
+        ±1e149), an argument is outside its interval, or a patch is larger than the image.
 
     Differentiable once: exactly what is computed, the approximate exponential included; a weight that crosses the
     cut-off jumps. The backward pass computes the weights again, shift by shift, and keeps a few planes.

@@ -91,8 +91,8 @@ def rof_denoise(
         With `return_gap` also the gap of each channel as a share of P(u), (N, C) float64, before rounding to half
         precision. On devices without float64 it is float32, and so is all that is computed.
     :raises TypeError: If `x` is not a float tensor or an argument is not a number.
-    :raises ValueError: If `x` is not (N, C, H, W) with H, W ≥ 1 or not finite, an argument is outside its interval, or
-        belongs to the other solver.
+    :raises ValueError: If `x` is not (N, C, H, W) with H, W ≥ 1 or not finite or beyond ±1e14 (in float64
+        ±1e149), an argument is outside its interval, or belongs to the other solver.
     :warns RuntimeWarning: If "converged" has done `max_iter` iterations; names the greatest gap.
 
     Differentiable once. "chambolle": exactly the iterations done, the stop held fixed; the gradient of \|∇u\| where it
