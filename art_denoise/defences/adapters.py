@@ -275,6 +275,11 @@ def pull_back(preprocessor: Preprocessor, x: np.ndarray, grad: np.ndarray) -> np
     # NumPy preprocessors with an estimate of their own need not know of the axis of the classes; PyTorch's do.
     if isinstance(preprocessor, PreprocessorPyTorch) or x.dtype == object or grad.ndim == x.ndim:
         return preprocessor.estimate_gradient(x, grad)
+    if grad.ndim < 2 or not grad.shape[1] or len(grad) != len(x):
+        raise ValueError(
+            f"`grad` must be of the shape of the result for `x`, {np.shape(x)}, or have one more axis of at least one "
+            f"class after the first, got {grad.shape}"
+        )
     return np.stack([preprocessor.estimate_gradient(x, grad[:, k]) for k in range(grad.shape[1])], axis=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
@@ -182,9 +183,9 @@ class DefensiveNoiseDefence(ImageDefence):
         if isinstance(x, np.ndarray) and x.dtype == np.uint8:
             images = Images(x, x.shape[1:], (float(self.clip_values[0]), float(self.clip_values[1])))
             return _Read(len(x), lambda chosen: self._to_unit(self._checked(torch.from_numpy(images.read(chosen)))))
-        if isinstance(x, (np.ndarray, torch.Tensor)) or not hasattr(x, "__getitem__"):
+        if isinstance(x, (np.ndarray, torch.Tensor, list, tuple)) or not hasattr(x, "__getitem__"):
             return self._to_unit(self._checked(self._to_tensor(x)).cpu())
-        return _Read(len(x), lambda chosen: self._to_unit(self._checked(torch.from_numpy(x[chosen]))))
+        return _Read(len(x), lambda chosen: self._to_unit(self._checked(self._to_tensor(x[chosen]).cpu())))
 
     def _filter(self, x: torch.Tensor) -> torch.Tensor:
         if self.noise is None:
@@ -200,10 +201,10 @@ class DefensiveNoiseDefence(ImageDefence):
     def _check_own_params(self) -> None:
         if self.noise is None:
             return
-        noise = np.asarray(self.noise)
+        rule = f"`noise` must be an array {'(C, H, W)' if self.channels_first else '(H, W, C)'} of numbers, got"
+        noise = _array_of(self.noise, rule)
         if noise.ndim != 3 or not noise.size or noise.dtype.kind not in "fiu":
-            layout = "(C, H, W)" if self.channels_first else "(H, W, C)"
-            raise ValueError(f"`noise` must be an array {layout} of numbers, got {noise.dtype} {noise.shape}")
+            raise ValueError(f"{rule} {noise.dtype} {noise.shape}")
         if not np.isfinite(noise).all() or np.abs(noise).max() > 1:
             raise ValueError(
                 "`noise` must be finite and within -1 to 1, as it is in units of the value range: "
@@ -224,16 +225,24 @@ class _Read:
         return self._read(chosen if isinstance(chosen, slice) else chosen.numpy())
 
 
+def _array_of(values: Any, rule: str) -> np.ndarray:
+    """Return numbers as an array, or raise `ValueError` with a rule."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy < 1.24 only warns of rows of unequal lengths
+            return array_of(values) if isinstance(values, torch.Tensor) else np.asarray(values)
+    except (TypeError, ValueError, Warning):
+        raise ValueError(f"{rule} what is no array") from None
+
+
 def _class_indices(y: np.ndarray, count: int, classes: int) -> torch.Tensor:
     """Return labels, class indices (N,) or one-hot (N, K), as class indices, int64 (N,), or raise."""
-    labels = np.asarray(y)
+    rule = f"`y` must be class indices ({count},) or one-hot labels ({count}, {classes}), got"
+    labels = _array_of(y, rule)
     if labels.ndim == 2 and labels.shape[1] == classes and labels.dtype.kind in "fiub":
         labels = labels.argmax(axis=1)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"`y` must be class indices ({count},) or one-hot labels ({count}, {classes}), "
-            f"got {labels.dtype} {labels.shape}"
-        )
+        raise ValueError(f"{rule} {labels.dtype} {labels.shape}")
     if count and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(f"`y` must be class indices from 0 to {classes - 1}, got {labels.min()} to {labels.max()}")
     return torch.from_numpy(labels.astype(np.int64))

@@ -24,7 +24,7 @@ class ROFDefence(ImageDefence):
     :param weight: TV weight in units of the value range, ≥ 0; greater is smoother. The paper's 10 of 255.
     :param solver: "chambolle": scikit-image's iteration and stop rule, as in the paper. "converged": the minimiser of
         the energy, to a duality gap.
-    :param eps: For "chambolle": relative change of energy at which an image channel stops, ≥ 0.
+    :param eps: For "chambolle": relative change of energy at which an image channel stops, 0 to 1e6.
     :param tol: For "converged": relative duality gap at which an image channel stops, > 0.
     :param max_iter: Most iterations, ≥ 1; None is 200 for "chambolle" and 10 000 for "converged", which warns
         (`RuntimeWarning`) when it has done them.

@@ -12,7 +12,7 @@ from art_denoise.filters._one_image import takes_one_image
 from art_denoise.filters._rof_chambolle import chambolle
 from art_denoise.filters._rof_converged import converged
 from art_denoise.filters._rof_operators import LEAST_WEIGHT, most_precise
-from art_denoise.filters._strengths import check_strength, for_operator
+from art_denoise.filters._strengths import MOST, check_strength, for_operator
 
 #: What each solver takes for `max_iter=None`.
 _MAX_ITER: dict[ROFSolver, int] = {"chambolle": 200, "converged": 10_000}
@@ -81,8 +81,8 @@ def rof_denoise(
     :param weight: TV weight in units of the value range, 0 to 1e6; 0 returns the images unchanged. The paper
         uses 10/255. A float tensor (N,) has one for each image; there is no gradient for it.
     :param solver: "chambolle" or "converged".
-    :param eps: For "chambolle": relative change of the energy at which an image channel stops, ≥ 0. Smaller smooths
-        more. With 0 all `max_iter` iterations are done. None is scikit-image's 2e-4.
+    :param eps: For "chambolle": relative change of the energy at which an image channel stops, 0 to 1e6. Smaller
+        smooths more. With 0 all `max_iter` iterations are done. None is scikit-image's 2e-4.
     :param tol: For "converged": relative duality gap at which an image channel stops, > 0, ≤ 1/2. None is 1e-4.
     :param max_iter: Most iterations, ≥ 1; None is 200 for "chambolle", whose first only evaluates the energy of the
         input, and 10 000 for "converged".
@@ -146,7 +146,7 @@ def check_rof_arguments(
     check_strength("weight", weight, images, positive=False)
     check_choice("solver", solver, get_args(ROFSolver))
     if eps is not None:
-        check_number("eps", eps, low=0)
+        check_number("eps", eps, low=0, high=MOST)
     if tol is not None:
         check_number("tol", tol, low=0, low_open=True, high=0.5)
     if max_iter is not None:

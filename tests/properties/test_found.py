@@ -8,7 +8,15 @@ import torch
 from conftest import tiny_classifier
 from defence_examples import EXAMPLES, make
 
-from art_denoise import DefensiveNoiseDefence, NLMeansDefence, ROFDefence, nl_means_denoise, rof_denoise
+from art_denoise import (
+    AsNumPy,
+    AsPyTorch,
+    DefensiveNoiseDefence,
+    NLMeansDefence,
+    ROFDefence,
+    nl_means_denoise,
+    rof_denoise,
+)
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("noise", "compose")])
@@ -86,3 +94,39 @@ def test_values_whose_squares_overflow(dtype, most, denoise):
     assert torch.isfinite(denoise(most * x)).all()
     with pytest.raises(ValueError, match=r"`x` must be within ±1e\+1(4 in float32|49 in float64)"):
         denoise(most * 10**5 * x)
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 0, 3, 4, 5), (1, 2, 3, 4, 5), (2, 3)])
+def test_gradients_of_no_classes_for_an_adapter(shape):
+    adapter = AsPyTorch(AsNumPy(ROFDefence()), gradient="estimate")
+    with pytest.raises(ValueError, match="`grad` must"):
+        adapter.estimate_gradient(np.zeros((2, 3, 4, 5), np.float32), np.zeros(shape, np.float32))
+
+
+def test_images_to_fit_as_a_list():
+    x, y = np.random.default_rng(0).random((6, 3, 8, 8)).astype("f4"), [0, 1, 2, 3, 0, 1]
+    fitted = []
+    for given in (x, x.tolist(), list(x)):
+        defence = DefensiveNoiseDefence(device_type="cpu")
+        defence.fit(given, y, classifier=tiny_classifier(), accept="loss")
+        fitted.append(defence.noise)
+    np.testing.assert_array_equal(fitted[1], fitted[0])
+    np.testing.assert_array_equal(fitted[2], fitted[0])
+    with pytest.raises(TypeError, match="`x` must be an array of real numbers"):
+        DefensiveNoiseDefence().fit("images", y, classifier=tiny_classifier())
+
+
+def test_noise_that_is_no_array():
+    with pytest.raises(ValueError, match=r"`noise` must be an array \(C, H, W\) of numbers, got what is no array"):
+        DefensiveNoiseDefence([[1], [2, 3]])
+
+
+def test_labels_that_are_no_array():
+    with pytest.raises(ValueError, match=r"`y` must be class indices \(2,\) or .*, got what is no array"):
+        DefensiveNoiseDefence().fit(np.zeros((2, 3, 8, 8), np.float32), [[1], [1, 2]], classifier=tiny_classifier())
+
+
+@pytest.mark.parametrize("eps", [1e39, 1e7])
+def test_a_stop_beyond_single_precision(eps):
+    with pytest.raises(ValueError, match="`eps` must be finite and >= 0 and <= 1e"):
+        rof_denoise(torch.zeros(1, 1, 4, 5), 0.1, eps=eps)
