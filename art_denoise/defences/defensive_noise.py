@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 import numpy as np
 import torch
 
-from art_denoise._checks import check_choice, check_number
+from art_denoise._checks import check_choice, check_integer, check_number
 from art_denoise._images import Images
 from art_denoise._plain import array_of
 from art_denoise.choices import AcceptedDraw, DeviceType, FittedThrough, Gradient
@@ -135,7 +135,9 @@ class DefensiveNoiseDefence(ImageDefence):
         """
         if y is None or classifier is None:
             raise TypeError("`y` and `classifier` are needed to fit the noise: fit(x, y, classifier=...)")
-        check_number("eps", eps, low=0, low_open=True)
+        eps = check_number("eps", eps, low=0, low_open=True)
+        # PyTorch's loaders take no integers of NumPy.
+        batch_size = check_integer("batch_size", batch_size, low=1)
         check_choice("through", through, get_args(FittedThrough))
         images = self._images_to_fit(x)
         labels = _class_indices(y, len(images), classifier.nb_classes)
@@ -159,7 +161,7 @@ class DefensiveNoiseDefence(ImageDefence):
                 batch_size=batch_size,
                 progress=progress,
             )
-        factor = eps / float(estimate.mean.square().mean().sqrt())
+        factor = eps / float(estimate.mean.double().square().mean().sqrt())
         noise = (estimate.mean * factor).numpy()
         if np.abs(noise).max() > 1:
             raise ValueError(f"`eps` = {eps:g} makes a noise larger than the value range: use a smaller one")

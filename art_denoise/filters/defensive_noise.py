@@ -58,7 +58,8 @@ def mean_accepted_noise(
     :param x: Images `v_i`, float tensor (N, C, H, W), in units of the value range (0 to 1); or what returns such
         tensors (B, C, H, W) when it is indexed by a slice or an integer tensor (B,), and is never read whole.
     :param y: Labels `y_i`, integer tensor (N,).
-    :param sigma: Standard deviation of the draws in units of the value range, > 0. The paper leaves it open.
+    :param sigma: Standard deviation of the draws in units of the value range, > 0, ≤ 1e6. The paper leaves
+        it open.
     :param draws: Draws per image, ≥ 1. An image on which no draw can be accepted gets none.
     :param accept: "flip" accepts a draw that turns a wrong prediction into a right one, the case of the paper's
         experiment. "loss" accepts a draw that lowers the cross-entropy, as Eq. 1 is written.
@@ -70,7 +71,7 @@ def mean_accepted_noise(
     Source: S. Lee, S. Park, J. Lee, "Defensive denoising methods against adversarial attack" (2018), Eq. (1), without
     its factor ε. Deviation: the draws have a standard deviation of their own instead of 1.
     """
-    check_number("sigma", sigma, low=0, low_open=True)
+    sigma = check_number("sigma", sigma, low=0, low_open=True, high=1e6)
     check_integer("draws", draws, low=1)
     check_integer("batch_size", batch_size, low=1)
     seed = check_integer("seed", seed, low=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +116,25 @@ def test_images_to_fit_as_a_list():
     np.testing.assert_array_equal(fitted[2], fitted[0])
     with pytest.raises(TypeError, match="`x` must be an array of real numbers"):
         DefensiveNoiseDefence().fit("images", y, classifier=tiny_classifier())
+
+
+def test_a_batch_size_of_numpy():
+    x, y = np.random.default_rng(0).random((6, 3, 8, 8)).astype("f4"), [0, 1, 2, 3, 0, 1]
+    fitted = DefensiveNoiseDefence(), DefensiveNoiseDefence()
+    for defence, size in zip(fitted, (4, np.uint8(4)), strict=True):
+        defence.fit(x, y, classifier=tiny_classifier(), accept="loss", batch_size=size)
+    np.testing.assert_array_equal(fitted[0].noise, fitted[1].noise)
+
+
+def test_sizes_of_draws():
+    """A Fraction is a number, and draws whose squares overflow made a noise of nothing."""
+    x, y = np.random.default_rng(0).random((6, 3, 8, 8)).astype("f4"), [0, 1, 2, 3, 0, 1]
+    fitted = DefensiveNoiseDefence(), DefensiveNoiseDefence()
+    for defence, sigma, eps in zip(fitted, (0.25, Fraction(1, 4)), (0.125, Fraction(1, 8)), strict=True):
+        defence.fit(x, y, classifier=tiny_classifier(), accept="loss", sigma=sigma, eps=eps)
+    np.testing.assert_array_equal(fitted[0].noise, fitted[1].noise)
+    with pytest.raises(ValueError, match=r"`sigma` must be finite and > 0 and <= 1e\+06"):
+        fitted[0].fit(x, y, classifier=tiny_classifier(), sigma=2**62)
 
 
 def test_noise_that_is_no_array():
