@@ -82,7 +82,7 @@ def nl_means_denoise(
     """
     check_filter_input(x)
     check_nl_means_arguments(h, patch_size, patch_distance, mode, patch_weights, sigma, x.shape[0])
-    if x.numel() == 0 or (not isinstance(h, torch.Tensor) and h < LEAST_H):
+    if x.numel() == 0:
         return x.clone()
     side = window_side(patch_size, mode)
     for axis, size in zip(("high", "wide"), x.shape[2:], strict=True):
@@ -91,6 +91,8 @@ def nl_means_denoise(
                 f"`patch_size` {patch_size} compares {side}×{side} pixels, but the images are {size} {axis}: use a "
                 "smaller one, or larger images"
             )
+    if not isinstance(h, torch.Tensor) and h < LEAST_H:
+        return x.clone()
     v = x.to(torch.promote_types(x.dtype, torch.float32))
     strength = for_operator(h)
     return average(v, *strength, patch_size, patch_distance, mode, patch_weights, float(sigma))[0].to(x.dtype)

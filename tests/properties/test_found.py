@@ -151,3 +151,9 @@ def test_labels_that_are_no_array():
 def test_a_stop_beyond_single_precision(eps):
     with pytest.raises(ValueError, match="`eps` must be finite and >= 0 and <= 1e"):
         rof_denoise(torch.zeros(1, 1, 4, 5), 0.1, eps=eps)
+
+
+@pytest.mark.parametrize("h", [1e-40, 0.1])
+def test_a_patch_larger_than_the_image_whatever_the_strength(h):
+    with pytest.raises(ValueError, match="`patch_size` 3 compares 3×3 pixels, but the images are 2 wide"):
+        nl_means_denoise(torch.zeros(1, 1, 5, 2), h, mode="centred", patch_size=3)
