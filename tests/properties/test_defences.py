@@ -11,11 +11,13 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_classifier
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from inputs_tried import tried
 
 from art_denoise import Compose, DefensiveNoiseDefence, NLMeansDefence, ROFDefence
+from art_denoise.filters._operators import _LIBRARY
 
 LAYOUTS = {
     "as it is": lambda x: x,
@@ -146,5 +148,26 @@ def test_in_other_processes(method):
 
 
 def test_in_those_who_load_data():
-    loader = torch.utils.data.DataLoader(Images(DEFENCES[1]), batch_size=2, num_workers=1)
+    loader = torch.utils.data.DataLoader(Images(DEFENCES[1]), batch_size=2, num_workers=2)
     assert np.array_equal(np.concatenate([batch.numpy() for batch in loader]), called(DEFENCES[1]))
+
+
+@pytest.mark.long  # PyTorch takes seconds to import its compiler
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # from PyTorch itself
+@pytest.mark.skipif(_LIBRARY is None, reason="operators have all rules from PyTorch 2.5 on")
+def test_in_a_compiled_network():
+    """What the network says of defended images, and its gradient; where the graph breaks, the rest is compiled."""
+    network, defence = tiny_classifier(X.shape[1:]).model, DEFENCES[2]
+
+    def defended(x: torch.Tensor) -> torch.Tensor:
+        return network(defence.forward(x)[0])
+
+    def both(function) -> tuple[torch.Tensor, torch.Tensor]:
+        x = torch.from_numpy(X).requires_grad_()
+        logits = function(x)
+        return logits.detach(), torch.autograd.grad(logits.square().sum(), x)[0]
+
+    torch._dynamo.reset()
+    for found, plain in zip(both(torch.compile(defended, backend="aot_eager")), both(defended), strict=True):
+        # Compiled, a network may sum in another order.
+        torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
