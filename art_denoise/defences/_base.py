@@ -336,7 +336,8 @@ def _each_image(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.
 def _image_of(element: Any) -> np.ndarray:
     """Return an element of an object array as an array of numbers; one of objects would again be taken apart."""
     try:
-        image = np.asarray(element)
+        # Of a list the type is given, as NumPy < 1.24 makes objects of rows of unequal lengths.
+        image = element if isinstance(element, np.ndarray) else np.asarray(element, dtype=ART_NUMPY_DTYPE)
         return image.astype(ART_NUMPY_DTYPE) if image.dtype == object else image
     except (TypeError, ValueError):
         raise TypeError(f"`x` must be arrays of real numbers, got one of type {type(element).__name__}") from None

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_classifier
+from defended_images import DEFENCES, Images, X, called
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from inputs_tried import tried
@@ -98,28 +99,6 @@ def test_images_of_another_scale(call, factor):
             defence(layout(low + (x - low) * factor + (high - low) * 20))
 
 
-X = np.random.default_rng(0).uniform(0, 1, (4, 3, 20, 18)).astype(np.float32)
-DEFENCES = [ROFDefence(0.1), NLMeansDefence(0.2), Compose([NLMeansDefence(0.2), ROFDefence(0.1)])]
-
-
-def called(defence: object) -> np.ndarray:
-    """Call a defence, in whatever process this is."""
-    return defence(X)[0]
-
-
-class Images(torch.utils.data.Dataset):
-    """Images that are denoised by those who load them."""
-
-    def __init__(self, defence: object) -> None:
-        self.defence = defence
-
-    def __len__(self) -> int:
-        return len(X)
-
-    def __getitem__(self, k: int) -> np.ndarray:
-        return self.defence(X[k : k + 1])[0][0]
-
-
 @pytest.mark.parametrize("defence", DEFENCES, ids=["rof", "nl-means", "chain"])
 def test_in_whatever_place(defence):
     """Copies, threads, processes and modes of torch give the same bits as a plain call."""
@@ -144,11 +123,11 @@ def test_in_other_processes(method):
         pytest.skip(f"no {method} here")
     with get_context(method).Pool(1) as pool:
         for defence in DEFENCES[:2]:
-            assert np.array_equal(pool.apply(called, (defence,)), called(defence))
+            assert np.array_equal(pool.apply_async(called, (defence,)).get(timeout=120), called(defence))
 
 
 def test_in_those_who_load_data():
-    loader = torch.utils.data.DataLoader(Images(DEFENCES[1]), batch_size=2, num_workers=2)
+    loader = torch.utils.data.DataLoader(Images(DEFENCES[1]), batch_size=2, num_workers=2, timeout=120)
     assert np.array_equal(np.concatenate([batch.numpy() for batch in loader]), called(DEFENCES[1]))
 
 
