@@ -91,6 +91,7 @@ def test_traced(denoise):
     assert torch.equal(traced(x), denoise(x))
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
 @needs_operators
 def test_compiled(denoise):
     """One graph, for any number of images, with the values and gradients of a plain call."""
