@@ -10,7 +10,7 @@ from nightly.processes import run_tests
 
 
 def run(quick: bool) -> Part:
-    """Run `tests/properties` with the nightly profile of its conftest, or the normal one."""
+    """Run `tests/properties` with the nightly profile, or the ordinary one."""
     profile = {} if quick else {"HYPOTHESIS_PROFILE": "nightly"}
     counted, printed = run_tests([sys.executable, "-m", "pytest", "-q", "tests/properties"], environment=profile)
     inputs = re.search(r"inputs tried: ([\d,]+)", printed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 # Several processes with several threads each (`pytest --numprocesses`) would wait for each other in busy loops. Threads
 # read it when they are started, by the imports that follow.
@@ -14,6 +15,15 @@ import pytest
 import torch
 from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 from art.estimators.classification import PyTorchClassifier
+from hypothesis import HealthCheck, settings
+from inputs_tried import COUNT
+
+#: How many inputs each property test tries: some hundreds in all, tens of thousands with HYPOTHESIS_PROFILE=nightly.
+#: Images of all sizes take longer than Hypothesis expects, and a busy machine longer still.
+_SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("ordinary", max_examples=25, derandomize=True, **_SLOW)
+settings.register_profile("nightly", max_examples=1500, print_blob=True, **_SLOW)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ordinary"))
 
 #: Batch, channels, height and width all different, height and width odd: swapped axes show.
 SHAPE = (2, 3, 37, 31)
@@ -92,6 +102,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-golden", action="store_true", help="write tests/golden.json anew, for review of what changes"
     )
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many inputs the property tests tried, if they ran in this process."""
+    if COUNT[0]:
+        terminalreporter.write_line(f"inputs tried: {COUNT[0]:,}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
