@@ -185,21 +185,12 @@ def read_artefact(file: Path, key: str | None = None) -> Artefact:
     :raises FileNotFoundError: If there is no file.
     :raises ValueError: If it is not as it was written.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no file {file}")
-    try:
-        with safe_open(file, framework="np") as opened:
-            metadata = opened.metadata() or {}
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118, it is no mapping
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"it cannot be read: {' '.join(str(error).split())[:120]}") from error
+    metadata, arrays = _content(file)
     if metadata.get("schema") != str(SCHEMA):
         raise ValueError(f"it is of schema {metadata.get('schema')}, not {SCHEMA}")
     if key is not None and metadata.get("key") != key:
         raise ValueError(f"it is of another key, {metadata.get('key')}")
-    said = metadata.pop("sha256", None)
-    if said != content_digest(metadata, arrays):
-        raise ValueError("its content is not what was written")
+    _check_digest(metadata, arrays)
     try:
         record = json.loads(metadata["record"])
     except (KeyError, ValueError, RecursionError) as error:
@@ -207,3 +198,34 @@ def read_artefact(file: Path, key: str | None = None) -> Artefact:
     if not isinstance(record, dict):
         raise ValueError("it says nothing of how it came about")
     return Artefact(record, arrays)
+
+
+def check_checkpoint(file: Path) -> None:
+    """Compare a file of how far a task has come, of whatever kind, with the digest in it.
+
+    :raises FileNotFoundError: If there is no file.
+    :raises ValueError: If it is not as it was written.
+    """
+    _check_digest(*_content(file))
+
+
+def _content(file: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Return the texts and the arrays in a file, as they are.
+
+    :raises FileNotFoundError: If there is no file.
+    :raises ValueError: If it cannot be read.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}")
+    try:
+        with safe_open(file, framework="np") as opened:
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118, it is no mapping
+            return dict(opened.metadata() or {}), arrays
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"it cannot be read: {' '.join(str(error).split())[:120]}") from error
+
+
+def _check_digest(metadata: dict[str, str], arrays: dict[str, np.ndarray]) -> None:
+    texts = {name: text for name, text in metadata.items() if name != "sha256"}
+    if metadata.get("sha256") != content_digest(texts, arrays):
+        raise ValueError("its content is not what was written")

@@ -15,7 +15,8 @@ import numpy as np
 from art_denoise._documents import read_document
 from art_denoise.evaluation import finished, results, run_folder
 from art_denoise.evaluation.artefact import Artefact
-from art_denoise.evaluation.store import Kept, Store, read_artefact, write_artefact
+from art_denoise.evaluation.report import check_report
+from art_denoise.evaluation.store import Kept, Store, check_checkpoint, read_artefact, write_artefact
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.prepared import Prepared
@@ -29,15 +30,16 @@ _DOCUMENTS = {
     finished.FILE: finished.SCHEMA,
 }
 
-#: Names of artefacts.
+#: Names of artefacts, and of what is kept of tasks that are not finished.
 _ARTEFACT = re.compile(r"[0-9a-f]{16}\.safetensors")
+_CHECKPOINT = re.compile(r"[0-9a-f]{16}\.checkpoint(\.\d+)?")
 
 
 @dataclass
 class Verified:
     """What was found of a run folder.
 
-    :param files: By kind, the folder of artefacts or "documents", how many files there are.
+    :param files: By kind, the folder of artefacts, "documents", "checkpoints" or "report", how many files there are.
     :param damaged: What is wrong with files, by the kind and the path in the folder.
     :param compared: How many cells were scored again.
     :param differing: What came out otherwise, by cell.
@@ -57,7 +59,9 @@ class Verified:
 
 
 def verify_files(folder: Path) -> Verified:
-    """Compare every kept file of a run folder with the digest in it.
+    """Compare every kept file of a run folder with the digest in it, and its report with its results.
+
+    A report is compared if what it tells of is sound.
 
     :raises FileNotFoundError: If it is not the folder of a run.
     """
@@ -82,6 +86,14 @@ def verify_files(folder: Path) -> Verified:
         file = folder / "labels" / f"{key}.safetensors"
         if not file.is_file():
             look("labels", file, lambda file=file: read_artefact(file))  # type: ignore[misc]
+    for file in sorted(folder.glob("*/*")):
+        if _CHECKPOINT.fullmatch(file.name):
+            look("checkpoints", file, lambda file=file: check_checkpoint(file))  # type: ignore[misc]
+    if (folder / "report").is_dir() and (folder / results.FILE).exists() and not found.damaged:
+        for name, why in check_report(results.Results.load(folder), folder).items():
+            found.files["report"] = found.files.get("report", 0) + 1
+            if why:
+                found.damaged["report", f"report/{name}"] = why
     return found
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from folders import write_project
 
+from art_denoise.attacks._crafting import Checkpoint, State
 from art_denoise.cli.program import status
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.results import Results
@@ -91,7 +94,9 @@ def test_a_label_that_never_came_out_is_found_though_its_digest_is_right(folder,
     assert found == 1
     assert cell_of(table)[1] == "1"
     assert "1 of 24 labels are others" in table
-    # Not looked at, it is not found.
+    # Not scored again, it is found only where there is a report that says otherwise.
+    assert "report/table1.txt: it is not what" in verified(folder, capsys, "--sample", "0")[1]
+    shutil.rmtree(folder / "report")
     assert verified(folder, capsys, "--sample", "0")[0] == 0
 
 
@@ -105,6 +110,49 @@ def test_a_byte_that_was_flipped_is_found_by_the_digest(folder, capsys, where):
     assert found == 1
     assert f"\n{file.relative_to(folder)}: " in table
     assert "altogether" in table
+
+
+@pytest.mark.parametrize("name", ["table1.txt", "index.html", "per_image.csv", "cells.csv", "table1.json"])
+def test_a_report_that_was_edited_is_found(folder, capsys, name):
+    file = folder / "report" / name
+    text = file.read_text(encoding="utf-8")
+    changed = re.sub(r"(\d)(?=\D*$)", lambda digit: str(9 - int(digit[1])), text)
+    assert changed != text
+    file.write_text(changed, encoding="utf-8")
+    found, table, _ = verified(folder, capsys, "--sample", "0")
+    assert found == 1
+    assert f"report/{name}: it is not what this version of the package writes of the results" in table
+    file.unlink()
+    assert f"report/{name}: it is gone" in verified(folder, capsys, "--sample", "0")[1]
+
+
+def test_a_figure_that_was_painted_over_is_found(folder, capsys):
+    file = next((folder / "report" / "figures").glob("*.png"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    found, table, _ = verified(folder, capsys, "--sample", "0")
+    assert found == 1
+    assert f"report/figures/{file.name}: it is not" in table
+
+
+def test_a_damaged_checkpoint_is_found(folder, capsys):
+    """Of a crafting, also one of its further starts, and of a cell: each is a file of arrays with a digest."""
+    (whole,) = (folder / "perturbations").iterdir()
+    started = Checkpoint(whole.with_suffix(".checkpoint"), {"seed": 0})
+    started.write(State(noise=np.zeros(3), best=np.ones(3), labels=np.arange(4)))
+    shutil.copy(started.path, f"{started.path}.1")
+    write_artefact(folder / "labels" / "0123456789abcdef.checkpoint", "0123456789abcdef", Artefact({}))
+    found, table, _ = verified(folder, capsys, "--sample", "0")
+    assert found == 0
+    assert "checkpoints 3 0" in " ".join(table.split())
+    second = Path(f"{started.path}.1")
+    content = bytearray(second.read_bytes())
+    content[-9] ^= 1
+    second.write_bytes(content)
+    found, table, _ = verified(folder, capsys, "--sample", "0")
+    assert found == 1
+    assert f"{second.relative_to(folder)}: its content is not what was written" in table
 
 
 def test_what_is_made_of_something_damaged_is_not_made_again(folder, capsys):

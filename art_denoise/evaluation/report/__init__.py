@@ -23,7 +23,7 @@ from art_denoise.evaluation.report.tables import TABLES, all_tables
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
 
-__all__ = ["all_tables", "document", "render", "write_report"]
+__all__ = ["all_tables", "check_report", "document", "render", "write_report"]
 
 #: Every result, one line each, and every image in each.
 _CELLS, _PER_IMAGE = "cells.csv", "per_image.csv"
@@ -75,29 +75,61 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> str:
     :raises OSError: If something cannot be written.
     """
     report = Path(folder) / "report"
-    tables, drawn = all_tables(results), figures.figures(results)
+    drawn = figures.figures(results)
     for figure in drawn:
         figures.keep(figure, report)
-    around = document(results, tuple(figure.picture for figure in drawn))
-    name = _name(results.experiment.title)
     text = ""
-    for form in renderers.names():
-        renderer = renderers.renderer(form)
-        if "{kind}" in renderer.FILE:
-            for kind in TABLES:
-                file = report / renderer.FILE.format(kind=name if kind == "accuracy" else kind, stem=name)
-                _put(file, renderer.render(tables[kind], around) if kind in tables else None)
-        else:
-            rendered = renderer.render(_all(tables), around)
-            _put(report / renderer.FILE.format(stem=name), rendered)
-            text = rendered if form == "text" else text
-    _put(report / robustbench.FILE, robustbench.robustbench(results) or None)
-    _put(report / _CELLS, csv_records(around.cells) or None)
+    for name, content in _texts(results, drawn):
+        _put(report / name, content)
+        text = content or text if name.endswith(".txt") else text
     if not _is_made_of(report / _PER_IMAGE, per_image(results)):
         write_pieces(report / _PER_IMAGE, per_image(results))
     _remove_others(report / "figures", drawn)
     _remove_left_overs(report)
     return text
+
+
+def check_report(results: Results, folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Compare the report in a run folder with its results; nothing is written.
+
+    :return: What is wrong with each file that a report of these results has, "" if nothing is.
+    """
+    report = Path(folder) / "report"
+    drawn = figures.figures(results)
+    found = {}
+    for name, content in _texts(results, drawn):
+        if content is not None:
+            found[name] = _difference(report / name, iter([as_bytes(content)]))
+    found[_PER_IMAGE] = _difference(report / _PER_IMAGE, per_image(results))
+    for figure in drawn:
+        name = figure.picture.file
+        key = figures.stamp(report / name)
+        # One that another matplotlib drew has another key; its digest says that it is as it was drawn.
+        found[name] = _difference(report / name, iter([])) if key is None else ""
+    return found
+
+
+def _difference(file: Path, pieces: Iterator[bytes]) -> str:
+    if not file.is_file():
+        return "it is gone"
+    return "" if _is_made_of(file, pieces) else "it is not what this version of the package writes of the results"
+
+
+def _texts(results: Results, drawn: list[figures.Figure]) -> Iterator[tuple[str, str | None]]:
+    """Yield the names of the texts of a report with what they hold; None: such results have none."""
+    tables = all_tables(results)
+    around = document(results, tuple(figure.picture for figure in drawn))
+    stem = _name(results.experiment.title)
+    for form in renderers.names():
+        renderer = renderers.renderer(form)
+        if "{kind}" in renderer.FILE:
+            for kind in TABLES:
+                name = renderer.FILE.format(kind=stem if kind == "accuracy" else kind, stem=stem)
+                yield name, renderer.render(tables[kind], around) if kind in tables else None
+        else:
+            yield renderer.FILE.format(stem=stem), renderer.render(_all(tables), around)
+    yield robustbench.FILE, robustbench.robustbench(results) or None
+    yield _CELLS, csv_records(around.cells) or None
 
 
 def _all(tables: dict[str, tuple[Table, ...]]) -> list[Table]:
