@@ -164,7 +164,7 @@ def counted(*failed: str) -> processes.Counted:
 
 def test_only_what_fails_with_a_defence_alone_and_unexplained_is_a_failure(monkeypatch):
     monkeypatch.setattr(
-        art_suite, "EXPECTED", {"none": {"t::theirs": "apex."}, "rof": {"t::known": "Medians.", "t::mended": ""}}
+        art_suite, "EXPECTED", {"none": {"t::theirs": "apex"}, "rof": {"t::known": "medians", "t::mended": ""}}
     )
     runs = {
         "none": counted("t::theirs: no apex", "t::new: ?"),
@@ -172,7 +172,7 @@ def test_only_what_fails_with_a_defence_alone_and_unexplained_is_a_failure(monke
     }
     failures, notes = art_suite.judge(runs, whole=False)
     assert failures == ("with none, t::new: ?", "with rof, t::ours: z")
-    assert notes == ("with none, t::theirs: apex.", "with rof, t::known: Medians.")
+    assert notes == ("apex: with none, t::theirs", "medians: with rof, t::known")
     failures, _ = art_suite.judge(runs, whole=True)
     assert failures[2:] == ("with rof, t::mended passes, though it is known to fail",)
 

@@ -57,7 +57,9 @@ def judge(counted: Mapping[str, Counted], whole: bool) -> tuple[tuple[str, ...],
     :param whole: Whether all files ran, so that a failure that is written down had to be among them.
     """
     without = {_id(line) for line in counted["none"].failed}
-    failures, notes = [], []
+    failures: list[str] = []
+    #: By reason, the tests that fail for it, each with the runs in which it does.
+    known: dict[str, dict[str, list[str]]] = {}
     for name, one in counted.items():
         reasons, met = EXPECTED[name], set()
         for line in one.failed:
@@ -68,13 +70,21 @@ def judge(counted: Mapping[str, Counted], whole: bool) -> tuple[tuple[str, ...],
                 failures.append(f"with {name}, {line}")
             elif test not in met:
                 met.add(test)
-                notes.append(f"with {name}, {test}: {reasons[test]}")
+                known.setdefault(reasons[test], {}).setdefault(test, []).append(name)
         if whole:
             failures += [
                 f"with {name}, {test} passes, though it is known to fail"
                 for test in sorted(reasons.keys() - met - BY_CHANCE)
             ]
-    return tuple(failures), tuple(notes)
+    return tuple(failures), tuple(_note(reason, tests) for reason, tests in known.items())
+
+
+def _note(reason: str, tests: Mapping[str, Sequence[str]]) -> str:
+    """Say which tests fail for a reason, those that do in the same runs together."""
+    by_runs: dict[str, list[str]] = {}
+    for test, runs in tests.items():
+        by_runs.setdefault(" and ".join(runs), []).append(test)
+    return f"{reason}: " + "; ".join(f"with {runs}, {', '.join(names)}" for runs, names in by_runs.items())
 
 
 def _id(line: str) -> str:

@@ -33,7 +33,6 @@ _APEX = "it needs NVIDIA's apex"
 
 #: What fails because another filter stands in place of ART's, or in front.
 _RANGE = "it gives values up to 5 or so without saying what their range is, which is refused with the remedy"
-_VIDEO = "it gives videos, which are refused with the remedy"
 _PARAMETERS = "it tries bad parameters of ART's filter, which ours does not have, or looks for ART's words"
 _WINDOW = "it tries sizes of a window, which this filter does not have"
 _INSIDE = "it calls a function inside of ART's JPEG compression"
@@ -42,8 +41,13 @@ _STEPS = (
     "five steps of ART's DeepFool end just before the boundary of the defended classifier; with 50 steps, or with "
     "epsilon=0.02, all images cross it"
 )
+_SLOPES = (
+    "the images of ART's two versions of PGD differ by 4e-10, and go different ways where non-local means has a slope "
+    "of 1e-13: in 3 of 78,400 pixels, where the test allows none"
+)
 _NAN = "the square attack makes NaN of images, which networks take silently and the defences refuse"
 
+_PGD = "tests.attacks.test_projected_gradient_descent.TestPGD::test_6_framework_pytorch_mnist"
 _SMOOTHING, _PYTORCH_SMOOTHING, _JPEG, _COMMON, _FAST, _MOMENTUM = (
     "tests.defences.preprocessor.test_spatial_smoothing::",
     "tests.defences.preprocessor.test_spatial_smoothing_pytorch::",
@@ -56,12 +60,12 @@ _SMOOTHING, _PYTORCH_SMOOTHING, _JPEG, _COMMON, _FAST, _MOMENTUM = (
 _WITH_ANY = {
     f"{_SMOOTHING}test_spatial_smoothing_median_filter_call": _MEDIAN,
     f"{_SMOOTHING}test_spatial_smoothing_image_data": _RANGE,
-    f"{_SMOOTHING}test_spatial_smoothing_video_data": _VIDEO,
+    f"{_SMOOTHING}test_spatial_smoothing_video_data": _RANGE,
     f"{_SMOOTHING}test_window_size_error": _WINDOW,
     f"{_SMOOTHING}test_non_spatial_data_error": _PARAMETERS,
     f"{_PYTORCH_SMOOTHING}test_spatial_smoothing_median_filter_call_expected_behavior": _MEDIAN,
     f"{_PYTORCH_SMOOTHING}test_spatial_smoothing_image_data": _RANGE,
-    f"{_PYTORCH_SMOOTHING}test_spatial_smoothing_video_data": _VIDEO,
+    f"{_PYTORCH_SMOOTHING}test_spatial_smoothing_video_data": _RANGE,
     f"{_PYTORCH_SMOOTHING}test_window_size_error": _WINDOW,
     f"{_PYTORCH_SMOOTHING}test_non_spatial_data_error": _PARAMETERS,
     f"{_JPEG}test_jpeg_compress": _INSIDE,
@@ -72,7 +76,7 @@ _WITH_ANY = {
 }
 
 #: Tests of `EXPECTED` that draw at random whether they fail, so that it is no news when they pass.
-BY_CHANCE = frozenset({"tests.attacks.evasion.test_square_attack::test_generate"})
+BY_CHANCE = frozenset({"tests.attacks.evasion.test_square_attack::test_generate", _PGD})
 
 EXPECTED: dict[str, dict[str, str]] = {
     "none": {
@@ -92,5 +96,5 @@ EXPECTED: dict[str, dict[str, str]] = {
         "tests.attacks.evasion.test_square_attack::test_generate": _NUMBERS,
     },
     "rof": _WITH_ANY | {"tests.attacks.test_deepfool.TestDeepFool::test_5_pytorch_mnist": _STEPS},
-    "nl-means": _WITH_ANY,
+    "nl-means": _WITH_ANY | {_PGD: _SLOPES},
 }
