@@ -10,7 +10,9 @@ import pytest
 import art_denoise
 
 PACKAGE = Path(art_denoise.__file__).parent
-ROOT = PACKAGE.parent
+
+#: Root of the checkout, where the documents are also if the package that is tested is an installed one.
+ROOT = Path(__file__).parents[1]
 
 #: Modules that read pickles, or what is one in disguise.
 PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml"}
@@ -73,11 +75,11 @@ def test_what_is_looked_for_is_found(source, count):
 def test_no_file_becomes_code_but_a_users_own():
     found = {}
     for file in sorted(PACKAGE.rglob("*.py")):
-        name = file.relative_to(ROOT).as_posix()
+        name = file.relative_to(PACKAGE.parent).as_posix()
         if name not in IN_MEMORY and (here := unsafe(file.read_text(encoding="utf-8"))):
             found[name] = here
     assert found == {RUNS_CODE: ["exec(code, module.__dict__)"]}
-    said = ast.get_docstring(ast.parse((ROOT / RUNS_CODE).read_text(encoding="utf-8"))) or ""
+    said = ast.get_docstring(ast.parse((PACKAGE.parent / RUNS_CODE).read_text(encoding="utf-8"))) or ""
     assert "only place" in said
 
 
