@@ -349,6 +349,14 @@ class _Decoding:
                 self._note(**note)
                 whole.append(line)
         if len(whole) < len(lines):
+            # A line without an end is that of a process that was killed while it wrote.
+            if lines[len(whole)].endswith(b"\n"):
+                warnings.warn(
+                    f"{self.notes} or {self.part.name} is damaged: what was decoded after the first {self.done} of "
+                    f"{len(self.files)} images is decoded anew",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
             write_text(self.notes, b"".join(whole).decode())
 
 
