@@ -13,8 +13,9 @@ table1: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
-# Hours; ARGS="--part endurance" runs a part, ARGS=--quick a little of each.
+# Hours; ARGS="--part endurance" runs a part, ARGS=--quick a little of each. Files that are led by what code they reach.
 nightly: $(VENV)/.installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable ".[dev,fuzz]"
 	$(BIN)/python -m nightly $(ARGS)
 
 lint: $(VENV)/.installed
