@@ -24,6 +24,9 @@ GRADIENT_EVERY = 5
 #: Share of the calls before the first measurement that counts: caches, pools of threads and the allocator fill up.
 WARM_UP = 0.5
 
+#: Measurements of memory in a full run: before each of them everything is collected, which takes as long as a call.
+MEASUREMENTS = 400
+
 #: MiB that the fitted line may rise over the measured calls. An allocator does not give back all it has; what is lost
 #: with every image adds up to more: in a full run 84 bytes an image are found, in a quick one two thirds of an image.
 MOST_GROWTH = 8.0
@@ -34,7 +37,7 @@ class Measured:
     """What the process that filtered the images measured of itself after the warm-up."""
 
     images: int
-    #: Resident memory after each call, in MiB.
+    #: Resident memory at even distances, in MiB.
     memory: tuple[float, ...]
     handles: tuple[int, int]
     threads: tuple[int, int]
@@ -105,7 +108,7 @@ def measure(images: int) -> Measured:
             classifier.loss_gradient(x, np.eye(10, dtype=np.float32)[labels])
         if call == first:
             handles, threads = _count(own / "fd"), _count(own / "task")
-        if call >= first:
+        if call >= first and call % max(1, calls // MEASUREMENTS) == 0:
             gc.collect()
             memory.append(int((own / "statm").read_text().split()[1]) * page)
     return Measured(calls * BATCH, tuple(memory), (handles, _count(own / "fd")), (threads, _count(own / "task")))
