@@ -11,9 +11,10 @@ table1: $(VENV)/.installed
 	$(BIN)/python examples/table1.py $(ARGS)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Hours; ARGS="--part endurance" runs a part, ARGS=--quick a little of each. Files that are led by what code they reach.
+# Hours; ARGS="--part endurance" runs a part, ARGS=--quick a little of each. With atheris, hostile files are led by the
+# code that they reach.
 nightly: $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable ".[dev,fuzz]"
 	$(BIN)/python -m nightly $(ARGS)
