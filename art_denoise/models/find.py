@@ -20,6 +20,7 @@ from art_denoise._checks import check_integer
 from art_denoise._user_code import digest_of, run_user_code, user_code
 from art_denoise.choices import CropMargin, DeviceType, Interpolation
 from art_denoise.models.networks import RECIPES, Recipe, build_network, published_network, wrap
+from art_denoise.models.trial import number_of_logits
 from art_denoise.models.weights import fetch_published, load_weights, published_file
 
 #: The paper's names of its networks.
@@ -86,27 +87,11 @@ class Model:
     def num_classes(self) -> int:
         """Number of logits; builds the network if that is the only way to know.
 
-        :raises ValueError: If it does not return logits (N, K), K >= 2, for images of `input_size`.
+        :raises ValueError: If it fails for images of `input_size`, or does not return logits (N, K), K >= 2.
         """
         if self.outputs is not None:
             return self.outputs
-        network = self.make()
-        zeros = torch.zeros(1, 3, self.input_size, self.input_size)
-        try:
-            with torch.no_grad():
-                logits = network(zeros)
-        except Exception as error:
-            raise ValueError(
-                f"model {self.spec!r} fails for an image (1, 3, {self.input_size}, {self.input_size}) in [0, 1] "
-                f"({type(error).__name__}: {error}): give the size that it takes as `input_size`"
-            ) from error
-        if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1 or logits.shape[1] < 2:
-            got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-            raise ValueError(
-                f"model {self.spec!r} must return logits (N, K), K >= 2, for images (N, 3, H, W); for one image it "
-                f"returns {got}"
-            )
-        return int(logits.shape[1])
+        return number_of_logits(self.make(), self.input_size, repr(self.spec))
 
     def classifier(
         self, device_type: DeviceType = "gpu", *, network: torch.nn.Module | None = None, sketch: bool = False

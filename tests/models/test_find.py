@@ -115,6 +115,15 @@ def test_a_users_categories_and_modules_beside_the_file(tmp_path):
     assert find_model(write_model(tmp_path, body), input_size=16).categories == ("a", "b", "c", "d")
 
 
+FLAT = "def net(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear("
+
+TWO = """class Two(torch.nn.Module):
+    def forward(self, x):
+        return (x[0] - x[1]).mean((1, 2)).expand(len(x), 3)
+def net(): return Two()
+"""
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -124,7 +133,16 @@ def test_a_users_categories_and_modules_beside_the_file(tmp_path):
         ("import nothing_like_that", "cannot be built .ModuleNotFoundError"),
         ("def net(): return torch.nn.Identity()", r"must return logits \(N, K\).*\(1, 3, 16, 16\)"),
         ("def net(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 1))", "K >= 2"),
-        ("def net(): return torch.nn.Linear(5, 2)", r"fails for an image \(1, 3, 16, 16\).*`input_size`"),
+        (
+            "def net(): return torch.nn.Linear(5, 2)",
+            r"fails for an image \(1, 3, 16, 16\).*it takes neither .*`input_size`",
+        ),
+        (f"{FLAT}3 * 32 * 32, 4))", "it takes images of 32 × 32; give `input_size` = 32"),
+        (f"{FLAT}16 * 16, 4))", "it takes images of one channel; put it behind a module"),
+        (f"{FLAT}768, 4)).half()", r"its weights are of torch.float16.*return `network.float\(\)`"),
+        (f"{FLAT}768, 4)).double()", r"its weights are of torch.float64.*return `network.float\(\)`"),
+        (f"{FLAT}768, 4)).to('meta')", "its weights are on meta; let what makes it leave them on the CPU"),
+        (TWO, "it takes two images but not one"),
     ],
 )
 def test_a_users_function_that_does_not_serve(tmp_path, body, message):
