@@ -21,6 +21,7 @@ from art_denoise._files import READ_ONLY
 from art_denoise.data.sets import ImageSet
 from art_denoise.evaluation.assembly import Assembly
 from art_denoise.evaluation.engines import local
+from art_denoise.evaluation.engines.starting import end_if_read_again
 from art_denoise.evaluation.experiment import Cell
 from art_denoise.evaluation.finished import mark, stamp_of, unmark
 from art_denoise.evaluation.from_options import Study, remarks_on, table1
@@ -61,6 +62,7 @@ def run(
         in it, a pre-flight check fails, or something asked for is not there or does not fit.
     :raises OSError: If something cannot be read, downloaded or written.
     """
+    end_if_read_again()
     stamp = stamp_of(options, machine or Machine(), f"{study.__module__}.{study.__qualname__}")
     prepared = Prepared.of(folder, options, machine, study)
     # Runs users' code: before anything takes long, and not between a result and its file.

@@ -6,6 +6,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from multiprocessing import get_context
@@ -551,3 +553,28 @@ def test_networks_that_do_not_do_what_they_should_are_told_of_before_anything_el
     assert not list((tmp_path / "wrong").glob("perturbations/*"))
     # Mended, it is no change: nothing was computed that figures depend on.
     run(tmp_path / "wrong", replace(other, rows="paper", noise_images=0), machine_of(project))
+
+
+UNGUARDED = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}]
+from folders import machine_of, options_of, run_project
+project = Path({project!r})
+{guard}run_project(project / "run", options_of(project, rows="paper"), machine_of(project, jobs=2))
+"""
+
+
+def test_a_script_without_a_guard_is_told_what_to_do(tmp_path):
+    """Each process reads the script, and would start the run again, in a folder in which one is at work."""
+    write_project(tmp_path)
+    file, here = tmp_path / "script.py", {"tests": str(Path(__file__).parents[1]), "project": str(tmp_path)}
+    file.write_text(UNGUARDED.format(guard="", **here))
+    ended = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert 'put what it does below `if __name__ == "__main__":`, or give `jobs` = 1' in ended.stderr
+    assert "another process" not in ended.stderr
+    assert ended.stderr.count("Traceback") == 1
+    file.write_text(UNGUARDED.format(guard="if __name__ == '__main__':\n    ", **here))
+    ended = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -7,8 +7,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context, parent_process
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 
 from art_denoise._words import one_line
 from art_denoise.evaluation.artefact import Artefact
+from art_denoise.evaluation.engines.starting import READ_AGAIN, undisturbed
 from art_denoise.evaluation.graph import Task, to_do
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def _together(
         for _ in range(jobs):
             here, there = context.Pipe()
             process = context.Process(target=_work, args=(there, stores, make_workplace, threads), daemon=True)
-            with _undisturbed():
+            with undisturbed():
                 process.start()
             there.close()
             workers[here] = _Worker(process)
@@ -312,7 +312,10 @@ def _together(
                     if task is not None:
                         worker.task, worker.network = task, task.work.network
                         bar.start(task)
-                        connection.send(task)
+                        try:
+                            connection.send(task)
+                        except ConnectionError:
+                            raise _died(worker) from None
             if not any(worker.task for worker in workers.values()):
                 break
             for ready in wait([c for c, worker in workers.items() if worker.task]):
@@ -332,33 +335,6 @@ def _together(
             worker.process.join(timeout=10)
 
 
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let processes be started that Ctrl-C, which is for the one that starts them, finds deaf from the beginning.
-
-    What asks this process to end meanwhile is heard when they have all that they need to start.
-    """
-    asked: list[int] = []
-    listening = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) not in (None, signal.SIG_IGN):
-                # Not left to the mask: another thread may be the one that the signal reaches.
-                listening[number] = signal.signal(number, lambda number, _: asked.append(number))
-    # What is started has the mask, too.
-    masked = hasattr(signal, "pthread_sigmask")
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else set()
-    try:
-        yield
-    finally:
-        if masked:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for number, listener in listening.items():
-            signal.signal(number, listener)
-        if asked:
-            signal.raise_signal(asked[0])
-
-
 @dataclass
 class _Worker:
     process: Any
@@ -372,18 +348,30 @@ def _hear(connection: Connection, worker: _Worker, schedule: _Schedule, bar: _Ba
     assert task is not None
     try:
         message = connection.recv()
-    except EOFError:
-        worker.process.join()
-        raise WorkerDiedError(
-            f"the process that was to “{task.title}” ended with status {worker.process.exitcode}, as it does when "
-            "there is too little memory: start again with fewer `jobs`, which goes on from what is there"
-        ) from None
+    except (EOFError, ConnectionError):
+        raise _died(worker) from None
     if isinstance(message, float):
         bar.tell(task, message)
     else:
         failure = None if message is None else Failure(task, *message)
         worker.task = None
         _settle(schedule, task, failure, bar)
+
+
+def _died(worker: _Worker) -> WorkerDiedError:
+    """Return the error of a process that ended before its task did."""
+    worker.process.join()
+    status = worker.process.exitcode
+    if status == READ_AGAIN:
+        return WorkerDiedError(
+            "the script that starts this run starts it again in each of its processes, which read the script: put what "
+            'it does below `if __name__ == "__main__":`, or give `jobs` = 1'
+        )
+    title = worker.task.title if worker.task is not None else ""
+    return WorkerDiedError(
+        f"the process that was to “{title}” ended with status {status}, as it does when "
+        "there is too little memory: start again with fewer `jobs`, which goes on from what is there"
+    )
 
 
 def _end_with_parent() -> None:
