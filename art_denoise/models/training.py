@@ -13,6 +13,9 @@ from art_denoise.models.schedule import Schedule
 #: Largest standard deviation of the noise in a view.
 _NOISE = 12 / 255
 
+#: Share of the steps in which the learning rate rises.
+_RISING = 0.2
+
 
 def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Return random views of image crops: zoom, shift, flip, strong changes of colour, and a little noise.
@@ -73,7 +76,14 @@ def train(
     :param std: Standard deviation of each channel, likewise.
     :param seed: Decides the order of the images and every augmentation.
     :param told: Is told how many steps were done since it was told last.
+    :raises ValueError: If the schedule makes too few steps for the learning rate to rise and fall.
     """
+    steps = schedule.steps(len(crops))
+    if _RISING * steps <= 1:
+        raise ValueError(
+            f"`schedule` makes {steps} steps of {len(crops)} images, in which the learning rate cannot rise and fall: "
+            "give more `epochs` or `views`, or a smaller `batch_size`"
+        )
     generator = torch.Generator().manual_seed(seed)
     images, labels = torch.from_numpy(crops.images), torch.from_numpy(crops.labels)
     center = torch.tensor(mean, device=device).view(1, -1, 1, 1)
@@ -81,7 +91,7 @@ def train(
     network = network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
     one_cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.learning_rate, total_steps=schedule.steps(len(crops)), pct_start=0.2
+        optimizer, schedule.learning_rate, total_steps=steps, pct_start=_RISING
     )
     for _ in range(schedule.epochs):
         order = torch.cat([torch.randperm(len(crops), generator=generator) for _ in range(schedule.views)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -53,6 +54,15 @@ def network() -> torch.nn.Module:
             torch.nn.Flatten(),
             torch.nn.Linear(8, 2),
         )
+
+
+@pytest.mark.parametrize("images", [1, 3, 5, 6])
+def test_too_few_steps_are_refused(images):
+    """PyTorch divides by zero for five, and for fewer falls before it rises."""
+    schedule = Schedule(epochs=1, views=1, batch_size=1)
+    told = pytest.raises(ValueError, match=f"makes {images} steps of {images} images.*more `epochs`")
+    with told if images < 6 else nullcontext():
+        train(network(), stripes(images), mean=(0.5,) * 3, std=(0.2,) * 3, schedule=schedule)
 
 
 def test_a_network_learns_and_the_same_seed_gives_the_same_weights():
