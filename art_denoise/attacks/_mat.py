@@ -159,8 +159,12 @@ class _Reader:
             if not 0 < length <= 256:
                 raise ValueError(f"names of {length} bytes")
             names = [text[i : i + length].split(b"\0")[0].decode("ascii") for i in range(0, len(text), length)]
-        if count * len(names) > self.parts:
-            raise FileRefusedError(f"says that it holds {count * len(names):,} arrays in one")
+        # A structure without fields is something, too.
+        inside = count * max(1, len(names))
+        if inside > self.parts:
+            raise FileRefusedError(f"says that it holds {inside:,} arrays in one")
+        if not names:
+            self.parts -= count
         found = []
         for _ in range(count):
             one = {}

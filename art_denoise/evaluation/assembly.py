@@ -68,10 +68,12 @@ class Assembly:
         return {cell: self.score(cell) for cell in self.experiment.cells()}
 
     def wanted(self) -> list[Task]:
-        """Return all that has to be done, for figures and for the pictures of examples."""
-        examples = self.examples()
-        wanted: list[Task] = [*self.measures().values(), *self.audits().values(), *self.tries().values()]
-        wanted += self.scores().values()
+        """Return all that has to be done, for figures, pictures of examples and what is told of the attacks."""
+        examples, scores = self.examples(), self.scores().values()
+        wanted: list[Task] = [*self.measures().values(), *self.audits().values(), *self.tries().values(), *scores]
+        # Where labels are there and what they were predicted for is gone, or damaged, a report would lack it.
+        wanted += (task for _, task in self.made())
+        wanted += (part for score in scores if isinstance(score.added, tuple) for part in score.added)
         return wanted if examples is None else [*wanted, examples]
 
     def score(self, cell: Cell) -> Score:

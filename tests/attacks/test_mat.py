@@ -85,9 +85,17 @@ def nested(depth: int) -> bytes:
     return inner
 
 
+def without_fields(*shape: int) -> bytes:
+    """A structure whose elements have no fields: there is nothing of them in the file, however many there are."""
+    flags, axes = element(6, struct.pack("<II", 2, 0)), element(5, struct.pack(f"<{len(shape)}i", *shape))
+    return element(14, flags + axes + element(1, b"s") + element(5, struct.pack("<i", 8)) + element(1, b""))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (mat(without_fields(2**20, 2**20)), "says that it holds 1,099,511,627,776 arrays in one"),
+        (mat(*[without_fields(2**7, 2**8)] * 3), "says that it holds 32,768 arrays in one"),
         (mat(matrix((100_000, 1_000_000))), "says that it holds an array of 100,000,000,000 values"),
         (mat(*[matrix((2, 2000), data=bytes(4000))] * 3), "an array of 4,000 values"),
         (mat(compressed(matrix((2000, 2000), data=bytes(4_000_000)))), "holds 4,000,056 bytes, compressed"),
