@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 import importlib
 import importlib.metadata
+import json
 import os
 import platform
 import time
 import traceback
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 #: The parts in the order in which they run, the short ones first. To add one: its module, and its name here.
 PARTS = (
@@ -47,10 +50,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Row:
-    """A part and the seconds it took."""
+    """A part, how long it took, and when and with what it ran.
+
+    :param seconds: Its seconds.
+    :param quick: Whether only a little of it was run.
+    :param day: The day, as 2026-11-27.
+    :param where: Versions and machine, as one text.
+    """
 
     part: Part
     seconds: float
+    quick: bool = False
+    day: str = field(default_factory=lambda: datetime.date.today().isoformat())
+    where: str = field(default_factory=lambda: _here())
 
     @property
     def result(self) -> str:
@@ -61,20 +73,6 @@ class Row:
         return f"not run: {self.part.not_run}" if self.part.not_run else "well"
 
 
-@dataclass(frozen=True)
-class Night:
-    """A run of several parts."""
-
-    rows: tuple[Row, ...]
-    quick: bool
-    day: datetime.date = field(default_factory=datetime.date.today)
-
-    @property
-    def failed(self) -> bool:
-        """Whether anything went wrong. A part that could not be run did not fail, and did not go well."""
-        return any(row.part.failures for row in self.rows)
-
-
 def run_part(name: str, quick: bool) -> Row:
     """Run one part; an exception of it is a failure of the part, so that the others still run."""
     start = time.monotonic()
@@ -83,7 +81,7 @@ def run_part(name: str, quick: bool) -> Row:
     except Exception as error:
         traceback.print_exc()
         part = Part(name, "It did not come to its end.", (f"{type(error).__name__}: {error}",))
-    return Row(part, time.monotonic() - start)
+    return Row(part, time.monotonic() - start, quick)
 
 
 def versions() -> dict[str, str]:
@@ -97,38 +95,59 @@ def versions() -> dict[str, str]:
     return found
 
 
-def as_text(night: Night) -> str:
+def _here() -> str:
+    with_what = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return f"{with_what} ({platform.system()} {platform.machine()}, {os.cpu_count()} cores)"
+
+
+def as_text(rows: Sequence[Row]) -> str:
     """The table for a terminal, and below it what went wrong and what there is to know."""
     heads = ("part", "seconds", "result", "tried")
-    cells = [(row.part.name, f"{row.seconds:.0f}", row.result, row.part.tried) for row in night.rows]
+    cells = [(row.part.name, f"{row.seconds:.0f}", row.result, row.part.tried) for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)][:3]
     lines = ["  ".join([*map(str.ljust, line[:3], widths), line[3]]).rstrip() for line in (heads, *cells)]
     for kind in ("notes", "failures"):
-        details = [f"{row.part.name}: {text}" for row in night.rows for text in getattr(row.part, kind)]
+        details = [f"{row.part.name}: {text}" for row in rows for text in getattr(row.part, kind)]
         lines += ["", *details] if details else []
     return "\n".join(lines)
 
 
-def as_markdown(night: Night) -> str:
+def as_markdown(rows: Sequence[Row]) -> str:
     """The page of the documentation."""
-    with_what = ", ".join(f"{name} {version}" for name, version in versions().items())
+    ran = {(row.day, row.where): None for row in rows}
     lines = [
         "# The nightly tests",
         "",
-        "Written by `make nightly`; `python -m nightly --part NAME` runs one part, `--quick` a little of each.",
+        "Written by `make nightly`; `python -m nightly --part NAME` runs one part, `--quick` a little of each. A part",
+        "that was run again by itself (`--write`) has its own day.",
         "",
-        f"Run on {night.day.isoformat()}{', a little of each part' if night.quick else ''}, with {with_what} "
-        f"({platform.system()} {platform.machine()}, {os.cpu_count()} cores).",
+        *(f"- {day}: {where}." for day, where in ran),
         "",
-        "| part | tried | seconds | result |",
-        "|---|---|---:|---|",
+        "| part | tried | day | seconds | result |",
+        "|---|---|---|---:|---|",
     ]
     lines += [
-        f"| {_cell(row.part.name)} | {_cell(row.part.tried)} | {row.seconds:.0f} | {_cell(row.result)} |"
-        for row in night.rows
+        f"| {_cell(row.part.name)} | {_cell(row.part.tried)} | {row.day}{', a little' if row.quick else ''} | "
+        f"{row.seconds:.0f} | {_cell(row.result)} |"
+        for row in rows
     ]
-    lines += _list("What went wrong", night.rows, "failures") + _list("What to know", night.rows, "notes")
+    lines += _list("What went wrong", rows, "failures") + _list("What to know", rows, "notes")
     return "\n".join(lines) + "\n"
+
+
+def keep(rows: Sequence[Row], page: Path) -> None:
+    """Write a page of rows, and of those of other parts that stand beside it, in JSON, since they were run."""
+    file = page.with_suffix(".json")
+    there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    by_name = {row["part"]["name"]: row for row in there} | {row.part.name: asdict(row) for row in rows}
+    kept = [by_name[name] for name in sorted(by_name, key=lambda name: (*PARTS, name).index(name))]
+    file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    page.write_text(as_markdown([_row(**row) for row in kept]), encoding="utf-8")
+
+
+def _row(part: Mapping[str, Any], **other: Any) -> Row:
+    lists = {name: tuple(value) for name, value in part.items() if isinstance(value, list)}
+    return Row(Part(**{**part, **lists}), **other)
 
 
 def _list(title: str, rows: Iterable[Row], kind: str) -> list[str]:

@@ -16,7 +16,7 @@ sys.path.append(str(ROOT))
 from nightly import __main__ as command  # noqa: E402
 from nightly import art_suite, endurance, frame, fuzz, processes, properties  # noqa: E402
 from nightly.art_suite import sources  # noqa: E402
-from nightly.frame import Night, Part, Row  # noqa: E402
+from nightly.frame import Part, Row  # noqa: E402
 
 
 @pytest.fixture
@@ -62,6 +62,20 @@ def test_only_a_whole_run_is_written_to_the_documentation_by_itself(page, option
     assert page.quick == ["--quick" in options]
 
 
+def test_a_part_that_is_run_again_takes_its_own_place_in_the_table(page, monkeypatch):
+    command.main([])
+    well = sys.modules["nightly.well"]
+    monkeypatch.setattr(well, "run", lambda chosen: Part("well", "8 inputs tried."))
+    monkeypatch.setattr(frame, "_here", lambda: "another machine")
+    command.main(["--part", "well", "--write", "--quick"])
+    table = page.file.read_text(encoding="utf-8")
+    assert "7 inputs" not in table
+    assert "Odd but known." not in table
+    assert f"8 inputs tried. | {datetime.date.today().isoformat()}, a little |" in table
+    assert "ZeroDivisionError: by zero" in table
+    assert f"- {datetime.date.today().isoformat()}: another machine." in table
+
+
 def test_chosen_parts_decide_the_status(page):
     assert command.main(["--part", "well", "--part", "absent"]) == 0
     assert command.main(["--part", "well", "broken"]) == 1
@@ -78,7 +92,7 @@ def test_every_part_is_a_module_with_a_function():
 
 def test_text_does_not_break_the_table():
     row = Row(Part("odd", "a | b\nc"), 1.0)
-    assert "| odd | a \\| b c | 1 | well |" in frame.as_markdown(Night((row,), quick=True))
+    assert f"| odd | a \\| b c | {row.day} | 1 | well |" in frame.as_markdown([row])
 
 
 TESTS = """
