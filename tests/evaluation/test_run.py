@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -126,18 +127,29 @@ def test_labels_that_are_damaged_are_predicted_again(folder, whole, project, dam
     assert {name for name, at in before.items() if after[name] != at} == {f"labels/{file.name}"}
 
 
-def test_a_perturbation_that_is_damaged_is_crafted_again_if_it_is_needed(folder, whole, project):
-    """Labels that were predicted with it need it no longer; the results tell of it."""
+@pytest.mark.parametrize("labels", ["there", "gone"])
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+@pytest.mark.parametrize("what", ["perturbation", "noise", "images"])
+def test_what_labels_were_predicted_with_is_made_again(folder, whole, project, what, damage, labels):
+    """Also where they are there: the results tell of it, and would tell of it no longer."""
     _, results = whole
-    made = next(m for m in results.made if m.what == "perturbation")
-    file = folder / "perturbations" / f"{made.key}.safetensors"
-    array = read_artefact(file).arrays["perturbation"]
-    file.write_bytes(file.read_bytes()[:-1])
-    labels = file_of(folder, results, "v0 + δ on mine-net, crafted on mine-net, seed 0")
-    labels.unlink()
-    with pytest.warns(RuntimeWarning, match="is damaged"):
+    if what == "images":
+        file = sorted((folder / "images").iterdir())[0]
+    else:
+        made = next(m for m in results.made if m.what == what)
+        file = folder / "perturbations" / f"{made.key}.safetensors"
+    arrays = {name: array.tobytes() for name, array in read_artefact(file).arrays.items()}
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1])
+    if labels == "gone":
+        shutil.rmtree(folder / "labels")
+    told = nullcontext() if damage == "gone" else pytest.warns(RuntimeWarning, match="is damaged")
+    with told:
         assert_same(run(folder, options_of(project), machine_of(project)), results)
-    assert read_artefact(file).arrays["perturbation"].tobytes() == array.tobytes()
+    assert {name: array.tobytes() for name, array in read_artefact(file).arrays.items()} == arrays
+    assert (folder / "results.json").read_bytes() == (whole[0] / "results.json").read_bytes()
 
 
 @pytest.mark.parametrize(
