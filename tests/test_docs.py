@@ -108,3 +108,10 @@ def test_links_lead_somewhere():
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_no_table_stands_twice():
+    """One that was written over another says something else than the text around it."""
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        tables = re.findall(r"(?:^\|.*\n){4,}", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert len({*tables}) == len(tables), page
