@@ -139,6 +139,11 @@ class Assembly:
 
     def _noise(self, defence: Defence, kind: NoiseKind, cell: Cell) -> NoiseTask:
         network, fitting, text = self.networks[cell.target], self.fitting, defence.text
+        for purpose, option in (("noise-fit", "noise_images"), ("tune", "tune_images")):
+            if purpose not in self.images:
+                raise ValueError(
+                    f"`defences` has noise, and no images to fit it on: give `{option}` above 0, or leave it out"
+                )
         fitted = tuple(self._fit(network, defence, sigma, fitting.eps[0], text) for sigma in fitting.sigmas)
         chosen = ChooseNoise(fitted, fitting.eps, self.images["tune"], text)
         if kind == "random":

@@ -20,6 +20,7 @@ from art_denoise.evaluation.added import spread
 from art_denoise.evaluation.any_classifier import as_pytorch_classifier, has_gradients
 from art_denoise.evaluation.attack_table import only_asks
 from art_denoise.evaluation.bench import Bench
+from art_denoise.evaluation.building import try_chain
 from art_denoise.evaluation.checking import check_attack, checked_chain
 from art_denoise.evaluation.components import make_threat, parse_attack, write_attack
 from art_denoise.evaluation.cost import measure_cost
@@ -109,6 +110,13 @@ def evaluate_defence(
 
     Cost: for each image and defence some 200 forward and backward passes, fewer where attacks succeed early.
     """
+    if transfer_from is not None and not isinstance(transfer_from, Mapping):
+        raise TypeError(
+            f"`transfer_from` must be classifiers by name, such as {{'other': classifier}}, got "
+            f"{type(transfer_from).__name__}"
+        )
+    if attacks is not None and (isinstance(attacks, str) or not all(isinstance(text, str) for text in attacks)):
+        raise TypeError(f"`attacks` must be a list of texts, such as ['best-pgd:knowledge=exact'], got {attacks!r}")
     for name, other in (transfer_from or {}).items():
         if not has_gradients(other):
             raise ValueError(f"`transfer_from`[{name!r}] must have gradients, and {type(other).__name__} has none")
@@ -160,7 +168,12 @@ def _evaluated(
     for name, flag in (("verbose", verbose), ("costs", costs)):
         check_flag(name, flag)
     for chain in chains.values():
-        checked_chain(classifier, [as_pytorch(stage) for stage in chain])
+        stages = [as_pytorch(stage) for stage in chain]
+        checked_chain(classifier, stages)
+        if len(classifier.input_shape) == 3:
+            kinds = [type(stage).__name__ for stage in chain]
+            device = "cpu" if classifier.device.type == "cpu" else "gpu"
+            try_chain(stages, kinds, device, (low, high), classifier.input_shape)
     target = Network(_TARGET, "the classifier", "the classifier")
     named = (target, *(Network(name, name, name) for name in networks if name != _TARGET))
     rungs = LADDER if attacks is None else (Rung("The attacks", tuple(attacks)),)
@@ -168,6 +181,13 @@ def _evaluated(
         (rung, list(_possible(_threats(rung, share, norm, craft is not None), differentiable, len(networks) > 1)))
         for rung in rungs
     ]
+    if attacks is not None and craft is None:
+        universal = [text for text in attacks if parse_attack(text).attack.kind == "universal"]
+        if universal:
+            raise ValueError(
+                f"`attacks` has {universal[0]!r}, which crafts one perturbation for all images: give images to craft "
+                "it on as `craft`, none of those of `x`"
+            )
     for threat in dict.fromkeys(threat for _, of_rung in threats for threat in of_rung):
         check_attack(threat, write_attack(threat))
     few = spread(len(images), IMAGES)

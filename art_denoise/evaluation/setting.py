@@ -203,6 +203,11 @@ def _columns(options: Options, target: Model, find: Callable[[str], Model], stan
     columns: list[Column] = []
     for source in sources:
         path = _perturbation_path(source)
+        if path is None and _is_some_file(source):
+            raise ValueError(
+                f"`sources` has {source!r}, which is neither a model, path/to/file.py:function, nor a file of a "
+                f"perturbation, {', '.join(ENDINGS)}: save the perturbation by np.save or Perturbation.save"
+            )
         if path is not None:
             columns.append(_given_column(source, path, target, stands_for))
         else:
@@ -235,6 +240,11 @@ def _perturbation_path(source: str) -> str | None:
     return None
 
 
+def _is_some_file(source: str) -> bool:
+    """Return whether a source that is no perturbation is the path of a file that is no code."""
+    return Path(source).is_file() and not source.endswith(".py")
+
+
 def _given_column(source: str, path: str, target: Model, stands_for: Attack) -> Column:
     """Return the column of a perturbation from a file; what the file does not say may stand after a colon."""
     told: dict[str, Any] = {}
@@ -250,13 +260,18 @@ def _given_column(source: str, path: str, target: Model, stands_for: Attack) -> 
         except ValueError:
             raise ValueError(f"source {source!r}: `{name}` must be a number, got {value!r}") from None
     with warnings.catch_warnings():
-        # What was assumed is told in the report.
-        warnings.simplefilter("ignore", UserWarning)
+        # What was assumed is told in the report; that it is much larger than attacks are is told at once.
+        warnings.filterwarnings("ignore", ".*does not say what it holds", UserWarning)
         try:
             perturbation = load_perturbation(path, **told)
         except (OSError, ValueError) as error:
             raise ValueError(f"source {source!r}: {str(error).removeprefix('`path` = ')}") from error
     size = target.input_size
+    if perturbation.array.shape[0] != 3:
+        raise ValueError(
+            f"source {source!r} is a perturbation {perturbation.array.shape}, channels first, and images have three "
+            "channels: say how its axes are with layout=CHW or layout=HWC after a colon"
+        )
     if perturbation.array.shape != (3, size, size):
         raise ValueError(
             f"source {source!r} is a perturbation {perturbation.array.shape}, the images are (3, {size}, {size}): "

@@ -78,6 +78,11 @@ def verify_files(folder: Path) -> Verified:
         except (ValueError, OSError) as error:
             found.damaged[kind, str(file.relative_to(folder))] = str(error)
 
+    if folder / results.FILE in documents:
+        # All runs have them from the beginning.
+        documents += [
+            folder / name for name in (run_folder.CHOICES, run_folder.LISTING) if folder / name not in documents
+        ]
     for file in documents:
         look("documents", file, lambda file=file: read_document(file, _DOCUMENTS[file.name]))  # type: ignore[misc]
     for file in artefacts:

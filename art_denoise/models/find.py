@@ -368,7 +368,7 @@ def _network_of_file(spec: str, file: Path, function: str) -> torch.nn.Module:
             names = [n for n, value in vars(module).items() if inspect.isfunction(value) and not n.startswith("_")]
             raise ValueError(f"there is no function {function!r}, but {', '.join(names) or 'none at all'}")
         network = make()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"model {spec!r} cannot be built ({type(error).__name__}: {error})") from error
     if not isinstance(network, torch.nn.Module):
         raise ValueError(f"model {spec!r} must return a torch.nn.Module, got {type(network).__name__}")

@@ -163,6 +163,14 @@ def test_what_is_made_of_something_damaged_is_not_made_again(folder, capsys):
     assert "not compared, as what it is made of is damaged or gone: “Craft" in table
 
 
+@pytest.mark.parametrize("name", ["config.json", "splits.json"])
+def test_documents_that_are_gone_are_told_of(folder, capsys, name):
+    (folder / name).unlink()
+    found, table, _ = verified(folder, capsys, "--sample", "0")
+    assert found == 1
+    assert f"{name}: there is no file" in table
+
+
 def test_labels_that_are_gone_are_told_of(folder, capsys):
     file = folder / "labels" / f"{Results.keys_in(folder)[0]}.safetensors"
     file.unlink()

@@ -115,6 +115,28 @@ def test_a_users_categories_and_modules_beside_the_file(tmp_path):
     assert find_model(write_model(tmp_path, body), input_size=16).categories == ("a", "b", "c", "d")
 
 
+def test_a_network_that_standardises_in_place_leaves_the_images_as_they_are(tmp_path):
+    """Attacks would go on with what it made of them, and every figure be another."""
+    flat = "torch.nn.Flatten(), torch.nn.Linear(768, 4)"
+    bodies = {
+        "inplace": f"torch.nn.Sequential(torch.nn.Hardtanh(0.3, 0.6, inplace=True), {flat})",
+        "plain": f"torch.nn.Sequential(torch.nn.Hardtanh(0.3, 0.6), {flat})",
+    }
+    x = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
+    found = {}
+    for name, body in bodies.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        spec = write_model(folder, f"def net():\n    torch.manual_seed(0)\n    return {body}")
+        classifier = find_model(spec, input_size=16).classifier("cpu")
+        images = torch.from_numpy(x.copy()).requires_grad_()
+        logits = classifier.model(images)
+        logits.sum().backward()
+        assert np.array_equal(images.detach().numpy(), x)
+        found[name] = logits.detach(), images.grad
+    assert all(torch.equal(a, b) for a, b in zip(*found.values(), strict=True))
+
+
 FLAT = "def net(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear("
 
 TWO = """class Two(torch.nn.Module):
@@ -137,6 +159,8 @@ def net(): return Two()
             "def net(): return torch.nn.Linear(5, 2)",
             r"fails for an image \(1, 3, 16, 16\).*it takes neither .*`input_size`",
         ),
+        ("import sys\ndef net(): sys.exit(0)", "cannot be built .SystemExit: 0"),
+        ("import sys\nsys.exit(0)", "cannot be built .SystemExit: 0"),
         (f"{FLAT}3 * 32 * 32, 4))", "it takes images of 32 × 32; give `input_size` = 32"),
         (f"{FLAT}16 * 16, 4))", "it takes images of one channel; put it behind a module"),
         (f"{FLAT}768, 4)).half()", r"its weights are of torch.float16.*return `network.float\(\)`"),
