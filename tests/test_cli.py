@@ -444,6 +444,7 @@ def test_a_mistake_is_one_sentence(capsys, tmp_path, monkeypatch, arguments, mes
         ("'pgd:eps=500': `eps` must be", "'pgd:eps=500': `eps` must be"),
         ("Error: 'pgd:eps=500': `eps` must be", "Error: 'pgd:eps=500': `eps` must be"),
         ("`eps` must be 'x': really", "--eps must be 'x': really"),
+        ("'1', '10' would be '10', '1': say `classes`", "'1', '10' would be '10', '1': say --classes"),
     ],
 )
 def test_arguments_are_named_as_options(message, shown):

@@ -197,7 +197,7 @@ def as_options(message: str) -> str:
 
     What follows something in quotes is about that, as 'rof:eps=3' is about ROF: its arguments are not options.
     """
-    if re.search(r"(?:^|: )(['\"]).*?\1: ", message):
+    if re.search(r"(?:^|: )(['\"])[^'\"]*\1: ", message):
         return message
     names = {option.field: option.name for option in all_options()}
 

@@ -256,6 +256,13 @@ def _quality(run: _Looked) -> Answer:
     return "no", "nobody looked at images behind the defence"
 
 
+def _chosen(run: _Looked) -> Answer:
+    noises = any(c.condition.defence.noise is not None for c in run.results.labels if c.condition.defence)
+    return (
+        ("yes", "v_def is; the rest is as it was asked") if noises else ("does not apply", "all are as they were asked")
+    )
+
+
 def _always(answer: Answer) -> Callable[[_Looked], Answer]:
     return lambda _: answer
 
@@ -279,10 +286,7 @@ _DEMANDS: tuple[tuple[str, Callable[[_Looked], Answer]], ...] = (
     ("each attack succeeds where it has to (a unit test)", _planted),
     ("other defences, at the same cost on clean images", _baselines),
     ("what the defence costs in time", _costs),
-    (
-        "strengths chosen on other images than the test images",
-        _always(("yes", "v_def is; the rest is as it was asked")),
-    ),
+    ("strengths chosen on other images than the test images", _chosen),
     ("a universal attacker who knows the defence", _universal),
     ("several perturbations; intervals over them and over images", _seeds),
     ("other disturbances: noise, corruptions, rotation", _broader),
