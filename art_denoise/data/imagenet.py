@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -131,6 +131,7 @@ class FolderImages(ImageSource):
         if errors:
             broken = {path: what for error in errors for path, what in error.broken.items()}
             raise BrokenImagesError(broken, sum(self.counts.values()), tuple(f for e in errors for f in e.listed))
+        remarks += _classes_without(splits, self.classes)
         for (first, second), count in shared_images(splits).items():
             remarks.append(f"{count} images for {second} are, pixel for pixel, among those for {first} in another file")
         return ImageSet(self.title, self.noun, splits, self.classes.find_names, tuple(remarks))
@@ -304,3 +305,12 @@ def _downloaded_imagenette(parent: Path, download: bool) -> Path:
     except (OSError, RuntimeError) as error:
         raise OSError(f"torchvision could not download Imagenette ({error}): {remedy}") from error
     return place
+
+
+def _classes_without(splits: Mapping[str, Split], classes: Classes) -> Iterator[str]:
+    """Yield what is to be said of classes that no test image is of, where there are images enough for all of them."""
+    labels = {*classes.labels.values()}
+    missing = labels - {*splits["test"].labels.tolist()}
+    if missing and len(splits["test"]) >= len(labels):
+        folders = sorted(name for name, label in classes.labels.items() if label in missing)
+        yield f"no image for test is of {len(missing)} of {len(labels)} classes: {', '.join(folders[:3])}"

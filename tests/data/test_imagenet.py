@@ -84,6 +84,16 @@ def test_a_picture_in_two_files_is_told_of(folder, tmp_path):
     assert remarks == ("1 images for test are, pixel for pixel, among those for craft in another file",)
 
 
+def test_classes_that_no_test_image_is_of_are_told_of(tmp_path):
+    """A table of three classes is one of two where a folder of the validation images is not there."""
+    for part, classes in (("train", ["c0", "c1", "c2"]), ("val", ["c0", "c2"])):
+        write_folder(tmp_path / "images" / part, classes, 5, seed=len(part))
+    sizes = {"craft": 3, "tune": 0, "noise-fit": 0, "test": 6}
+    images = find_images(str(tmp_path / "images"), sizes=sizes, framing=FRAMING, num_classes=3, seed=0)
+    remarks = images.load(tmp_path / "kept", progress=False).remarks
+    assert "no image for test is of 1 of 3 classes: c1" in remarks
+
+
 def test_the_plan_says_where_images_are(folder, tmp_path):
     found = pets(folder)
     ready = {**found.ready(tmp_path / "kept"), "craft": True}
