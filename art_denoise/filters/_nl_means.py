@@ -275,8 +275,10 @@ class _AverageCPU:
 def _compiled_arguments(images: np.ndarray, window: Window, h: np.ndarray) -> tuple[Any, ...]:
     """Return the window, and what differs between images, as the compiled loops take it."""
     number = images.dtype.type
-    rows, columns = (_reflected(size, window.pad) for size in images.shape[2:])
-    kernel = None if window.kernel is None else window.kernel.astype(images.dtype)
+    # Also where nothing beyond the border is averaged: then rows that follow each other do not meet.
+    pad = window.side // 2 + window.distance
+    rows, columns = (_reflected(size, pad) for size in images.shape[2:])
+    kernel = (np.ones(window.side) if window.kernel is None else window.kernel).astype(images.dtype)
     scales = window.scale * h**2
     if window.exact:
         factors, offset = 1 / math.log(2) / scales, 0.0
@@ -289,7 +291,7 @@ def _compiled_arguments(images: np.ndarray, window: Window, h: np.ndarray) -> tu
     shared = number(window.excess), number(offset), window.exact
     bits = np.empty(0, np.int32 if images.itemsize == 4 else np.int64)
     patch = window.side, window.before
-    return rows, columns, window.pad, window.distance, patch, kernel, window.outside, shared, each, bits
+    return rows, columns, pad, window.distance, patch, kernel, window.outside, shared, each, bits
 
 
 def _backend(x: torch.Tensor) -> type[_Average] | type[_AverageCPU]:

@@ -1,10 +1,14 @@
 """The inner loops of non-local means on the CPU. See `nl_means` for the mathematics.
 
-A shift t = (down, right) of the search window and its opposite share their weights. The images are continued by `pad`
-pixels on every side. What the modes differ in:
+An image is continued by `pad` pixels on every side, and each of its planes taken as one line, row after row: what
+belongs to the pixels p + t then lies in one stretch, as does what belongs to the pixels p, and every loop is long and
+without conditions. What is computed of pixels of the margin is never looked at. A shift t and its opposite share their
+weights. It is worked on in blocks of rows that stay in a cache, with all shifts one after another.
+
+Stretches are told by an array and where they start in it. What the modes differ in:
 
 - `side` and `before`: patches reach over `side` pixels along an axis, from `before` pixels before p; none for 0.
-- `kernel`: weights of the pixels of a patch along an axis, or None for 1.
+- `kernel`: weights of the pixels of a patch along an axis.
 - `outside`: whether pixels beyond the border are averaged as well.
 - `exact`: whether the exponential is exact, or Schraudolph's.
 
@@ -17,102 +21,84 @@ from __future__ import annotations
 import numpy as np
 
 from art_denoise.filters._compiled import compiled, compiled_freely
-from art_denoise.filters._planes import copy
+
+#: Kind of all places: one that cannot be negative needs no test, without which loops are not vectorised.
+_at = np.uintp
+
+#: Pixels in a block, give or take a row.
+_BLOCK = 8192
 
 
 @compiled_freely
-def _add_squares(a, b, line, first):
-    """Add (a - b)² to a line, or set it at first."""
-    if first:
-        for j in range(line.size):
-            difference = a[j] - b[j]
-            line[j] = difference * difference
-    else:
-        for j in range(line.size):
-            difference = a[j] - b[j]
+def _squared_distances(image, a, b, plane, channels, size, line):
+    """Write the squared distances of the pixels from a and from b, summed over the channels."""
+    if channels == _at(3):
+        # At once, as most images have three.
+        for j in range(size):
+            x = image[a + j] - image[b + j]
+            y = image[a + plane + j] - image[b + plane + j]
+            z = image[a + plane + plane + j] - image[b + plane + plane + j]
+            line[j] = x * x + y * y + z * z
+        return
+    for j in range(size):
+        difference = image[a + j] - image[b + j]
+        line[j] = difference * difference
+    for c in range(_at(1), channels):
+        first = c * plane
+        for j in range(size):
+            difference = image[a + first + j] - image[b + first + j]
             line[j] += difference * difference
 
 
 @compiled_freely
-def _weighted_sum(lines, start, side, kernel, line):
-    """Write the sum of `side` lines of a ring, weighted if there is a kernel; `start` is the place of the first."""
-    for k in range(side):
-        a = lines[(start + k) % side]
-        if kernel is None:
-            for j in range(line.size):
-                line[j] = line[j] + a[j] if k > 0 else a[j]
-        else:
-            for j in range(line.size):
-                line[j] = line[j] + kernel[k] * a[j] if k > 0 else kernel[k] * a[j]
-
-
-@compiled_freely
-def _moving_sum(a, side, kernel, line):
-    """Write the sums of `side` neighbours in a line, weighted if there is a kernel."""
-    for k in range(side):
-        if kernel is None:
-            for j in range(line.size):
-                line[j] = line[j] + a[j + k] if k > 0 else a[j + k]
-        else:
-            for j in range(line.size):
-                line[j] = line[j] + kernel[k] * a[j + k] if k > 0 else kernel[k] * a[j + k]
-
-
-@compiled_freely
-def _spread(a, side, kernel, line):
-    """Write the adjoint of `_moving_sum`; the line is longer than a by a patch less one pixel."""
-    for j in range(line.size):
-        line[j] = 0
-    for k in range(side):
-        if kernel is None:
-            for j in range(a.size):
-                line[j + k] += a[j]
-        else:
-            for j in range(a.size):
-                line[j + k] += kernel[k] * a[j]
+def _weighted_sum(a, step, kernel, size, line, start):
+    """Write Σ_k kernel[k] a[j + k · step], from `start` on."""
+    side = kernel.size
+    first, second, third = step * _at(0), step, step + step
+    if side == 1:
+        for j in range(size):
+            line[start + j] = kernel[0] * a[j]
+    elif side == 2:
+        for j in range(size):
+            line[start + j] = kernel[0] * a[first + j] + kernel[1] * a[second + j]
+    else:
+        for j in range(size):
+            line[start + j] = kernel[0] * a[first + j] + kernel[1] * a[second + j] + kernel[2] * a[third + j]
+    for k in range(3, side):
+        third += step
+        for j in range(size):
+            line[start + j] += kernel[k] * a[third + j]
 
 
 @compiled
-def _clear(line):
-    for j in range(line.size):
-        line[j] = 0
-
-
-@compiled_freely
-def _add(a, line):
-    for j in range(line.size):
-        line[j] += a[j]
-
-
-@compiled
-def _fast_exponential(distance, excess, factor, offset, cutoff, bits):
+def _fast_exponential(distance, size, excess, factor, offset, cutoff, bits):
     """Write the bits of Schraudolph's exponential: they are linear in the exponent."""
     integer = bits.dtype.type
     zero = distance.dtype.type(0)
-    for j in range(distance.size):
+    for j in range(size):
         d = max(distance[j] - excess, zero)
         bits[j] = integer(offset - d * factor) if d <= cutoff else integer(0)
 
 
 @compiled_freely
-def _exact_exponential(distance, excess, factor, cutoff, bits, weight):
+def _exact_exponential(distance, size, excess, factor, cutoff, rest, bits, weight):
     """Write 2^-(factor · distance), where `weight` are the floats of which `bits` are the bits."""
     number = distance.dtype.type
     zero = number(0)
     if distance.itemsize == 8:
-        for j in range(distance.size):
+        for j in range(size):
             d = max(distance[j] - excess, zero)
             weight[j] = 2.0 ** -(d * factor) if d <= cutoff else zero
         return
-    for j in range(distance.size):
+    for j in range(size):
         d = max(distance[j] - excess, zero)
         y = max(-d * factor, number(-126))
         whole = np.floor(y)
         bits[j] = (np.int32(whole) + np.int32(127)) << np.int32(23) if d <= cutoff else np.int32(0)
-        distance[j] = y - whole
+        rest[j] = y - whole
     # 2^r for 0 ≤ r < 1 by its Taylor series about 1/2, to the precision of float32.
-    for j in range(distance.size):
-        z = (distance[j] - number(0.5)) * number(0.6931471805599453)
+    for j in range(size):
+        z = (rest[j] - number(0.5)) * number(0.6931471805599453)
         series = number(1 / 720) + z * number(1 / 5040)
         series = number(1 / 24) + z * (number(1 / 120) + z * series)
         series = number(1) + z * (number(1) + z * (number(0.5) + z * (number(1 / 6) + z * series)))
@@ -120,223 +106,149 @@ def _exact_exponential(distance, excess, factor, cutoff, bits, weight):
 
 
 @compiled
-def _patch_distances(padded, row, column, down, right, columns, i, side, kernel, square, distance):
-    """Write the distances of the patches of one line of pixels p to those of p + t.
-
-    `row` and `column` are the corner of the line's patches in the padded image. Lines come one after another from
-    i = 0; `square` is a ring of as many lines of squared differences as a patch has, and one line more.
-    """
-    grown = columns + max(side, 1) - 1
-    for k in range(0 if i == 0 else max(side - 1, 0), side):
-        line = square[(i + k) % side, :grown]
-        for c in range(padded.shape[0]):
-            a = padded[c, row + k, column : column + grown]
-            b = padded[c, row + k + down, column + right : column + right + grown]
-            _add_squares(a, b, line, c == 0)
-    distance = distance[:columns]
-    if side:
-        # Sum over the patch, first down the columns, then along the line.
-        column_sum = square[side, :grown]
-        _weighted_sum(square, i, side, kernel, column_sum)
-        _moving_sum(column_sum, side, kernel, distance)
-    else:
-        _clear(distance)
-
-
-@compiled
-def _patch_weights(distance, excess, factor, offset, cutoff, exact, bits, weight):
-    """Write the weights, and their bits, that belong to the distances of a line."""
+def _exponential(distance, size, curve, rest, bits, weight):
+    """Write the weights, and their bits, that belong to distances; `curve` says how the one follows from the other."""
+    excess, factor, offset, cutoff, exact = curve
     if exact:
-        _exact_exponential(distance, excess, factor, cutoff, bits, weight)
+        _exact_exponential(distance, size, excess, factor, cutoff, rest, bits, weight)
     else:
-        _fast_exponential(distance, excess, factor, offset, cutoff, bits)
-
-
-@compiled
-def _extent(down, right, height, width, outside):
-    """Return where the weights of a shift are needed: first row, rows, columns before the image, and its columns.
-
-    That is at the pixels p of the image, and, for the opposite shift, at those of the image - t; or only where p and
-    p + t are both in the image.
-    """
-    if outside:
-        return min(0, -down), height + abs(down), right, width
-    return max(0, -down), height - abs(down), 0, width - right
+        _fast_exponential(distance, size, excess, factor, offset, cutoff, bits)
 
 
 @compiled_freely
-def _add_product(weight, v, line):
-    for j in range(line.size):
-        line[j] += weight[j] * v[j]
+def _mask(weight, inside, p, q, size):
+    """Take away the weights where p or p + t is not in the image."""
+    for j in range(size):
+        weight[j] *= inside[p + j] * inside[q + j]
 
 
 @compiled
-def _nl_means_shift(
-    padded, pad, down, right, patch, kernel, outside, exponential, square, distance, bits, weight, total, weights
-):
-    """Add what one shift and its opposite contribute to the weighted sums and to the sums of weights of one image."""
-    height, width = weights.shape
+def _weights(image, inside, shape, p, q, size, patch, kernel, outside, curve, lines, bits, weight):
+    """Write the weights of the pixels from p, for which q is p + t; the distances stay in the first of the `lines`."""
+    channels, plane, width = _at(shape[0]), _at(shape[1]), _at(shape[2])
     side, before = patch
-    top, rows, lead, size = _extent(down, right, height, width, outside)
-    columns = size + lead
-    behind = right - lead  # first column of the image that the opposite shift contributes to
-    if rows <= 0 or size <= 0:
-        return
-    for i in range(rows):
-        row, column = pad + top - before + i, pad - lead - before
-        _patch_distances(padded, row, column, down, right, columns, i, side, kernel, square, distance)
-        _patch_weights(distance[:columns], *exponential, bits[:columns], weight[:columns])
-        y, z = top + i, top + i + down  # rows of p and p + t in the image
-        if 0 <= y < height:
-            here = weight[lead : lead + size]
-            _add(here, weights[y, :size])
-            for c in range(total.shape[0]):
-                _add_product(here, padded[c, pad + z, pad + right : pad + right + size], total[c, y, :size])
-        if 0 <= z < height:
-            there = weight[:size]
-            _add(there, weights[z, behind : behind + size])
-            for c in range(total.shape[0]):
-                source = padded[c, pad + y, pad - lead : pad - lead + size]
-                _add_product(there, source, total[c, z, behind : behind + size])
-
-
-@compiled_freely
-def _add_two_products(a, b, weight, line, other):
-    """Add the product of a line of gradients with the pixels to one line, and that with the weights to another."""
-    for j in range(line.size):
-        line[j] += a[j] * b[j]
-    for j in range(line.size):
-        other[j] += weight[j] * a[j]
-
-
-@compiled_freely
-def _slope(distance, excess, slope, exact, bits, weight, gradient):
-    """Multiply a line of gradients with respect to weights by the slope of the weight over the distance.
-
-    Schraudolph's exponential is linear between powers of two: its slope is that power (over ln 2, which is in `slope`).
-    """
-    if not exact:
-        mask = bits.dtype.type(0x7F800000 if bits.itemsize == 4 else 0x7FF0000000000000)
-        for j in range(gradient.size):
-            bits[j] = bits[j] & mask
-    zero = gradient.dtype.type(0)
-    for j in range(gradient.size):
-        gradient[j] *= weight[j] * slope if distance[j] > excess else zero
-
-
-@compiled_freely
-def _add_differences(a, b, spread, line, sign):
-    for j in range(line.size):
-        line[j] += sign * spread[j] * (a[j] - b[j])
+    distance, column, square = lines
+    if side > 0:
+        corner = _at(before * (shape[2] + 1))
+        beside = size + _at(side - 1)
+        reach = beside + _at((side - 1) * shape[2])
+        _squared_distances(image, p - corner, q - corner, plane, channels, reach, square)
+        _weighted_sum(square, width, kernel, beside, column, _at(0))
+        _weighted_sum(column, _at(1), kernel, size, distance, _at(0))
+    else:
+        _clear(distance, size)
+    _exponential(distance, size, curve, column, bits, weight)
+    if not outside:
+        _mask(weight, inside, p, q, size)
 
 
 @compiled
-def _nl_means_shift_adjoint(
-    padded, grads, grad_padded, pad, down, right, patch, kernel, outside, exponential, slope, lines, bits, weight
-):
-    """Add what one shift and its opposite contribute to the gradient with respect to the padded image.
+def _clear(line, size):
+    for j in range(size):
+        line[j] = 0
 
-    `grads` (C + 1, H, W) are the gradients with respect to the weighted sums of pixels and to the sums of weights.
-    `lines` are the ring of squares, the ring of spread gradients, two lines of distances, and one of gradients.
-    """
-    channels = padded.shape[0]
-    height, width = grads.shape[1:]
-    side, before = patch
-    square, spread, distance, kept, gradient = lines
-    excess, exact = exponential[0], exponential[4]
-    top, rows, lead, size = _extent(down, right, height, width, outside)
-    columns = size + lead
-    behind = right - lead
-    grown = columns + max(side, 1) - 1
-    if rows <= 0 or size <= 0:
-        return
-    g = gradient[:columns]
-    one = padded.dtype.type(1)
-    for k in range(side):
-        _clear(spread[k])
-    # A line of patches is `side` rows; a row is complete when the last line that it is in has been.
-    for i in range(rows + max(side, 1) - 1):
-        row, column = pad + top - before + i, pad - lead - before
-        if i < rows:
-            _patch_distances(padded, row, column, down, right, columns, i, side, kernel, square, distance)
-            copy(distance, kept[:columns])  # the exponential may use it up
-            _patch_weights(distance[:columns], *exponential, bits[:columns], weight[:columns])
-            _clear(g)
-            y, z = top + i, top + i + down
-            if 0 <= y < height:
-                there = slice(pad + right, pad + right + size)
-                _add(grads[channels, y, :size], g[lead : lead + size])
-                for c in range(channels):
-                    t, v = grads[c, y, :size], padded[c, pad + z, there]
-                    out = grad_padded[c, pad + z, there]
-                    _add_two_products(t, v, weight[lead : lead + size], g[lead : lead + size], out)
-            if 0 <= z < height:
-                here = slice(pad - lead, pad - lead + size)
-                _add(grads[channels, z, behind : behind + size], g[:size])
-                for c in range(channels):
-                    t, v = grads[c, z, behind : behind + size], padded[c, pad + y, here]
-                    _add_two_products(t, v, weight[:size], g[:size], grad_padded[c, pad + y, here])
-            if side == 0:
-                continue
-            _slope(kept[:columns], excess, slope, exact, bits[:columns], weight[:columns], g)
-        elif side == 0:
-            continue
-        # A distance is a sum over the patch: its gradient spreads over the patch, along the line, then down.
-        line = spread[i % side, :grown]
-        if i < rows:
-            _spread(g, side, kernel, line)
-        else:
-            _clear(line)
-        whole = spread[side, :grown]
-        # The newest line is the first row of its patches: the kernel, being symmetric, may be taken either way.
-        _weighted_sum(spread, i + 1, side, kernel, whole)
-        for c in range(channels):
-            a = padded[c, row, column : column + grown]
-            b = padded[c, row + down, column + right : column + right + grown]
-            _add_differences(a, b, whole, grad_padded[c, row, column : column + grown], one)
-            shifted = grad_padded[c, row + down, column + right : column + right + grown]
-            _add_differences(a, b, whole, shifted, -one)
+
+@compiled_freely
+def _add(weight, size, sums, start):
+    for j in range(size):
+        sums[start + j] += weight[j]
+
+
+@compiled_freely
+def _add_product(weight, a, first, size, sums, start):
+    for j in range(size):
+        sums[start + j] += weight[j] * a[first + j]
 
 
 @compiled
-def _continue(image, rows_index, columns_index, padded):
-    """Write the image (C, H, W) as it is continued beyond its borders."""
+def _block_rows(height, distance, width):
+    """Return how many rows make a block."""
+    return max(1, min(height + distance, _BLOCK // width))
+
+
+@compiled
+def _stretch(above, rows, down, right, height, pad, distance, width, outside):
+    """Return where the pixels p of a block of rows start for a shift, where the p + t do, and how many there are.
+
+    They are those where one of the two is in the image, or both. A row ends where the next begins.
+    """
+    top = max(above, -down if outside else 0)
+    bottom = min(above + rows, height if outside else height - down)
+    lead = pad - distance if outside else pad
+    p = (pad + top) * width + lead
+    size = (bottom - top) * width - 2 * lead
+    if not outside and abs(right) >= width - 2 * pad:
+        size = 0
+    return _at(p), _at(p + down * width + right), _at(max(0, size))
+
+
+@compiled
+def _add_shifts(image, inside, shape, height, pad, distance, patch, kernel, outside, curve, lines, bits, weight, sums):
+    """Add what all shifts of the search window but none contribute to the weighted sums and to the sums of weights.
+
+    `sums` holds planes of weighted sums, as many as it is longer than one plane, and then one of sums of weights.
+    """
+    plane, width = shape[1:]
+    channels = sums.size // plane - 1
+    rows = _block_rows(height, distance, width)
+    for above in range(-distance, height, rows):
+        for down in range(distance + 1):
+            for right in range(-distance if down > 0 else 1, distance + 1):
+                p, q, size = _stretch(above, rows, down, right, height, pad, distance, width, outside)
+                if size == _at(0):
+                    continue
+                _weights(image, inside, shape, p, q, size, patch, kernel, outside, curve, lines, bits, weight)
+                for c in range(channels):
+                    first = _at(c * plane)
+                    _add_product(weight, image, first + q, size, sums, first + p)
+                    _add_product(weight, image, first + p, size, sums, first + q)
+                first = _at(channels * plane)
+                _add(weight, size, sums, first + p)
+                _add(weight, size, sums, first + q)
+
+
+@compiled
+def _centre(curve, lines, bits, weight):
+    """Return the weight of a pixel itself, that of the distance 0."""
+    _clear(lines[0], _at(1))
+    _exponential(lines[0], _at(1), curve, lines[1], bits, weight)
+    return weight[0]
+
+
+@compiled
+def _continue(image, rows_index, columns_index, plane, line):
+    """Write the image (C, H, W) as it is continued beyond its borders, plane after plane."""
+    width = columns_index.size
     for c in range(image.shape[0]):
         for i in range(rows_index.size):
-            for j in range(columns_index.size):
-                padded[c, i, j] = image[c, rows_index[i], columns_index[j]]
+            start = c * plane + i * width
+            for j in range(width):
+                line[start + j] = image[c, rows_index[i], columns_index[j]]
 
 
 @compiled
-def _add_shifts(padded, pad, distance, patch, kernel, outside, exponential, square, line, bits, weight, total, weights):
-    """Add what all shifts of the search window but none contribute; see `_nl_means_shift`."""
-    for down in range(-distance, distance + 1):
-        for right in range(distance + 1):
-            if right > 0 or down > 0:
-                _nl_means_shift(
-                    padded,
-                    pad,
-                    down,
-                    right,
-                    patch,
-                    kernel,
-                    outside,
-                    exponential,
-                    square,
-                    line,
-                    bits,
-                    weight,
-                    total,
-                    weights,
-                )
+def _set_inside(image, pad, shape, line):
+    """Write the planes of an image (C, H, W) into those of a line, whose margin is left as it is."""
+    plane, width = shape[1:]
+    for c in range(image.shape[0]):
+        for i in range(image.shape[1]):
+            start = c * plane + (pad + i) * width + pad
+            for j in range(image.shape[2]):
+                line[start + j] = image[c, i, j]
 
 
 @compiled
-def _centre(exponential, bits, weight):
-    """Return the weight of a pixel itself, that of the distance 0."""
-    line = np.zeros(1, weight.dtype)
-    _patch_weights(line, *exponential, bits[:1], weight[:1])
-    return weight[0]
+def _memory(x, rows_index, columns_index, distance, side, bits):
+    """Return the form of the planes, and lines for them and for what is computed of a block."""
+    channels, height, width = x.shape[1], x.shape[2], columns_index.size
+    plane = rows_index.size * width
+    # What is computed beyond the last pixel.
+    slack = distance + side
+    image = np.zeros(channels * plane + slack, x.dtype)
+    inside = np.zeros(plane + slack, x.dtype)
+    reach = (_block_rows(height, distance, width) + max(side, 1) - 1) * width + slack
+    lines = (np.empty(reach, x.dtype), np.empty(reach, x.dtype), np.empty(reach, x.dtype))
+    return (channels, plane, width), image, inside, lines, np.empty(reach, bits.dtype)
 
 
 @compiled
@@ -348,32 +260,150 @@ def nl_means_images(
     What an exponential is like is `shared` by all images (excess, offset, exact) or its own (factors, cutoffs).
     The indices continue the images beyond their borders. `bits` is an empty array of integers as long as the floats.
     """
-    channels, height, width = x.shape[1:]
-    side = patch[0]
-    widest = width + distance + side
-    padded = np.empty((channels, rows_index.size, columns_index.size), x.dtype)
-    weights = np.empty((height, width), x.dtype)
-    square = np.empty((max(side, 1) + 1, widest), x.dtype)
-    line = np.empty(widest, x.dtype)
-    bits = np.empty(widest, bits.dtype)
+    height, columns = x.shape[2:]
+    shape, image, inside, lines, bits = _memory(x, rows_index, columns_index, distance, patch[0], bits)
+    channels, plane, width = shape
     weight = bits.view(x.dtype)
+    sums = np.zeros((channels + 1) * plane + distance + patch[0], x.dtype)
+    _set_inside(np.ones((1, height, columns), x.dtype), pad, shape, inside)
     for n in range(start, stop):
-        exponential = shared[0], each[0][n], shared[1], each[1][n], shared[2]
-        centre = _centre(exponential, bits, weight)
-        _continue(x[n], rows_index, columns_index, padded)
-        total = out[n]
-        weights[:] = centre
-        for c in range(channels):
-            for i in range(height):
-                for j in range(width):
-                    total[c, i, j] = centre * x[n, c, i, j]
+        curve = shared[0], each[0][n], shared[1], each[1][n], shared[2]
+        centre = _centre(curve, lines, bits, weight)
+        _continue(x[n], rows_index, columns_index, plane, image)
+        for j in range(channels * plane):
+            sums[j] = centre * image[j]
+        for j in range(channels * plane, sums.size):
+            sums[j] = centre
         _add_shifts(
-            padded, pad, distance, patch, kernel, outside, exponential, square, line, bits, weight, total, weights
+            image, inside, shape, height, pad, distance, patch, kernel, outside, curve, lines, bits, weight, sums
         )
         for c in range(channels):
             for i in range(height):
-                for j in range(width):
-                    total[c, i, j] /= weights[i, j]
+                first = (pad + i) * width + pad
+                for j in range(columns):
+                    out[n, c, i, j] = sums[c * plane + first + j] / sums[channels * plane + first + j]
+
+
+@compiled_freely
+def _add_two_products(a, first, b, second, size, line, start):
+    """Add a[first + j] b[second + j] + a[second + j] b[first + j]."""
+    for j in range(size):
+        line[start + j] += a[first + j] * b[second + j] + a[second + j] * b[first + j]
+
+
+@compiled_freely
+def _add_two(a, first, second, size, line, start):
+    for j in range(size):
+        line[start + j] += a[first + j] + a[second + j]
+
+
+@compiled_freely
+def _slope(distance, size, excess, slope, exact, bits, weight, gradient, start):
+    """Multiply the gradients with respect to weights by the slope of the weight over the distance.
+
+    Schraudolph's exponential is linear between powers of two: its slope is that power (over ln 2, which is in `slope`).
+    """
+    if not exact:
+        mask = bits.dtype.type(0x7F800000 if bits.itemsize == 4 else 0x7FF0000000000000)
+        for j in range(size):
+            bits[j] = bits[j] & mask
+    zero = gradient.dtype.type(0)
+    for j in range(size):
+        gradient[start + j] *= weight[j] * slope if distance[j] > excess else zero
+
+
+@compiled_freely
+def _add_differences(spread, image, a, b, size, line, gradient):
+    """Add spread · (image at a - image at b) to the gradient at a, and take it away at b."""
+    for j in range(size):
+        product = spread[j] * (image[a + j] - image[b + j])
+        line[j] = product
+        gradient[a + j] += product
+    for j in range(size):
+        gradient[b + j] -= line[j]
+
+
+@compiled
+def _clear_around(line, before, size):
+    """Write zeros before `size` values of a line, and as many after them."""
+    for j in range(before):
+        line[j] = 0
+        line[before + size + j] = 0
+
+
+@compiled
+def _add_gradient_of_distances(image, shape, p, q, size, patch, kernel, given, across, lines, gradient):
+    """Add to the gradient with respect to the image what comes through the distances of patches.
+
+    :param given: The gradient with respect to the distances, after one value less than a patch is wide.
+    """
+    channels, plane, width = shape
+    side, before = patch
+    # A distance is a sum over the patch: its gradient spreads over the patch, along the rows, then down the columns.
+    # The kernel, being symmetric, may be taken either way.
+    beside, back = _at(side - 1), _at((side - 1) * width)
+    _clear_around(given, beside, size)
+    _weighted_sum(given, _at(1), kernel, size + beside, across, back)
+    _clear_around(across, back, size + beside)
+    spread, reach = lines[2], size + beside + back
+    _weighted_sum(across, _at(width), kernel, reach, spread, _at(0))
+    corner = _at(before * (width + 1))
+    for c in range(channels):
+        first = _at(c * plane) - corner
+        _add_differences(spread, image, first + p, first + q, reach, lines[1], gradient)
+
+
+@compiled
+def _add_shifts_adjoint(
+    image,
+    inside,
+    shape,
+    height,
+    pad,
+    distance,
+    patch,
+    kernel,
+    outside,
+    curve,
+    slope,
+    lines,
+    bits,
+    weight,
+    grads,
+    gradient,
+):
+    """Add what all shifts but none contribute to the gradient with respect to the image.
+
+    `grads` are the gradients with respect to the planes of weighted sums, and to the sums of weights.
+    """
+    channels, plane, width = shape
+    side = patch[0]
+    rows = _block_rows(height, distance, width)
+    beside = _at(max(side, 1) - 1)
+    given = np.empty(lines[0].size + 2 * side, image.dtype)
+    across = np.empty(lines[0].size + 2 * (side + 1) * width, image.dtype)
+    for above in range(-distance, height, rows):
+        for down in range(distance + 1):
+            for right in range(-distance if down > 0 else 1, distance + 1):
+                p, q, size = _stretch(above, rows, down, right, height, pad, distance, width, outside)
+                if size == _at(0):
+                    continue
+                _weights(image, inside, shape, p, q, size, patch, kernel, outside, curve, lines, bits, weight)
+                for c in range(channels):
+                    first = _at(c * plane)
+                    _add_product(weight, grads, first + p, size, gradient, first + q)
+                    _add_product(weight, grads, first + q, size, gradient, first + p)
+                if side == 0:
+                    continue
+                for j in range(size):
+                    given[beside + j] = 0
+                first = _at(channels * plane)
+                _add_two(grads, first + p, first + q, size, given, beside)
+                for c in range(channels):
+                    first = _at(c * plane)
+                    _add_two_products(grads, first + p, image, first + q, size, given, beside)
+                _slope(lines[0], size, curve[0], slope, curve[4], bits, weight, given, beside)
+                _add_gradient_of_distances(image, shape, p, q, size, patch, kernel, given, across, lines, gradient)
 
 
 @compiled
@@ -401,72 +431,56 @@ def nl_means_images_adjoint(
     u = T / W, so that the gradients are ū / W with respect to T and -Σ ū u / W with respect to W. The weights, and
     first of all W, are computed again.
     """
-    channels, height, width = x.shape[1:]
-    side = patch[0]
-    widest = width + distance + side
-    padded = np.empty((channels, rows_index.size, columns_index.size), x.dtype)
-    grad_padded = np.empty_like(padded)
-    grads = np.empty((channels + 1, height, width), x.dtype)
-    weights = grads[channels]
-    square = np.empty((max(side, 1) + 1, widest), x.dtype)
-    spread = np.empty((max(side, 1) + 1, widest), x.dtype)
-    line, kept, gradient = np.empty(widest, x.dtype), np.empty(widest, x.dtype), np.empty(widest, x.dtype)
-    bits = np.empty(widest, bits.dtype)
+    height, columns = x.shape[2:]
+    shape, image, inside, lines, bits = _memory(x, rows_index, columns_index, distance, patch[0], bits)
+    channels, plane, width = shape
     weight = bits.view(x.dtype)
-    lines = (square, spread, line, kept, gradient)
+    slack = distance + patch[0]
+    sums = np.zeros(plane + slack, x.dtype)
+    grads, gradient = np.zeros((channels + 1) * plane + slack, x.dtype), np.zeros(channels * plane + slack, x.dtype)
+    _set_inside(np.ones((1, height, columns), x.dtype), pad, shape, inside)
     for n in range(start, stop):
-        exponential = shared[0], each[0][n], shared[1], each[1][n], shared[2]
-        centre = _centre(exponential, bits, weight)
-        _continue(x[n], rows_index, columns_index, padded)
-        weights[:] = centre
+        curve = shared[0], each[0][n], shared[1], each[1][n], shared[2]
+        centre = _centre(curve, lines, bits, weight)
+        _continue(x[n], rows_index, columns_index, plane, image)
+        sums[:] = centre
         _add_shifts(
-            padded,
+            image, inside, shape, height, pad, distance, patch, kernel, outside, curve, lines, bits, weight, sums
+        )
+        for i in range(height):
+            first = (pad + i) * width + pad
+            for j in range(columns):
+                norm = sums[first + j]
+                inner = x.dtype.type(0)
+                for c in range(channels):
+                    grads[c * plane + first + j] = grad_out[n, c, i, j] / norm
+                    inner += grads[c * plane + first + j] * out[n, c, i, j]
+                grads[channels * plane + first + j] = -inner
+        gradient[:] = 0
+        _add_shifts_adjoint(
+            image,
+            inside,
+            shape,
+            height,
             pad,
             distance,
             patch,
             kernel,
             outside,
-            exponential,
-            square,
-            line,
+            curve,
+            slopes[n],
+            lines,
             bits,
             weight,
-            grads[:0],
-            weights,
+            grads,
+            gradient,
         )
-        # From here on `grads` are the gradients with respect to T and, last, to W.
-        for i in range(height):
-            for j in range(width):
-                norm = weights[i, j]
-                inner = x.dtype.type(0)
-                for c in range(channels):
-                    grads[c, i, j] = grad_out[n, c, i, j] / norm
-                    inner += grads[c, i, j] * out[n, c, i, j]
-                weights[i, j] = -inner
-        grad_padded[:] = 0
-        for down in range(-distance, distance + 1):
-            for right in range(distance + 1):
-                if right > 0 or down > 0:
-                    _nl_means_shift_adjoint(
-                        padded,
-                        grads,
-                        grad_padded,
-                        pad,
-                        down,
-                        right,
-                        patch,
-                        kernel,
-                        outside,
-                        exponential,
-                        slopes[n],
-                        lines,
-                        bits,
-                        weight,
-                    )
         for c in range(channels):
             for i in range(height):
-                for j in range(width):
-                    grad_x[n, c, i, j] = centre * grads[c, i, j]
+                first = c * plane + (pad + i) * width + pad
+                for j in range(columns):
+                    grad_x[n, c, i, j] = centre * grads[first + j]
             for i in range(rows_index.size):
-                for j in range(columns_index.size):
-                    grad_x[n, c, rows_index[i], columns_index[j]] += grad_padded[c, i, j]
+                first = c * plane + i * width
+                for j in range(width):
+                    grad_x[n, c, rows_index[i], columns_index[j]] += gradient[first + j]
