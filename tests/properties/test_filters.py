@@ -95,7 +95,8 @@ def test_any_images(x, filter):
         k = len(x) // 2
         # An image depends on nothing but itself.
         assert torch.equal(denoise(x[k : k + 1]), result[k : k + 1])
-        reach = x.double().abs().max() * torch.finfo(x.dtype).eps * 8 + torch.finfo(x.dtype).tiny
+        # Each of the pixels that a mean is of may round its sum by half an epsilon; there are up to 81.
+        reach = x.double().abs().max() * torch.finfo(x.dtype).eps * 48 + torch.finfo(x.dtype).tiny
         if stays:
             assert result.double().min() >= x.double().min() - reach
             assert result.double().max() <= x.double().max() + reach
