@@ -85,7 +85,7 @@ class AsPyTorch(Adapter, PreprocessorPyTorch):
         if not isinstance(x, torch.Tensor):
             raise TypeError(f"`x` must be a tensor, got {type(x).__name__}: call the preprocessor on arrays")
         labels = array_of(y) if isinstance(y, torch.Tensor) else y
-        array, labels = _pair(self.preprocessor, self.preprocessor(_copy(x), labels))
+        array, labels = pair_of(self.preprocessor, self.preprocessor(_copy(x), labels))
         result = torch.from_numpy(np.array(array, dtype=ART_NUMPY_DTYPE)).to(x.device)
         if isinstance(y, torch.Tensor) and labels is not None:
             labels = torch.as_tensor(labels, device=y.device)
@@ -102,7 +102,7 @@ class AsPyTorch(Adapter, PreprocessorPyTorch):
 
     def __call__(self, x: np.ndarray, y: Any | None = None) -> tuple[np.ndarray, Any | None]:
         """Apply the preprocessor to an array; the result is float32."""
-        result, labels = _pair(self.preprocessor, self.preprocessor(x, y))
+        result, labels = pair_of(self.preprocessor, self.preprocessor(x, y))
         return as_float32(result), labels
 
     def estimate_gradient(self, x: np.ndarray, grad: np.ndarray) -> np.ndarray:
@@ -298,7 +298,7 @@ def _kind(value: Any) -> str:
     return value.__name__ if isinstance(value, type) else type(value).__name__
 
 
-def _pair(preprocessor: Preprocessor, returned: Any) -> tuple[Any, Any]:
+def pair_of(preprocessor: Preprocessor, returned: Any) -> tuple[Any, Any]:
     """Return what a preprocessor returned for images and labels, or raise: two images alone could be taken for it."""
     if not isinstance(returned, (tuple, list)) or len(returned) != 2:
         kind = type(returned).__name__

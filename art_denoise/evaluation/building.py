@@ -13,7 +13,7 @@ from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
 
 from art_denoise._random import drawn_from
 from art_denoise.attacks._classifier import value_range
-from art_denoise.defences.adapters import PassedThrough
+from art_denoise.defences.adapters import PassedThrough, pair_of
 from art_denoise.evaluation.experiment import Attack, CraftedGradient, Preprocessor
 from art_denoise.evaluation.origins import OWN_PREPROCESSORS, arguments_of, load
 
@@ -127,12 +127,10 @@ def try_chain(
         shape = tuple(images.shape)
         try:
             with torch.no_grad(), drawn_from(0):
-                made = stage.forward(images, torch.zeros(2, dtype=torch.int64, device=images.device))
+                given = torch.zeros(2, dtype=torch.int64, device=images.device)
+                images, labels = pair_of(stage, stage.forward(images, given))
         except Exception as error:
             raise ValueError(f"{name} fails for images {shape} ({type(error).__name__}: {error})") from error
-        if not isinstance(made, tuple) or len(made) != 2:
-            raise ValueError(f"{name} must return (x, y), also if y is None, got {type(made).__name__}")
-        images, labels = made
         got = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
         if not isinstance(images, torch.Tensor) or images.ndim != 4 or len(images) != 2:
             raise ValueError(f"{name} must return images for images, and returns {got} for {shape}")

@@ -73,7 +73,7 @@ def draws_of(chain: Sequence[Preprocessor], input_shape: Sequence[int]) -> Liter
 
     def same(a: torch.Tensor, b: torch.Tensor) -> bool:
         # NaN where there was NaN is no draw.
-        return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
+        return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
 
     first = result(0)
     if not same(first, result(0)):

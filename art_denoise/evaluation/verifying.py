@@ -30,6 +30,9 @@ _DOCUMENTS = {
     finished.FILE: finished.SCHEMA,
 }
 
+#: Those that a run has before it has results.
+_FROM_THE_BEGINNING = (run_folder.CHOICES, run_folder.LISTING)
+
 #: Names of artefacts, and of what is kept of tasks that are not finished.
 _ARTEFACT = re.compile(r"[0-9a-f]{16}\.safetensors")
 _CHECKPOINT = re.compile(r"[0-9a-f]{16}\.checkpoint(\.\d+)?")
@@ -66,8 +69,14 @@ def verify_files(folder: Path) -> Verified:
     :raises FileNotFoundError: If it is not the folder of a run.
     """
     found = Verified()
-    artefacts = [file for file in sorted(folder.glob("*/*")) if _ARTEFACT.fullmatch(file.name)]
-    documents = [folder / name for name in _DOCUMENTS if (folder / name).exists()]
+    kept = sorted(folder.glob("*/*"))
+    artefacts = [file for file in kept if _ARTEFACT.fullmatch(file.name)]
+    has_results = (folder / results.FILE).exists()
+    documents = [
+        folder / name
+        for name in _DOCUMENTS
+        if (folder / name).exists() or (has_results and name in _FROM_THE_BEGINNING)
+    ]
     if not artefacts and not documents:
         raise FileNotFoundError(f"`folder` = {str(folder)!r} holds nothing of a run: give the folder of a run")
 
@@ -78,11 +87,6 @@ def verify_files(folder: Path) -> Verified:
         except (ValueError, OSError) as error:
             found.damaged[kind, str(file.relative_to(folder))] = str(error)
 
-    if folder / results.FILE in documents:
-        # All runs have them from the beginning.
-        documents += [
-            folder / name for name in (run_folder.CHOICES, run_folder.LISTING) if folder / name not in documents
-        ]
     for file in documents:
         look("documents", file, lambda file=file: read_document(file, _DOCUMENTS[file.name]))  # type: ignore[misc]
     for file in artefacts:
@@ -91,10 +95,10 @@ def verify_files(folder: Path) -> Verified:
         file = folder / "labels" / f"{key}.safetensors"
         if not file.is_file():
             look("labels", file, lambda file=file: read_artefact(file))  # type: ignore[misc]
-    for file in sorted(folder.glob("*/*")):
+    for file in kept:
         if _CHECKPOINT.fullmatch(file.name):
             look("checkpoints", file, lambda file=file: check_checkpoint(file))  # type: ignore[misc]
-    if (folder / "report").is_dir() and (folder / results.FILE).exists() and not found.damaged:
+    if (folder / "report").is_dir() and has_results and not found.damaged:
         for name, why in check_report(results.Results.load(folder), folder).items():
             found.files["report"] = found.files.get("report", 0) + 1
             if why:

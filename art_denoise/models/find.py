@@ -372,4 +372,12 @@ def _network_of_file(spec: str, file: Path, function: str) -> torch.nn.Module:
         raise ValueError(f"model {spec!r} cannot be built ({type(error).__name__}: {error})") from error
     if not isinstance(network, torch.nn.Module):
         raise ValueError(f"model {spec!r} must return a torch.nn.Module, got {type(network).__name__}")
+    # The function may return the same one again.
+    if _copied not in network._forward_pre_hooks.values() and not isinstance(network, torch.jit.ScriptModule):
+        network.register_forward_pre_hook(_copied)
     return network.eval()
+
+
+def _copied(network: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give a network images of its own: one that standardises them in place would change those of who attacks it."""
+    return tuple(one.clone() if isinstance(one, torch.Tensor) else one for one in inputs)

@@ -105,8 +105,6 @@ def wrap(
     preprocessing = None
     if recipe is not None:
         preprocessing = tuple(np.array(v, dtype=np.float32).reshape(3, 1, 1) for v in (recipe.mean, recipe.std))
-    elif _copied not in network._forward_pre_hooks.values() and not isinstance(network, torch.jit.ScriptModule):
-        network.register_forward_pre_hook(_copied)
     return PyTorchClassifier(
         # The memory layout changes no result and makes convolutions about twice as fast on a CPU.
         model=network.to(memory_format=torch.channels_last).eval(),
@@ -118,11 +116,6 @@ def wrap(
         preprocessing=preprocessing,
         device_type=device_type,
     )
-
-
-def _copied(network: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Give a network images of its own: one that standardises them in place would change those of who attacks it."""
-    return tuple(one.clone() if isinstance(one, torch.Tensor) else one for one in inputs)
 
 
 def _classifier(

@@ -72,6 +72,13 @@ def verified(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) ->
     return found, told.out, told.err
 
 
+def flip(file: Path, at: int) -> None:
+    """Change one bit of a byte of a file."""
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+
+
 def cell_of(table: str) -> list[str]:
     return next(line for line in table.splitlines() if line.startswith("cells scored again")).split()[-2:]
 
@@ -103,9 +110,7 @@ def test_a_label_that_never_came_out_is_found_though_its_digest_is_right(folder,
 @pytest.mark.parametrize("where", ["labels", "perturbations", "config.json", "results.json"])
 def test_a_byte_that_was_flipped_is_found_by_the_digest(folder, capsys, where):
     file = folder / where if where.endswith("json") else sorted((folder / where).iterdir())[0]
-    content = bytearray(file.read_bytes())
-    content[-9] ^= 1
-    file.write_bytes(content)
+    flip(file, -9)
     found, table, _ = verified(folder, capsys, "--sample", "0")
     assert found == 1
     assert f"\n{file.relative_to(folder)}: " in table
@@ -128,9 +133,7 @@ def test_a_report_that_was_edited_is_found(folder, capsys, name):
 
 def test_a_figure_that_was_painted_over_is_found(folder, capsys):
     file = next((folder / "report" / "figures").glob("*.png"))
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
+    flip(file, file.stat().st_size // 2)
     found, table, _ = verified(folder, capsys, "--sample", "0")
     assert found == 1
     assert f"report/figures/{file.name}: it is not" in table
@@ -147,9 +150,7 @@ def test_a_damaged_checkpoint_is_found(folder, capsys):
     assert found == 0
     assert "checkpoints 3 0" in " ".join(table.split())
     second = Path(f"{started.path}.1")
-    content = bytearray(second.read_bytes())
-    content[-9] ^= 1
-    second.write_bytes(content)
+    flip(second, -9)
     found, table, _ = verified(folder, capsys, "--sample", "0")
     assert found == 1
     assert f"{second.relative_to(folder)}: its content is not what was written" in table

@@ -315,7 +315,7 @@ def _together(
                         try:
                             connection.send(task)
                         except ConnectionError:
-                            raise _died(worker) from None
+                            raise _died(worker.process, task) from None
             if not any(worker.task for worker in workers.values()):
                 break
             for ready in wait([c for c, worker in workers.items() if worker.task]):
@@ -349,7 +349,7 @@ def _hear(connection: Connection, worker: _Worker, schedule: _Schedule, bar: _Ba
     try:
         message = connection.recv()
     except (EOFError, ConnectionError):
-        raise _died(worker) from None
+        raise _died(worker.process, task) from None
     if isinstance(message, float):
         bar.tell(task, message)
     else:
@@ -358,18 +358,16 @@ def _hear(connection: Connection, worker: _Worker, schedule: _Schedule, bar: _Ba
         _settle(schedule, task, failure, bar)
 
 
-def _died(worker: _Worker) -> WorkerDiedError:
+def _died(process: Any, task: Task) -> WorkerDiedError:
     """Return the error of a process that ended before its task did."""
-    worker.process.join()
-    status = worker.process.exitcode
-    if status == READ_AGAIN:
+    process.join()
+    if process.exitcode == READ_AGAIN:
         return WorkerDiedError(
             "the script that starts this run starts it again in each of its processes, which read the script: put what "
             'it does below `if __name__ == "__main__":`, or give `jobs` = 1'
         )
-    title = worker.task.title if worker.task is not None else ""
     return WorkerDiedError(
-        f"the process that was to “{title}” ended with status {status}, as it does when "
+        f"the process that was to “{task.title}” ended with status {process.exitcode}, as it does when "
         "there is too little memory: start again with fewer `jobs`, which goes on from what is there"
     )
 

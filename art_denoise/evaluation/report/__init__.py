@@ -78,15 +78,14 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> str:
     drawn = figures.figures(results)
     for figure in drawn:
         figures.keep(figure, report)
-    text = ""
-    for name, content in _texts(results, drawn):
+    texts = dict(_texts(results, drawn))
+    for name, content in texts.items():
         _put(report / name, content)
-        text = content or text if name.endswith(".txt") else text
     if not _is_made_of(report / _PER_IMAGE, per_image(results)):
         write_pieces(report / _PER_IMAGE, per_image(results))
     _remove_others(report / "figures", drawn)
     _remove_left_overs(report)
-    return text
+    return texts[renderers.renderer("text").FILE.format(stem=_name(results.experiment.title))] or ""
 
 
 def check_report(results: Results, folder: str | os.PathLike[str]) -> dict[str, str]:

@@ -257,10 +257,9 @@ def _quality(run: _Looked) -> Answer:
 
 
 def _chosen(run: _Looked) -> Answer:
-    noises = any(c.condition.defence.noise is not None for c in run.results.labels if c.condition.defence)
-    return (
-        ("yes", "v_def is; the rest is as it was asked") if noises else ("does not apply", "all are as they were asked")
-    )
+    if any(c.condition.defence.noise is not None for c in run.results.labels if c.condition.defence):
+        return "yes", "v_def is; the rest is as it was asked"
+    return "does not apply", "all are as they were asked"
 
 
 def _always(answer: Answer) -> Callable[[_Looked], Answer]:
