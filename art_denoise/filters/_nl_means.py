@@ -290,8 +290,7 @@ def _compiled_arguments(images: np.ndarray, window: Window, h: np.ndarray) -> tu
     each = factors.astype(images.dtype), (window.cutoff * scales).astype(images.dtype)
     shared = number(window.excess), number(offset), window.exact
     bits = np.empty(0, np.int32 if images.itemsize == 4 else np.int64)
-    patch = window.side, window.before
-    return rows, columns, pad, window.distance, patch, kernel, window.outside, shared, each, bits
+    return rows, columns, (pad, window.distance, window.side, window.before, kernel, window.outside), shared, each, bits
 
 
 def _backend(x: torch.Tensor) -> type[_Average] | type[_AverageCPU]:

@@ -5,15 +5,19 @@ belongs to the pixels p + t then lies in one stretch, as does what belongs to th
 without conditions. What is computed of pixels of the margin is never looked at. A shift t and its opposite share their
 weights. It is worked on in blocks of rows that stay in a cache, with all shifts one after another.
 
-Stretches are told by an array and where they start in it. What the modes differ in:
+Stretches are told by an array and where they start in it. What belongs together is handed on together:
 
-- `side` and `before`: patches reach over `side` pixels along an axis, from `before` pixels before p; none for 0.
-- `kernel`: weights of the pixels of a patch along an axis.
-- `outside`: whether pixels beyond the border are averaged as well.
-- `exact`: whether the exponential is exact, or Schraudolph's.
-
-`excess` is subtracted from the distance of patches, `factor` multiplies it in the exponent; above `cutoff` there is no
-weight.
+- `window`: `pad`, `distance`, `side`, `before`, `kernel`, `outside`. Shifts reach over `distance` pixels along an
+  axis, patches over `side`, from `before` pixels before p; none for 0. `kernel` are the weights of the pixels of a
+  patch along an axis, and `outside` says whether pixels beyond the border are averaged as well.
+- `curve`: `excess`, `factor`, `offset`, `cutoff`, `exact`. `excess` is subtracted from the distance of patches,
+  `factor` multiplies it in the exponent; above `cutoff` there is no weight. `exact` says whether the exponential is,
+  or is Schraudolph's.
+- `grid`: `image`, `inside`, `channels`, `plane`, `width`, `height`: the planes of an image, one of 1 for the pixels
+  of the image and of 0 for its margin, how many planes there are and of which size, and of how many rows the image
+  is.
+- `block`: `distance`, `column`, `square`, `bits`, `weight`: lines for what is computed of a block. `weight` are the
+  floats of which `bits` are the bits.
 """
 
 from __future__ import annotations
@@ -123,17 +127,17 @@ def _mask(weight, inside, p, q, size):
 
 
 @compiled
-def _weights(image, inside, shape, p, q, size, patch, kernel, outside, curve, lines, bits, weight):
-    """Write the weights of the pixels from p, for which q is p + t; the distances stay in the first of the `lines`."""
-    channels, plane, width = _at(shape[0]), _at(shape[1]), _at(shape[2])
-    side, before = patch
-    distance, column, square = lines
+def _weights(grid, window, curve, block, p, q, size):
+    """Write the weights of the pixels from p, for which q is p + t, and the distances, into the lines of the block."""
+    image, inside, channels, plane, width, _ = grid
+    _, _, side, before, kernel, outside = window
+    distance, column, square, bits, weight = block
     if side > 0:
-        corner = _at(before * (shape[2] + 1))
+        corner = _at(before * (width + 1))
         beside = size + _at(side - 1)
-        reach = beside + _at((side - 1) * shape[2])
-        _squared_distances(image, p - corner, q - corner, plane, channels, reach, square)
-        _weighted_sum(square, width, kernel, beside, column, _at(0))
+        reach = beside + _at((side - 1) * width)
+        _squared_distances(image, p - corner, q - corner, _at(plane), _at(channels), reach, square)
+        _weighted_sum(square, _at(width), kernel, beside, column, _at(0))
         _weighted_sum(column, _at(1), kernel, size, distance, _at(0))
     else:
         _clear(distance, size)
@@ -167,11 +171,13 @@ def _block_rows(height, distance, width):
 
 
 @compiled
-def _stretch(above, rows, down, right, height, pad, distance, width, outside):
+def _stretch(grid, window, above, rows, down, right):
     """Return where the pixels p of a block of rows start for a shift, where the p + t do, and how many there are.
 
     They are those where one of the two is in the image, or both. A row ends where the next begins.
     """
+    width, height = grid[4:]
+    pad, distance, outside = window[0], window[1], window[5]
     top = max(above, -down if outside else 0)
     bottom = min(above + rows, height if outside else height - down)
     lead = pad - distance if outside else pad
@@ -183,21 +189,22 @@ def _stretch(above, rows, down, right, height, pad, distance, width, outside):
 
 
 @compiled
-def _add_shifts(image, inside, shape, height, pad, distance, patch, kernel, outside, curve, lines, bits, weight, sums):
+def _add_shifts(grid, window, curve, block, sums):
     """Add what all shifts of the search window but none contribute to the weighted sums and to the sums of weights.
 
     `sums` holds planes of weighted sums, as many as it is longer than one plane, and then one of sums of weights.
     """
-    plane, width = shape[1:]
+    image, plane, width, height, distance = grid[0], grid[3], grid[4], grid[5], window[1]
+    weight = block[4]
     channels = sums.size // plane - 1
     rows = _block_rows(height, distance, width)
     for above in range(-distance, height, rows):
         for down in range(distance + 1):
             for right in range(-distance if down > 0 else 1, distance + 1):
-                p, q, size = _stretch(above, rows, down, right, height, pad, distance, width, outside)
+                p, q, size = _stretch(grid, window, above, rows, down, right)
                 if size == _at(0):
                     continue
-                _weights(image, inside, shape, p, q, size, patch, kernel, outside, curve, lines, bits, weight)
+                _weights(grid, window, curve, block, p, q, size)
                 for c in range(channels):
                     first = _at(c * plane)
                     _add_product(weight, image, first + q, size, sums, first + p)
@@ -208,79 +215,69 @@ def _add_shifts(image, inside, shape, height, pad, distance, patch, kernel, outs
 
 
 @compiled
-def _centre(curve, lines, bits, weight):
-    """Return the weight of a pixel itself, that of the distance 0."""
-    _clear(lines[0], _at(1))
-    _exponential(lines[0], _at(1), curve, lines[1], bits, weight)
-    return weight[0]
+def _slack(window):
+    """Return how much longer lines of planes are, for what is computed beyond the last pixel."""
+    return window[1] + window[2]
 
 
 @compiled
-def _continue(image, rows_index, columns_index, plane, line):
-    """Write the image (C, H, W) as it is continued beyond its borders, plane after plane."""
+def _memory(x, rows_index, columns_index, window, bits):
+    """Return a grid for images of x (N, C, H, W), whose image is still to be written, and a block."""
+    channels, height, columns = x.shape[1:]
+    pad, distance, side = window[:3]
     width = columns_index.size
+    plane = rows_index.size * width
+    image = np.zeros(channels * plane + _slack(window), x.dtype)
+    inside = np.zeros(plane + _slack(window), x.dtype)
+    for i in range(pad, pad + height):
+        inside[i * width + pad : i * width + pad + columns] = 1
+    reach = (_block_rows(height, distance, width) + max(side, 1) - 1) * width + _slack(window)
+    bits = np.empty(reach, bits.dtype)
+    block = (np.empty(reach, x.dtype), np.empty(reach, x.dtype), np.empty(reach, x.dtype), bits, bits.view(x.dtype))
+    return (image, inside, channels, plane, width, height), block
+
+
+@compiled
+def _begin(image, rows_index, columns_index, grid, shared, each, n, block):
+    """Write an image (C, H, W), as it is continued beyond its borders, into a grid.
+
+    :return: How weights follow from distances, and the weight of a pixel itself, that of the distance 0.
+    """
+    line, _, _, plane, width, _ = grid
     for c in range(image.shape[0]):
         for i in range(rows_index.size):
             start = c * plane + i * width
             for j in range(width):
                 line[start + j] = image[c, rows_index[i], columns_index[j]]
+    curve = shared[0], each[0][n], shared[1], each[1][n], shared[2]
+    distance, column, _, bits, weight = block
+    _clear(distance, _at(1))
+    _exponential(distance, _at(1), curve, column, bits, weight)
+    return curve, weight[0]
 
 
 @compiled
-def _set_inside(image, pad, shape, line):
-    """Write the planes of an image (C, H, W) into those of a line, whose margin is left as it is."""
-    plane, width = shape[1:]
-    for c in range(image.shape[0]):
-        for i in range(image.shape[1]):
-            start = c * plane + (pad + i) * width + pad
-            for j in range(image.shape[2]):
-                line[start + j] = image[c, i, j]
-
-
-@compiled
-def _memory(x, rows_index, columns_index, distance, side, bits):
-    """Return the form of the planes, and lines for them and for what is computed of a block."""
-    channels, height, width = x.shape[1], x.shape[2], columns_index.size
-    plane = rows_index.size * width
-    # What is computed beyond the last pixel.
-    slack = distance + side
-    image = np.zeros(channels * plane + slack, x.dtype)
-    inside = np.zeros(plane + slack, x.dtype)
-    reach = (_block_rows(height, distance, width) + max(side, 1) - 1) * width + slack
-    lines = (np.empty(reach, x.dtype), np.empty(reach, x.dtype), np.empty(reach, x.dtype))
-    return (channels, plane, width), image, inside, lines, np.empty(reach, bits.dtype)
-
-
-@compiled
-def nl_means_images(
-    x, out, start, stop, rows_index, columns_index, pad, distance, patch, kernel, outside, shared, each, bits
-):
+def nl_means_images(x, out, start, stop, rows_index, columns_index, window, shared, each, bits):
     """Filter images `start` to `stop` of x (N, C, H, W) into out.
 
     What an exponential is like is `shared` by all images (excess, offset, exact) or its own (factors, cutoffs).
     The indices continue the images beyond their borders. `bits` is an empty array of integers as long as the floats.
     """
-    height, columns = x.shape[2:]
-    shape, image, inside, lines, bits = _memory(x, rows_index, columns_index, distance, patch[0], bits)
-    channels, plane, width = shape
-    weight = bits.view(x.dtype)
-    sums = np.zeros((channels + 1) * plane + distance + patch[0], x.dtype)
-    _set_inside(np.ones((1, height, columns), x.dtype), pad, shape, inside)
+    grid, block = _memory(x, rows_index, columns_index, window, bits)
+    image, _, channels, plane, width, height = grid
+    pad = window[0]
+    sums = np.zeros((channels + 1) * plane + _slack(window), x.dtype)
     for n in range(start, stop):
-        curve = shared[0], each[0][n], shared[1], each[1][n], shared[2]
-        centre = _centre(curve, lines, bits, weight)
-        _continue(x[n], rows_index, columns_index, plane, image)
+        curve, centre = _begin(x[n], rows_index, columns_index, grid, shared, each, n, block)
         for j in range(channels * plane):
             sums[j] = centre * image[j]
         for j in range(channels * plane, sums.size):
             sums[j] = centre
-        _add_shifts(
-            image, inside, shape, height, pad, distance, patch, kernel, outside, curve, lines, bits, weight, sums
-        )
+        _add_shifts(grid, window, curve, block, sums)
         for c in range(channels):
             for i in range(height):
                 first = (pad + i) * width + pad
-                for j in range(columns):
+                for j in range(x.shape[3]):
                     out[n, c, i, j] = sums[c * plane + first + j] / sums[channels * plane + first + j]
 
 
@@ -292,9 +289,9 @@ def _add_two_products(a, first, b, second, size, line, start):
 
 
 @compiled_freely
-def _add_two(a, first, second, size, line, start):
+def _sum_of_two(a, first, second, size, line, start):
     for j in range(size):
-        line[start + j] += a[first + j] + a[second + j]
+        line[start + j] = a[first + j] + a[second + j]
 
 
 @compiled_freely
@@ -332,121 +329,81 @@ def _clear_around(line, before, size):
 
 
 @compiled
-def _add_gradient_of_distances(image, shape, p, q, size, patch, kernel, given, across, lines, gradient):
+def _add_gradient_of_distances(grid, window, block, p, q, size, given, across, gradient):
     """Add to the gradient with respect to the image what comes through the distances of patches.
 
     :param given: The gradient with respect to the distances, after one value less than a patch is wide.
     """
-    channels, plane, width = shape
-    side, before = patch
+    image, _, channels, plane, width, _ = grid
+    _, _, side, before, kernel, _ = window
     # A distance is a sum over the patch: its gradient spreads over the patch, along the rows, then down the columns.
     # The kernel, being symmetric, may be taken either way.
     beside, back = _at(side - 1), _at((side - 1) * width)
     _clear_around(given, beside, size)
     _weighted_sum(given, _at(1), kernel, size + beside, across, back)
     _clear_around(across, back, size + beside)
-    spread, reach = lines[2], size + beside + back
+    spread, reach = block[2], size + beside + back
     _weighted_sum(across, _at(width), kernel, reach, spread, _at(0))
     corner = _at(before * (width + 1))
     for c in range(channels):
         first = _at(c * plane) - corner
-        _add_differences(spread, image, first + p, first + q, reach, lines[1], gradient)
+        _add_differences(spread, image, first + p, first + q, reach, block[1], gradient)
 
 
 @compiled
-def _add_shifts_adjoint(
-    image,
-    inside,
-    shape,
-    height,
-    pad,
-    distance,
-    patch,
-    kernel,
-    outside,
-    curve,
-    slope,
-    lines,
-    bits,
-    weight,
-    grads,
-    gradient,
-):
+def _add_shifts_adjoint(grid, window, curve, slope, block, grads, gradient):
     """Add what all shifts but none contribute to the gradient with respect to the image.
 
     `grads` are the gradients with respect to the planes of weighted sums, and to the sums of weights.
     """
-    channels, plane, width = shape
-    side = patch[0]
+    image, _, channels, plane, width, height = grid
+    distance, side = window[1], window[2]
+    distances, _, _, bits, weight = block
     rows = _block_rows(height, distance, width)
     beside = _at(max(side, 1) - 1)
-    given = np.empty(lines[0].size + 2 * side, image.dtype)
-    across = np.empty(lines[0].size + 2 * (side + 1) * width, image.dtype)
+    given = np.empty(distances.size + 2 * side, image.dtype)
+    across = np.empty(distances.size + 2 * (side + 1) * width, image.dtype)
     for above in range(-distance, height, rows):
         for down in range(distance + 1):
             for right in range(-distance if down > 0 else 1, distance + 1):
-                p, q, size = _stretch(above, rows, down, right, height, pad, distance, width, outside)
+                p, q, size = _stretch(grid, window, above, rows, down, right)
                 if size == _at(0):
                     continue
-                _weights(image, inside, shape, p, q, size, patch, kernel, outside, curve, lines, bits, weight)
+                _weights(grid, window, curve, block, p, q, size)
                 for c in range(channels):
                     first = _at(c * plane)
                     _add_product(weight, grads, first + p, size, gradient, first + q)
                     _add_product(weight, grads, first + q, size, gradient, first + p)
                 if side == 0:
                     continue
-                for j in range(size):
-                    given[beside + j] = 0
                 first = _at(channels * plane)
-                _add_two(grads, first + p, first + q, size, given, beside)
+                _sum_of_two(grads, first + p, first + q, size, given, beside)
                 for c in range(channels):
                     first = _at(c * plane)
                     _add_two_products(grads, first + p, image, first + q, size, given, beside)
-                _slope(lines[0], size, curve[0], slope, curve[4], bits, weight, given, beside)
-                _add_gradient_of_distances(image, shape, p, q, size, patch, kernel, given, across, lines, gradient)
+                _slope(distances, size, curve[0], slope, curve[4], bits, weight, given, beside)
+                _add_gradient_of_distances(grid, window, block, p, q, size, given, across, gradient)
 
 
 @compiled
 def nl_means_images_adjoint(
-    x,
-    out,
-    grad_out,
-    grad_x,
-    start,
-    stop,
-    rows_index,
-    columns_index,
-    pad,
-    distance,
-    patch,
-    kernel,
-    outside,
-    shared,
-    each,
-    bits,
-    slopes,
+    x, out, grad_out, grad_x, start, stop, rows_index, columns_index, window, shared, each, bits, slopes
 ):
     """Take the adjoint of `nl_means_images`: from the gradient with respect to out to that with respect to x.
 
     u = T / W, so that the gradients are ū / W with respect to T and -Σ ū u / W with respect to W. The weights, and
     first of all W, are computed again.
     """
-    height, columns = x.shape[2:]
-    shape, image, inside, lines, bits = _memory(x, rows_index, columns_index, distance, patch[0], bits)
-    channels, plane, width = shape
-    weight = bits.view(x.dtype)
-    slack = distance + patch[0]
-    sums = np.zeros(plane + slack, x.dtype)
-    grads, gradient = np.zeros((channels + 1) * plane + slack, x.dtype), np.zeros(channels * plane + slack, x.dtype)
-    _set_inside(np.ones((1, height, columns), x.dtype), pad, shape, inside)
+    grid, block = _memory(x, rows_index, columns_index, window, bits)
+    _, _, channels, plane, width, height = grid
+    pad, columns = window[0], x.shape[3]
+    sums = np.zeros(plane + _slack(window), x.dtype)
+    grads = np.zeros((channels + 1) * plane + _slack(window), x.dtype)
+    gradient = np.zeros(channels * plane + _slack(window), x.dtype)
     for n in range(start, stop):
-        curve = shared[0], each[0][n], shared[1], each[1][n], shared[2]
-        centre = _centre(curve, lines, bits, weight)
-        _continue(x[n], rows_index, columns_index, plane, image)
+        curve, centre = _begin(x[n], rows_index, columns_index, grid, shared, each, n, block)
         sums[:] = centre
-        _add_shifts(
-            image, inside, shape, height, pad, distance, patch, kernel, outside, curve, lines, bits, weight, sums
-        )
+        _add_shifts(grid, window, curve, block, sums)
         for i in range(height):
             first = (pad + i) * width + pad
             for j in range(columns):
@@ -457,24 +414,7 @@ def nl_means_images_adjoint(
                     inner += grads[c * plane + first + j] * out[n, c, i, j]
                 grads[channels * plane + first + j] = -inner
         gradient[:] = 0
-        _add_shifts_adjoint(
-            image,
-            inside,
-            shape,
-            height,
-            pad,
-            distance,
-            patch,
-            kernel,
-            outside,
-            curve,
-            slopes[n],
-            lines,
-            bits,
-            weight,
-            grads,
-            gradient,
-        )
+        _add_shifts_adjoint(grid, window, curve, slopes[n], block, grads, gradient)
         for c in range(channels):
             for i in range(height):
                 first = c * plane + (pad + i) * width + pad
