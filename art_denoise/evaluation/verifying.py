@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,9 +29,6 @@ _DOCUMENTS = {
     results.FILE: results.SCHEMA,
     finished.FILE: finished.SCHEMA,
 }
-
-#: Those that a run has before it has results.
-_FROM_THE_BEGINNING = (run_folder.CHOICES, run_folder.LISTING)
 
 #: Names of artefacts, and of what is kept of tasks that are not finished.
 _ARTEFACT = re.compile(r"[0-9a-f]{16}\.safetensors")
@@ -72,11 +69,8 @@ def verify_files(folder: Path) -> Verified:
     kept = sorted(folder.glob("*/*"))
     artefacts = [file for file in kept if _ARTEFACT.fullmatch(file.name)]
     has_results = (folder / results.FILE).exists()
-    documents = [
-        folder / name
-        for name in _DOCUMENTS
-        if (folder / name).exists() or (has_results and name in _FROM_THE_BEGINNING)
-    ]
+    always = _always_there(results.Results.config_in(folder) or {})
+    documents = [folder / name for name in _DOCUMENTS if (folder / name).exists() or name in always]
     if not artefacts and not documents:
         raise FileNotFoundError(f"`folder` = {str(folder)!r} holds nothing of a run: give the folder of a run")
 
@@ -104,6 +98,16 @@ def verify_files(folder: Path) -> Verified:
             if why:
                 found.damaged["report", f"report/{name}"] = why
     return found
+
+
+def _always_there(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return which documents a run has before it has results, by the choices in these."""
+    options = config.get("options")
+    if not isinstance(options, dict):
+        # Results that were found and kept in Python.
+        return ()
+    # Which photograph is for what needs no list.
+    return (run_folder.CHOICES,) if options.get("data") == "photographs" else (run_folder.CHOICES, run_folder.LISTING)
 
 
 class _Aside(Store):

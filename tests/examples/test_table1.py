@@ -42,6 +42,13 @@ def quick(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
 
 
 @pytest.mark.long
+def test_a_run_on_the_photographs_verifies(quick):
+    """It has no list of which image is for what, as runs on folders of images have."""
+    verified = start(*PROGRAM, "verify", "runs/quick", "--sample", "1", cwd=quick[0])
+    assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout
+
+
+@pytest.mark.long
 def test_quick_run_prints_the_table_and_says_where_the_report_is(quick):
     tmp_path, first = quick
     assert first.returncode == 0, first.stderr
