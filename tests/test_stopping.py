@@ -118,3 +118,25 @@ def test_with_processes_that_share_the_work(tmp_path, number, wait):
     os.killpg(process.pid, number)
     _, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (128 + number, SAID[number])
+
+
+FIRST = """
+import signal, sys
+from multiprocessing import get_context
+from art_denoise.evaluation.engines.starting import undisturbed
+def told(connection):
+    connection.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+if __name__ == "__main__":
+    here, there = get_context("spawn").Pipe()
+    with undisturbed():
+        get_context("spawn").Process(target=told, args=(there,)).start()
+    sys.exit(0 if here.recv() else 1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot be held back here")
+def test_the_first_process_is_deaf_from_its_first_line(tmp_path):
+    """With it Python starts another, after which it lets through what was held back."""
+    program = tmp_path / "program.py"
+    program.write_text(FIRST)
+    assert subprocess.run([sys.executable, str(program)], check=False).returncode == 0

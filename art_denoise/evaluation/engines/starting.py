@@ -37,6 +37,11 @@ def undisturbed() -> Iterator[None]:
                 listening[number] = signal.signal(number, lambda number, _: asked.append(number))
     # What is started has the mask, too.
     masked = hasattr(signal, "pthread_sigmask")
+    if masked:
+        from multiprocessing import resource_tracker  # not on Windows
+
+        # It would be started with the first process, and lets through again what the mask holds back.
+        resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masked else set()
     try:
         yield
