@@ -18,6 +18,10 @@ from art.estimators.classification import PyTorchClassifier
 from hypothesis import HealthCheck, settings
 from inputs_tried import COUNT
 
+if not torch.cuda.is_available():
+    # Without a GPU its kernels are interpreted. Triton reads it when it is imported.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 #: How many inputs each property test tries: some hundreds in all, tens of thousands with HYPOTHESIS_PROFILE=nightly.
 #: Images of all sizes take longer than Hypothesis expects, and a busy machine longer still.
 _SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}

@@ -14,6 +14,7 @@ from torch.nn import functional
 from art_denoise.choices import NLMeansMode, PatchWeights
 from art_denoise.filters._operators import Operator, as_array, check_finite
 from art_denoise.filters._strengths import of_each
+from art_denoise.filters._triton import usable
 
 #: scikit-image's cut-off: patches further apart than this, in units of h², get no weight; exp(-5) = 0.0067.
 _CUTOFF = 5.0
@@ -104,7 +105,7 @@ class _Average:
         weights = _sums(v, window, scale)[1]
         grad_total = grad / weights
         grad_weights = -(grad_total * u).sum(1, keepdim=True)
-        padded = _reflect(v, window.pad).requires_grad_()
+        padded = reflect(v, window.pad).requires_grad_()
         grad_padded = torch.zeros_like(padded)
         for shift in _shifts(window):
             with torch.enable_grad():
@@ -115,12 +116,12 @@ class _Average:
                 # A patch of nothing has weights that depend on no pixel.
                 pairs = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
                 grad_padded += torch.autograd.grad([o for o, _ in pairs], padded, [g for _, g in pairs])[0]
-        return _weight_of_none(v, window, scale) * grad_total + _reflect_adjoint(grad_padded, window.pad)
+        return _weight_of_none(v, window, scale) * grad_total + reflect_adjoint(grad_padded, window.pad)
 
 
 def _sums(v: torch.Tensor, window: Window, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weighted means and the sums of weights (N, 1, H, W)."""
-    padded = _reflect(v, window.pad)
+    padded = reflect(v, window.pad)
     centre = _weight_of_none(v, window, scale)
     total, weights = centre * v, centre
     for shift in _shifts(window):
@@ -132,8 +133,12 @@ def _sums(v: torch.Tensor, window: Window, scale: torch.Tensor) -> tuple[torch.T
 
 def _scale(v: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
     """Return what distances are divided by in the exponent, (N, 1, 1, 1)."""
-    precision = np.float64 if v.dtype == torch.float64 else np.float32
-    return torch.from_numpy((window.scale * h**2).astype(precision)).to(v.device)[:, None, None, None]
+    return torch.from_numpy((window.scale * h**2).astype(precision_of(v))).to(v.device)[:, None, None, None]
+
+
+def precision_of(v: torch.Tensor) -> type[np.floating[Any]]:
+    """Return NumPy's kind of the values of images."""
+    return np.float64 if v.dtype == torch.float64 else np.float32
 
 
 def _weight_of_none(v: torch.Tensor, window: Window, scale: torch.Tensor) -> torch.Tensor:
@@ -189,8 +194,7 @@ def _sum_over_patch(square: torch.Tensor, window: Window) -> torch.Tensor:
     """Sum maps (N, 1, H, W) over patches, weighted if the window has a kernel."""
     if window.kernel is None:
         return functional.avg_pool2d(square, window.side, stride=1, divisor_override=1)
-    kernel = torch.from_numpy(window.kernel.astype(np.float64 if square.dtype == torch.float64 else np.float32))
-    kernel = kernel.to(square.device)
+    kernel = torch.from_numpy(patch_kernel(window, precision_of(square))).to(square.device)
     # In float32 wherever it is called from: half precision would be off by more than weights differ.
     with torch.autocast(square.device.type, enabled=False):
         return functional.conv2d(functional.conv2d(square, kernel[None, None, :, None]), kernel[None, None, None])
@@ -219,15 +223,15 @@ def _reflected(size: int, pad: int) -> np.ndarray:
     return np.pad(np.arange(size), pad, mode="reflect")
 
 
-def _reflect(v: torch.Tensor, pad: int) -> torch.Tensor:
+def reflect(v: torch.Tensor, pad: int) -> torch.Tensor:
     """Continue images by reflection without repeating the edge, also where `pad` exceeds the image (NumPy's rule)."""
     for axis in (2, 3):
         v = v.index_select(axis, torch.from_numpy(_reflected(v.shape[axis], pad)).to(v.device))
     return v
 
 
-def _reflect_adjoint(grad: torch.Tensor, pad: int) -> torch.Tensor:
-    """Take the adjoint of `_reflect`."""
+def reflect_adjoint(grad: torch.Tensor, pad: int) -> torch.Tensor:
+    """Take the adjoint of `reflect`."""
     for axis in (2, 3):
         index = torch.from_numpy(_reflected(grad.shape[axis] - 2 * pad, pad)).to(grad.device)
         shape = list(grad.shape)
@@ -262,8 +266,7 @@ class _AverageCPU:
         images, out, grad_out = map(as_array, (v, u, grad))
         grad_x = np.empty_like(images)
         arguments = _compiled_arguments(images, window, h)
-        # The 2 is that of the square. Between powers of two Schraudolph's exponential is linear.
-        slopes = (-2 / (window.scale * h**2) / (1 if window.exact else math.log(2))).astype(images.dtype)
+        slopes = curves(window, h, precision_of(v))[4]
 
         def work(start: int, stop: int) -> None:
             kernels.nl_means_images_adjoint(images, out, grad_out, grad_x, start, stop, *arguments, slopes)
@@ -274,27 +277,52 @@ class _AverageCPU:
 
 def _compiled_arguments(images: np.ndarray, window: Window, h: np.ndarray) -> tuple[Any, ...]:
     """Return the window, and what differs between images, as the compiled loops take it."""
-    number = images.dtype.type
     # Also where nothing beyond the border is averaged: then rows that follow each other do not meet.
     pad = window.side // 2 + window.distance
     rows, columns = (_reflected(size, pad) for size in images.shape[2:])
-    kernel = (np.ones(window.side) if window.kernel is None else window.kernel).astype(images.dtype)
-    scales = window.scale * h**2
-    if window.exact:
-        factors, offset = 1 / math.log(2) / scales, 0.0
-    else:
-        # As bits of a float with m bits for the fraction and a bias b, 2^y is about 2^m (b + y - constant).
-        kind = np.finfo(images.dtype)
-        fraction = 2.0**kind.nmant
-        factors, offset = fraction / math.log(2) / scales, fraction * (kind.maxexp - 1 - _SCHRAUDOLPH)
-    each = factors.astype(images.dtype), (window.cutoff * scales).astype(images.dtype)
-    shared = number(window.excess), number(offset), window.exact
+    kernel = patch_kernel(window, images.dtype)
+    excess, factors, offsets, cutoffs, _ = curves(window, h, images.dtype)
+    shared = excess[0], offsets[0], window.exact
     bits = np.empty(0, np.int32 if images.itemsize == 4 else np.int64)
-    return rows, columns, (pad, window.distance, window.side, window.before, kernel, window.outside), shared, each, bits
+    size = pad, window.distance, window.side, window.before, kernel, window.outside
+    return rows, columns, size, shared, (factors, cutoffs), bits
 
 
-def _backend(x: torch.Tensor) -> type[_Average] | type[_AverageCPU]:
-    return _AverageCPU if x.device.type == "cpu" else _Average
+def patch_kernel(window: Window, precision: Any) -> np.ndarray:
+    """Return the weights (side,) of the pixels of a patch along an axis."""
+    return (np.ones(window.side) if window.kernel is None else window.kernel).astype(precision)
+
+
+def curves(window: Window, h: np.ndarray, precision: Any) -> tuple[np.ndarray, ...]:
+    """Return how the weights of patches follow from their distances, for each image of strength h, (N,) float64.
+
+    :return: What is subtracted from distances; what those are then multiplied by, as an exponent of 2, or, for
+        Schraudolph's exponential, as a float's bits; the bits of 1 for that; the distance above which there is no
+        weight; twice the slope of the weight, as a multiple of the weight or, for Schraudolph's, of its power of two.
+        Each (N,).
+    """
+    scales = window.scale * h**2
+    factors, offset = 1 / math.log(2) / scales, 0.0
+    slopes = -2 / scales
+    if not window.exact:
+        # As bits of a float with m bits for the fraction and a bias b, 2^y is about 2^m (b + y - constant).
+        kind = np.finfo(precision)
+        factors, offset = 2.0**kind.nmant * factors, 2.0**kind.nmant * (kind.maxexp - 1 - _SCHRAUDOLPH)
+        slopes = slopes / math.log(2)
+    excess = np.full(len(h), window.excess)
+    every = excess, factors, np.full(len(h), offset), window.cutoff * scales, slopes
+    return tuple(values.astype(precision) for values in every)
+
+
+def _backend(x: torch.Tensor) -> Any:
+    """Return the class that averages where x is."""
+    if x.device.type == "cpu":
+        return _AverageCPU
+    if usable(x):
+        from art_denoise.filters._nl_means_triton import AverageTriton  # with Triton, where it is needed
+
+        return AverageTriton
+    return _Average
 
 
 def _forward(x: torch.Tensor, h: float, hs: torch.Tensor | None, *window: Any) -> tuple[torch.Tensor]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 
 from art_denoise.filters._operators import Operator, as_array, check_finite
 from art_denoise.filters._rof_operators import as_planes, gradient, length, negative_divergence, on_device
+from art_denoise.filters._triton import usable
 
 #: Step of the dual iteration. Chambolle (2004) proves convergence for a step of at most 1/8 in two dimensions;
 #: scikit-image takes 1 / (2 · 2), which converges in practice, and so do we.
-_STEP = 0.25
+STEP = 0.25
 
 #: Dual fields that the backward pass keeps, in bytes for each thread. Where those of all iterations take more, it keeps
 #: the square root of their number, and computes the others once more.
@@ -24,7 +26,7 @@ def _step(p: torch.Tensor, g: torch.Tensor, lengths: torch.Tensor, ratio: torch.
 
     `ratio` (M, 1, 1) is the step over the weight of each plane.
     """
-    return (p - _STEP * g) / (1 + ratio * lengths)
+    return (p - STEP * g) / (1 + ratio * lengths)
 
 
 def _step_adjoint(
@@ -40,7 +42,7 @@ def _step_adjoint(
     q = _step(p, g, lengths, ratio)
     s = 1 / (1 + ratio * lengths)
     along = ratio * s * (a * q).sum(0) / torch.where(lengths > 0, lengths, torch.inf)
-    b = -_STEP * s * a - along * g
+    b = -STEP * s * a - along * g
     v = negative_divergence(b)
     return s * a + gradient(v), v
 
@@ -54,7 +56,7 @@ class Chambolle:
         u, iterations = torch.empty_like(f), torch.empty(len(f), dtype=torch.long, device=f.device)
         active = torch.arange(len(f), device=f.device)
         p = f.new_zeros((2, *f.shape))
-        weight, ratio = on_device(weights, f), on_device(_STEP / weights, f)[:, None, None]
+        weight, ratio = on_device(weights, f), on_device(STEP / weights, f)[:, None, None]
         first = previous = f.new_zeros(len(f))
         for iteration in range(max_iter):
             d = negative_divergence(p)
@@ -87,7 +89,7 @@ class Chambolle:
         """Take the adjoint of the iterations done: from the gradient with respect to u to that with respect to f."""
         a = gradient(grad)
         grad_f = grad.clone()
-        ratio = on_device(_STEP / weights, f)[:, None, None]
+        ratio = on_device(STEP / weights, f)[:, None, None]
         # The result belongs to the field after iterations - 1 steps. Of the fields before them the first of every
         # segment is kept, and those of one segment.
         steps = int(iterations.max()) - 1
@@ -126,10 +128,10 @@ class ChambolleCPU:
         planes = as_array(f)
         u, iterations = np.empty_like(planes), np.empty(len(planes), dtype=np.int64)
         number = planes.dtype.type
-        ratios, own = (_STEP / weights).astype(number), weights.astype(number)
+        ratios, own = (STEP / weights).astype(number), weights.astype(number)
 
         def work(start: int, stop: int) -> None:
-            kernels.rof_planes(planes, u, start, stop, number(_STEP), ratios, own, number(eps), max_iter, iterations)
+            kernels.rof_planes(planes, u, start, stop, number(STEP), ratios, own, number(eps), max_iter, iterations)
 
         share_out(work, len(planes), planes[0].size)
         return torch.from_numpy(u), torch.from_numpy(iterations)
@@ -143,19 +145,26 @@ class ChambolleCPU:
         grad_f, done = np.empty_like(planes), as_array(iterations)
         most_stored = max(2, _MEMORY_OF_BACKWARD // (3 * planes[0].nbytes))
         number = planes.dtype.type
-        ratios, own = (_STEP / weights).astype(number), weights.astype(number)
+        ratios, own = (STEP / weights).astype(number), weights.astype(number)
 
         def work(start: int, stop: int) -> None:
             kernels.rof_planes_adjoint(
-                planes, grad_u, grad_f, start, stop, number(_STEP), ratios, own, done, most_stored
+                planes, grad_u, grad_f, start, stop, number(STEP), ratios, own, done, most_stored
             )
 
         share_out(work, len(planes), planes[0].size)
         return torch.from_numpy(grad_f)
 
 
-def _backend(x: torch.Tensor) -> type[Chambolle] | type[ChambolleCPU]:
-    return ChambolleCPU if x.device.type == "cpu" else Chambolle
+def _backend(x: torch.Tensor) -> Any:
+    """Return the class that does the iteration where x is."""
+    if x.device.type == "cpu":
+        return ChambolleCPU
+    if usable(x):
+        from art_denoise.filters._rof_chambolle_triton import ChambolleTriton  # with Triton, where it is needed
+
+        return ChambolleTriton
+    return Chambolle
 
 
 def _forward(

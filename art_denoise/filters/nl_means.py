@@ -71,7 +71,8 @@ def nl_means_denoise(
     cut-off jumps. The backward pass computes the weights again, shift by shift, and keeps a few planes.
 
     Cost: O(N C H W · patch_distance²) for small patches; the sum over a patch adds O(N H W · patch_distance² · s).
-    CPU tensors are filtered by compiled code on as many threads as torch uses (`torch.set_num_threads`).
+    CPU tensors are filtered by compiled code on as many threads as torch uses (`torch.set_num_threads`), CUDA tensors
+    by kernels of Triton (3.0 or later), which PyTorch's builds for CUDA bring; their backward pass takes up to 1 GiB.
 
     Limitations: borders are continued by reflection without repeating the edge (NumPy *reflect*), as often as needed
     for images smaller than the window.

@@ -105,7 +105,8 @@ def rof_denoise(
 
     Cost: O(N C H W) an iteration; an image channel that has stopped costs nothing more. At weight 10/255 photographs
     take 10 to 20 iterations of "chambolle" and 60 to 150 of "converged", more for larger weights. CPU tensors are
-    filtered by compiled code on as many threads as torch uses (`torch.set_num_threads`).
+    filtered by compiled code on as many threads as torch uses (`torch.set_num_threads`), CUDA tensors, for "chambolle",
+    by kernels of Triton (3.0 or later), which PyTorch's builds for CUDA bring.
 
     Source: A. Chambolle, "An algorithm for total variation minimization and applications", J. Math. Imaging Vis. 20
     (2004), doi:10.1023/B:JMIV.0000011325.36760.1e, Eq. (9). Deviations, all scikit-image's: step 1/4 rather than ≤ 1/8;
