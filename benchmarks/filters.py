@@ -2,8 +2,8 @@
 
 All contenders filter the same real photographs in one process, one after another in each round, so that a change of
 the machine's speed meets them all; quoted are medians over the rounds and their ratio to the first of each table.
-Those that take long get fewer images, as stated. OpenCV and deepinv take part where they are installed
-(`pip install ".[bench]"`).
+Those that take long get fewer images, as stated. OpenCV, deepinv and vs-nlm-ispc (Python 3.12 or later) take part
+where they are installed (`pip install ".[bench]"`). What no filter can be faster than is in `benchmarks.limits`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from math import isnan, nan
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -28,6 +29,9 @@ from tqdm.auto import tqdm
 
 from art_denoise import nl_means_denoise, rof_denoise
 from art_denoise.data.photographs import load_photograph
+from art_denoise.filters._rof_chambolle import chambolle
+from benchmarks.latency import latency_table
+from benchmarks.limits import bare_divisions, bare_multiply_adds
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 WEIGHT, H, TOL = 10 / 255, 0.05, 1e-4
@@ -39,6 +43,7 @@ PACKAGES = (
     "adversarial-robustness-toolbox",
     "opencv-python-headless",
     "deepinv",
+    "vapoursynth-nlm-ispc",
 )
 
 #: What is asked of the first size of images: task, contender, and how many times as fast as the first it is to be.
@@ -48,6 +53,8 @@ BOUNDS = [
     ("ROF, converged", "art_denoise", 25.0),
     ("NL-means, fast", "art_denoise", 6.0),
 ]
+#: How many times as long as what no filter can do without each is to take.
+LIMITS = {"ROF": 1.3, "NL-means": 3.0}
 TIMES_TOTALVARMIN, BACKWARD, MEMORY = 1000.0, 3.0, 6.0
 
 #: What was tried for the bounds that two cores without a GPU did not meet.
@@ -67,12 +74,14 @@ class Contender:
     :param run: Filters what `prepare` made, and returns images (N, 3, H, W).
     :param images: How many images of the batch are given to it, at most.
     :param prepare: Is given images (N, 3, H, W), and not timed.
+    :param limit: Whether it filters nothing, and does only what no filter can do without.
     """
 
     name: str
     run: Callable[[Any], np.ndarray]
     images: int = 64
     prepare: Callable[[np.ndarray], Any] = lambda x: x
+    limit: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,55 @@ def _opencv() -> list[Contender]:
     return [Contender("OpenCV's fastNlMeansDenoising, 3×3 patches, bytes", run)]
 
 
+def _vapoursynth(distance: int) -> list[Contender]:
+    if importlib.util.find_spec("vapoursynth") is None:
+        return []
+    import vapoursynth
+
+    core = vapoursynth.core
+    if not hasattr(core, "nlm_ispc"):
+        return []
+
+    def clip(x: np.ndarray) -> Any:
+        blank = core.std.BlankClip(width=x.shape[3], height=x.shape[2], format=vapoursynth.RGBS, length=len(x))
+        frames = []
+        for image, empty in zip(x, blank.frames(), strict=True):
+            frame = empty.copy()
+            for channel, plane in enumerate(image):
+                np.asarray(frame[channel])[:] = plane
+            frames.append(frame)
+        return blank.std.ModifyFrame(blank, lambda n, f: frames[n])
+
+    def run(clip: Any) -> np.ndarray:
+        core.num_threads = torch.get_num_threads()
+        # A filter of its own for each run: it remembers what it did.
+        filtered = clip.nlm_ispc.NLMeans(d=0, a=distance, s=1, h=255 * H, channels="RGB")
+        return np.stack([np.stack([np.asarray(frame[c]) for c in range(3)]) for frame in filtered.frames()])
+
+    return [Contender("vs-nlm-ispc, 3×3 patches", run, prepare=clip)]
+
+
+def _limit_of_rof(x: np.ndarray, **options: Any) -> tuple[np.ndarray, int]:
+    """Return images and how many iterations are done for a channel of them, on average."""
+    values = {"eps": 2e-4, "max_iter": 200, **options}
+    _, iterations = chambolle(torch.from_numpy(x), WEIGHT, None, values["eps"], values["max_iter"])
+    return x, round(float(iterations.double().mean()))
+
+
+def _limits_of_rof(**options: Any) -> list[Contender]:
+    def prepare(x: np.ndarray) -> tuple[np.ndarray, int]:
+        return _limit_of_rof(x, **options)
+
+    name = "limit: its square roots and divisions alone"
+    return [Contender(name, lambda made: bare_divisions(*made), prepare=prepare, limit=True)]
+
+
+def _limits_of_nl_means(distance: int) -> list[Contender]:
+    # Of half the shifts: the squares of three channels, and for both pixels the products with three and the weight.
+    count = ((2 * distance + 1) ** 2 - 1) // 2 * (3 + 2 * 4)
+    return [Contender("limit: its multiply-adds alone", lambda x: bare_multiply_adds(x[:, 0], count), limit=True)]
+
+
 def tasks() -> dict[str, list[Contender]]:
     """Return the contenders by task; the first of each is what the others are compared with."""
 
@@ -206,15 +264,25 @@ def tasks() -> dict[str, list[Contender]]:
     def centred(x: torch.Tensor) -> torch.Tensor:
         return nl_means_denoise(x, H, patch_size=3, mode="centred", patch_weights="gaussian")
 
+    def nl_means_of(distance: int) -> list[Contender]:
+        def run(x: torch.Tensor) -> torch.Tensor:
+            return nl_means_denoise(x, H, patch_distance=distance)
+
+        scikit = _loop(denoise_nl_means, h=H, patch_size=2, patch_distance=distance)
+        others = [*_vapoursynth(distance), *_limits_of_nl_means(distance)]
+        return [Contender("scikit-image", scikit, images=16), *_ours(run), *others]
+
     return {
         "ROF, default stop": [
             Contender("scikit-image", _loop(denoise_tv_chambolle, weight=WEIGHT)),
             *_ours(rof),
+            *_limits_of_rof(),
             Contender("ART's TotalVarMin (another energy)", _total_var_min, images=1),
         ],
         "ROF, 200 iterations": [
             Contender("scikit-image", _loop(denoise_tv_chambolle, weight=WEIGHT, eps=0), images=8),
             *_ours(rof_200),
+            *_limits_of_rof(eps=0.0),
         ],
         "ROF, converged": [
             Contender(
@@ -230,7 +298,11 @@ def tasks() -> dict[str, list[Contender]]:
             Contender("scikit-image", _loop(denoise_nl_means, h=H, patch_size=2, patch_distance=3)),
             *_ours(nl_means),
             *_opencv(),
+            *_vapoursynth(3),
+            *_limits_of_nl_means(3),
         ],
+        "NL-means, fast, search window 5×5": nl_means_of(2),
+        "NL-means, fast, search window 11×11": nl_means_of(5),
         "NL-means, centred, Gaussian 3×3 patches": [
             Contender(
                 "scikit-image, fast_mode=False",
@@ -238,6 +310,8 @@ def tasks() -> dict[str, list[Contender]]:
                 images=16,
             ),
             *_ours(centred),
+            *_vapoursynth(3),
+            *_limits_of_nl_means(3),
         ],
     }
 
@@ -277,7 +351,8 @@ def measure(contenders: list[Contender], x: np.ndarray, rounds: int) -> dict[str
             images=count,
             seconds=median(seconds[c.name]) / count,
             memory=_peak_memory(lambda c=c: c.run(made[c.name])) / count,  # type: ignore[misc]
-            difference=float(np.abs(results[c.name][:common] - reference[:common]).max()),
+            # A limit filters nothing, and vs-nlm-ispc returns NaN for some pixels.
+            difference=nan if c.limit else float(np.nanmax(np.abs(results[c.name][:common] - reference[:common]))),
         )
     return measured
 
@@ -286,9 +361,10 @@ def _table(measured: dict[str, Measured], size: int) -> list[str]:
     lines = ["| | images | ms/image | images/s | ratio | extra memory | difference |", "|---|---|---|---|---|---|---|"]
     baseline = next(iter(measured.values()))
     for name, m in measured.items():
+        difference = "" if isnan(m.difference) else f"{m.difference:.1e}"
         lines.append(
-            f"| {name} | {m.images} | {1000 * m.seconds:.2f} | {1 / m.seconds:.0f} "
-            f"| {baseline.seconds / m.seconds:.2f}× | {m.memory / (12 * size**2):.1f}× | {m.difference:.1e} |"
+            f"| {name} | {m.images} | {1000 * m.seconds:.3f} | {1 / m.seconds:.0f} "
+            f"| {baseline.seconds / m.seconds:.2f}× | {m.memory / (12 * size**2):.1f}× | {difference} |"
         )
     return lines
 
@@ -310,6 +386,15 @@ def _bounds(measured: dict[str, dict[str, Measured]], size: int) -> list[str]:
         )
     )
     for task, some in measured.items():
+        for name, m in some.items():
+            bound = LIMITS[task.split(",")[0]]
+            if name.startswith("limit"):
+                ratio = some["art_denoise"].seconds / m.seconds
+                rows.append((f"{task}, against its limit", f"≤ {bound:g}×", f"{ratio:.2f}×", ratio <= bound))
+            if name.startswith("vs-nlm"):
+                ratio = m.seconds / some["art_denoise"].seconds
+                rows.append((f"{task}, against vs-nlm-ispc", "≥ 1×", f"{ratio:.2f}×", ratio >= 1))
+    for task, some in measured.items():
         ratio = some["art_denoise, backward pass alone"].seconds / some["art_denoise"].seconds
         rows.append((f"{task}, backward pass against forward", f"≤ {BACKWARD:g}×", f"{ratio:.1f}×", ratio <= BACKWARD))
     for task, some in measured.items():
@@ -318,6 +403,13 @@ def _bounds(measured: dict[str, dict[str, Measured]], size: int) -> list[str]:
         rows.append((f"{task}, extra memory", f"≤ {MEMORY:g}× the images", f"{most:.1f}×", most <= MEMORY))
     lines = ["| | asked | measured | |", "|---|---|---|---|"]
     return lines + [f"| {a} | {b} | {c} | {'met' if met else '**not met**'} |" for a, b, c, met in rows]
+
+
+_CUDA = "\n## CUDA\n"
+
+
+def _cuda_lines(size: int) -> list[str]:
+    return _cuda(size) if torch.cuda.is_available() else ["Not timed: there is no GPU on this machine."]
 
 
 def _cuda(size: int) -> list[str]:
@@ -367,8 +459,14 @@ def installed(packages: tuple[str, ...]) -> str:
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Counted rounds, after one warm-up.")] = 5,
     sizes: Annotated[tuple[int, int], typer.Option(help="Two sides of the images.")] = (224, 32),
+    device: Annotated[str, typer.Option(help="“cuda” times the GPU only, and replaces its section.")] = "cpu",
 ) -> None:
-    """Measure the filters against scikit-image, OpenCV, ART and deepinv, and write the tables to RESULTS.md."""
+    """Measure the filters against others, and write the tables to RESULTS.md, that of a GPU if there is one."""
+    if device == "cuda":
+        text = RESULTS.read_text(encoding="utf-8").split(_CUDA)[0] + "\n".join([_CUDA, *_cuda_lines(sizes[0])]) + "\n"
+        RESULTS.write_text(text, encoding="utf-8")
+        typer.echo(text)
+        return
     lines = [
         "# Speed of the filters",
         "",
@@ -386,6 +484,13 @@ def main(
             for task, contenders in tasks().items():
                 done[task, size] = measure(contenders, photographs(64, size), rounds)
                 bar.update()
+                if task.startswith("NL-means") and size == sizes[0]:
+                    # OpenCV has threads of its own.
+                    some = [c for c in contenders if not c.name.startswith("OpenCV")]
+                    threads = torch.get_num_threads()
+                    torch.set_num_threads(1)
+                    done[f"{task}, one thread", size] = measure(some, photographs(16, size), rounds)
+                    torch.set_num_threads(threads)
     first = {task: some for (task, size), some in done.items() if size == sizes[0]}
     lines += [
         "",
@@ -397,7 +502,9 @@ def main(
     ]
     for (task, size), measured in done.items():
         lines += ["", f"## {task}, 3×{size}×{size}", "", *_table(measured, size)]
-    lines += ["", "## CUDA", "", *(_cuda(sizes[0]) if torch.cuda.is_available() else ["No GPU on this machine."])]
+    for size in sizes:
+        lines += ["", f"## One image at a time, 3×{size}×{size}", "", *latency_table(photographs(32, size), 10)]
+    lines += [_CUDA, *_cuda_lines(sizes[0])]
     text = "\n".join(lines) + "\n"
     RESULTS.write_text(text, encoding="utf-8")
     typer.echo(text)

@@ -22,8 +22,16 @@ def compiled(loop: Callable[..., Any]) -> Any:
     return _kept(numba.njit(nogil=True, error_model="numpy")(loop))
 
 
+def compiled_fused(loop: Callable[..., Any]) -> Any:
+    """Compile a loop in which products may be added without rounding them first."""
+    return _kept(numba.njit(nogil=True, error_model="numpy", fastmath={"nsz", "contract"})(loop))
+
+
 def compiled_freely(loop: Callable[..., Any]) -> Any:
-    """Compile a loop in which sums may be taken in any order and products be added without rounding them first."""
+    """Compile a loop in which sums may be taken in any order, too.
+
+    Which order may depend on what the loop is compiled into, and so on whether a process compiles or finds it compiled.
+    """
     free = {"reassoc", "nsz", "contract"}
     return _kept(numba.njit(nogil=True, error_model="numpy", fastmath=free)(loop))
 

@@ -94,15 +94,17 @@ class _Average:
     """The weighted mean in torch operations, on any device. A shift and its opposite share one map of weights."""
 
     @staticmethod
-    def run(v: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
-        """Average images (N, C, H, W), each by its strength h, (N,) float64."""
-        return _sums(v, window, _scale(v, window, h))[0]
+    def run(v: torch.Tensor, window: Window, h: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Average images (N, C, H, W), each by its strength h, (N,) float64; return the sums of weights, (N, 1, H, W),
+        as well."""
+        return _sums(v, window, _scale(v, window, h))
 
     @staticmethod
-    def adjoint(grad: torch.Tensor, v: torch.Tensor, u: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
-        """Take the adjoint of `run`, where u is what it returned."""
+    def adjoint(
+        grad: torch.Tensor, v: torch.Tensor, u: torch.Tensor, weights: torch.Tensor, window: Window, h: np.ndarray
+    ) -> torch.Tensor:
+        """Take the adjoint of `run`, where u and the sums of weights are what it returned."""
         scale = _scale(v, window, h)
-        weights = _sums(v, window, scale)[1]
         grad_total = grad / weights
         grad_weights = -(grad_total * u).sum(1, keepdim=True)
         padded = reflect(v, window.pad).requires_grad_()
@@ -244,32 +246,34 @@ class _AverageCPU:
     """What `_Average` does, for images on the CPU, compiled."""
 
     @staticmethod
-    def run(v: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
+    def run(v: torch.Tensor, window: Window, h: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         from art_denoise.filters import _nl_means_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
         images = as_array(v)
-        out = np.empty_like(images)
+        out, norms = np.empty_like(images), np.empty_like(images[:, 0])
         arguments = _compiled_arguments(images, window, h)
 
         def work(start: int, stop: int) -> None:
-            kernels.nl_means_images(images, out, start, stop, *arguments)
+            kernels.nl_means_images(images, out, norms, start, stop, *arguments)
 
         share_out(work, len(images), images[0].size)
-        return torch.from_numpy(out)
+        return torch.from_numpy(out), torch.from_numpy(norms)[:, None]
 
     @staticmethod
-    def adjoint(grad: torch.Tensor, v: torch.Tensor, u: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
+    def adjoint(
+        grad: torch.Tensor, v: torch.Tensor, u: torch.Tensor, weights: torch.Tensor, window: Window, h: np.ndarray
+    ) -> torch.Tensor:
         from art_denoise.filters import _nl_means_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
-        images, out, grad_out = map(as_array, (v, u, grad))
+        images, out, norms, grad_out = map(as_array, (v, u, weights[:, 0], grad))
         grad_x = np.empty_like(images)
         arguments = _compiled_arguments(images, window, h)
         slopes = curves(window, h, precision_of(v))[4]
 
         def work(start: int, stop: int) -> None:
-            kernels.nl_means_images_adjoint(images, out, grad_out, grad_x, start, stop, *arguments, slopes)
+            kernels.nl_means_images_adjoint(images, out, norms, grad_out, grad_x, start, stop, *arguments, slopes)
 
         share_out(work, len(images), images[0].size)
         return torch.from_numpy(grad_x)
@@ -325,34 +329,40 @@ def _backend(x: torch.Tensor) -> Any:
     return _Average
 
 
-def _forward(x: torch.Tensor, h: float, hs: torch.Tensor | None, *window: Any) -> tuple[torch.Tensor]:
+def _forward(x: torch.Tensor, h: float, hs: torch.Tensor | None, *window: Any) -> tuple[torch.Tensor, torch.Tensor]:
     check_finite(x)
     each, small = of_each("h", h, hs, len(x), least=LEAST_H, positive=True)
-    u = _backend(x).run(x, _window(x.shape[1], *window), each)
+    u, weights = _backend(x).run(x, _window(x.shape[1], *window), each)
     if small is not None:
         u[small] = x[small]
-    return (u.contiguous(),)
+    return u.contiguous(), weights
 
 
 def _adjoint(
-    grad: torch.Tensor, x: torch.Tensor, u: torch.Tensor, h: float, hs: torch.Tensor | None, *window: Any
+    grad: torch.Tensor,
+    x: torch.Tensor,
+    u: torch.Tensor,
+    weights: torch.Tensor,
+    h: float,
+    hs: torch.Tensor | None,
+    *window: Any,
 ) -> tuple[torch.Tensor]:
     each, small = of_each("h", h, hs, len(x), least=LEAST_H, positive=True)
-    grad_x = _backend(x).adjoint(grad, x, u, _window(x.shape[1], *window), each)
+    grad_x = _backend(x).adjoint(grad, x, u, weights, _window(x.shape[1], *window), each)
     if small is not None:
         grad_x[small] = grad[small]
     return (grad_x.contiguous(),)
 
 
 #: `average(x, h, hs, patch_size, patch_distance, mode, patch_weights, sigma)`: the mean over a window for images
-#: (N, C, H, W).
+#: (N, C, H, W), and the sums of weights (N, 1, H, W).
 average = Operator(
     "nl_means",
     "float h, Tensor? hs, int patch_size, int patch_distance, str mode, str patch_weights, float sigma",
-    1,
+    2,
     public="nl_means_denoise",
     forward=_forward,
-    shapes=lambda x, *_: (x.new_empty(x.shape),),
-    kept=(0, 1),
+    shapes=lambda x, *_: (x.new_empty(x.shape), x.new_empty((x.shape[0], 1, *x.shape[2:]))),
+    kept=(0, 1, 2),
     adjoint=_adjoint,
 )

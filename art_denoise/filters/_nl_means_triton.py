@@ -295,9 +295,8 @@ class _Launch:
         )  # fmt: skip
         return u, sums
 
-    def adjoint(self, grad: torch.Tensor) -> torch.Tensor:
+    def adjoint(self, grad: torch.Tensor, u: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
         """Take the adjoint of `average`: from the gradient with respect to its result to that with respect to v."""
-        u, sums = self.average()
         window, pad = self.window, self.pad
         of_sums = grad / sums
         g = functional.pad(of_sums, (pad,) * 4)
@@ -320,16 +319,15 @@ class AverageTriton:
     """What `_Average` does, for images on a GPU."""
 
     @staticmethod
-    def run(v: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
-        return _Launch(v, window, h).average()[0]
+    def run(v: torch.Tensor, window: Window, h: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        return _Launch(v, window, h).average()
 
     @staticmethod
-    def adjoint(grad: torch.Tensor, v: torch.Tensor, u: torch.Tensor, window: Window, h: np.ndarray) -> torch.Tensor:
+    def adjoint(
+        grad: torch.Tensor, v: torch.Tensor, u: torch.Tensor, weights: torch.Tensor, window: Window, h: np.ndarray
+    ) -> torch.Tensor:
         one = _Launch(v[:1], window, h[:1])
         each = 2 * one.shifts * one.padded[0, 0].nbytes
         some = max(1, _MEMORY_OF_ADJOINT // max(1, each))
-        parts = [
-            _Launch(v[k : k + some], window, h[k : k + some]).adjoint(grad[k : k + some])
-            for k in range(0, len(v), some)
-        ]
-        return torch.cat(parts)
+        parts = [slice(k, k + some) for k in range(0, len(v), some)]
+        return torch.cat([_Launch(v[k], window, h[k]).adjoint(grad[k], u[k], weights[k]) for k in parts])

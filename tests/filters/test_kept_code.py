@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +108,21 @@ def test_the_source_is_that_of_all_files_with_loops(monkeypatch, tmp_path):
     assert loops == {"_planes.py", *(file.name for file in folder.glob("*_kernels.py"))}
     (tmp_path / "_planes.py").write_text("other")
     assert read() != _kept.source_of_all()
+
+
+BITS = """
+import hashlib, numpy as np, torch
+from art_denoise import nl_means_denoise
+x = torch.from_numpy(np.random.default_rng(0).random((2, 3, 20, 18), np.float32)).requires_grad_()
+u = nl_means_denoise(x, 0.2)
+u.square().sum().backward()
+print(hashlib.sha256(u.detach().numpy().tobytes() + x.grad.numpy().tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.long
+def test_who_compiles_and_who_finds_it_compiled_have_the_same_bits(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", BITS]
+    found = [subprocess.run(command, env=environment, capture_output=True, check=True).stdout for _ in range(2)]
+    assert found[0] == found[1] != b""

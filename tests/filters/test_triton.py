@@ -108,10 +108,11 @@ def compare(x: torch.Tensor, window: tuple) -> None:
     x = 0.3 * x + torch.linspace(0, 0.5, x.shape[3], dtype=x.dtype)
     grad = random(*x.shape, dtype=x.dtype, seed=1) - 0.5
     chosen, h = _nl_means._window(x.shape[1], *window), np.linspace(0.05, 0.2, len(x))
-    expected = _nl_means._AverageCPU.run(x, chosen, h)
-    assert_close(_nl_means_triton.AverageTriton.run(x.to(DEVICE), chosen, h), expected)
-    gradient = _nl_means._AverageCPU.adjoint(grad, x, expected, chosen, h)
-    on_device = grad.to(DEVICE), x.to(DEVICE), expected.to(DEVICE)
+    u, weights = _nl_means._AverageCPU.run(x, chosen, h)
+    for found, expected in zip(_nl_means_triton.AverageTriton.run(x.to(DEVICE), chosen, h), (u, weights), strict=True):
+        assert_close(found, expected)
+    gradient = _nl_means._AverageCPU.adjoint(grad, x, u, weights, chosen, h)
+    on_device = [values.to(DEVICE) for values in (grad, x, u, weights)]
     assert_close(_nl_means_triton.AverageTriton.adjoint(*on_device, chosen, h), gradient)
 
 
@@ -131,9 +132,10 @@ def test_average_of_images_of_all_kinds(shape):
 def test_the_adjoint_of_many_images_is_taken_in_parts(monkeypatch):
     window, h = _nl_means._window(1, *WINDOWS["fast"]), np.array([0.1, 0.2])
     x, grad = random(2, 1, 3, 4).to(DEVICE), random(2, 1, 3, 4, seed=1).to(DEVICE)
-    whole = _nl_means_triton.AverageTriton.adjoint(grad, x, x, window, h)
+    weights = 2 + random(2, 1, 3, 4, seed=2).to(DEVICE)
+    whole = _nl_means_triton.AverageTriton.adjoint(grad, x, x, weights, window, h)
     monkeypatch.setattr(_nl_means_triton, "_MEMORY_OF_ADJOINT", 1)
-    assert torch.equal(_nl_means_triton.AverageTriton.adjoint(grad, x, x, window, h), whole)
+    assert torch.equal(_nl_means_triton.AverageTriton.adjoint(grad, x, x, weights, window, h), whole)
 
 
 FILTERS = {
