@@ -18,8 +18,8 @@ def _divisions(lengths: np.ndarray, down: np.ndarray, across: np.ndarray, passes
     for _ in range(passes):
         for j in range(lengths.size):
             divisor = np.sqrt(lengths[j]) + one
-            down[j] = down[j] / divisor
-            across[j] = across[j] / divisor
+            down[j] = one / divisor
+            across[j] = lengths[j] / divisor
 
 
 @compiled_fused
