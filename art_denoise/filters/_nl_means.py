@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -220,8 +221,12 @@ def _fast_exp(y: torch.Tensor) -> torch.Tensor:
     return torch.exp2(n) * (1 + z - n)
 
 
+@lru_cache(maxsize=64)
 def _reflected(size: int, pad: int) -> np.ndarray:
-    """Return where along an axis each pixel of an image continued by reflection, also again and again, comes from."""
+    """Return where along an axis each pixel of an image continued by reflection, also again and again, comes from.
+
+    Kept, as NumPy takes longer for it than a small image does. Nobody writes to it.
+    """
     return np.pad(np.arange(size), pad, mode="reflect")
 
 
