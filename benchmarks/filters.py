@@ -233,16 +233,10 @@ def _vapoursynth(distance: int) -> list[Contender]:
     return [Contender("vs-nlm-ispc, 3×3 patches", run, prepare=clip)]
 
 
-def _limit_of_rof(x: np.ndarray, **options: Any) -> tuple[np.ndarray, int]:
-    """Return images and how many iterations are done for a channel of them, on average."""
-    values = {"eps": 2e-4, "max_iter": 200, **options}
-    _, iterations = chambolle(torch.from_numpy(x), WEIGHT, None, values["eps"], values["max_iter"])
-    return x, round(float(iterations.double().mean()))
-
-
-def _limits_of_rof(**options: Any) -> list[Contender]:
+def _limits_of_rof(eps: float) -> list[Contender]:
     def prepare(x: np.ndarray) -> tuple[np.ndarray, int]:
-        return _limit_of_rof(x, **options)
+        _, iterations = chambolle(torch.from_numpy(x), WEIGHT, None, eps, 200)
+        return x, round(float(iterations.double().mean()))
 
     name = "limit: its square roots and divisions alone"
     return [Contender(name, lambda made: bare_divisions(*made), prepare=prepare, limit=True)]
@@ -284,13 +278,13 @@ def tasks() -> dict[str, list[Contender]]:
         "ROF, default stop": [
             Contender("scikit-image", _loop(denoise_tv_chambolle, weight=WEIGHT)),
             *_ours(rof),
-            *_limits_of_rof(),
+            *_limits_of_rof(2e-4),
             Contender("ART's TotalVarMin (another energy)", _total_var_min, images=1),
         ],
         "ROF, 200 iterations": [
             Contender("scikit-image", _loop(denoise_tv_chambolle, weight=WEIGHT, eps=0), images=8),
             *_ours(rof_200),
-            *_limits_of_rof(eps=0.0),
+            *_limits_of_rof(0.0),
         ],
         "ROF, converged": [
             Contender(

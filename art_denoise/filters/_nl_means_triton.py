@@ -24,6 +24,7 @@ import triton.language as tl
 from torch.nn import functional
 
 from art_denoise.filters._nl_means import Window, curves, patch_kernel, precision_of, reflect, reflect_adjoint
+from art_denoise.filters._tiles_triton import tile_of
 
 #: Most bytes of weights and their slopes that the adjoint keeps; for more images it is taken in parts.
 _MEMORY_OF_ADJOINT = 2**30
@@ -33,17 +34,6 @@ _ROWS, _COLUMNS = 8, 64
 
 #: Channels whose sums one program has. For images of more, other programs do the same for the others.
 _TOGETHER = 4
-
-
-@triton.jit
-def _tile(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Return the number of the image, and the rows and columns of the tile, that a program is for."""
-    across = tl.cdiv(width, COLUMNS)
-    tiles = across * tl.cdiv(height, ROWS)
-    tile = tl.program_id(0) % tiles
-    row = (tile // across) * ROWS + tl.arange(0, ROWS)[:, None]
-    column = (tile % across) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    return (tl.program_id(0) // tiles).to(tl.int64), row, column
 
 
 @triton.jit
@@ -105,7 +95,7 @@ def _average(
 
     Written are also the sums of weights, (N, H, W).
     """
-    n, row, column = _tile(height, width, ROWS, COLUMNS)
+    n, row, column, _ = tile_of(height, width, ROWS, COLUMNS)
     first = tl.program_id(1) * TOGETHER
     wide, size = width + 2 * pad, (height + 2 * pad) * (width + 2 * pad)
     v += n * channels * size
@@ -161,7 +151,7 @@ def _weights_and_slopes(
     gradients with respect to the weighted sums and to the sums of weights, 0 beyond the border.
     """
     high, wide = height + 2 * pad, width + 2 * pad
-    n, row, column = _tile(high, wide, ROWS, COLUMNS)
+    n, row, column, _ = tile_of(high, wide, ROWS, COLUMNS)
     size = high * wide
     v += n * channels * size
     g += n * channels * size
@@ -209,7 +199,7 @@ def _gather(
     SIDE: tl.constexpr, EXACT: tl.constexpr, TOGETHER: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Write the gradient with respect to a tile of the images v (N, C, high, wide)."""
-    n, row, column = _tile(high, wide, ROWS, COLUMNS)
+    n, row, column, _ = tile_of(high, wide, ROWS, COLUMNS)
     first = tl.program_id(1) * TOGETHER
     size = high * wide
     inside, at = (row < high) & (column < wide), row * wide + column
@@ -262,18 +252,26 @@ def _gather(
         tl.store(grad + 3 * size, t3, mask=m3)
 
 
+def _pad(window: Window) -> int:
+    """Return how far images are continued."""
+    return window.side // 2 + window.distance
+
+
+def _shifts(window: Window) -> int:
+    """Return how many shifts there are but none, of a shift and its opposite one."""
+    return ((2 * window.distance + 1) ** 2 - 1) // 2
+
+
 class _Launch:
     """How kernels are launched for images v (N, C, H, W), which are continued by `pad` pixels on every side."""
 
     def __init__(self, v: torch.Tensor, window: Window, h: np.ndarray) -> None:
         self.images, self.channels, self.height, self.width = v.shape
-        self.window, self.pad = window, window.side // 2 + window.distance
+        self.window, self.pad, self.shifts = window, _pad(window), _shifts(window)
         self.together = 1 if self.channels == 1 else _TOGETHER
         self.curves = torch.from_numpy(np.stack(curves(window, h, precision_of(v)), axis=1)).to(v.device)
         self.kernel = torch.from_numpy(patch_kernel(window, precision_of(v))).to(v.device)
         self.padded = reflect(v, self.pad)
-        #: Of a shift and its opposite one.
-        self.shifts = ((2 * window.distance + 1) ** 2 - 1) // 2
 
     def __call__(self, kernel: Any, *arguments: Any, of: torch.Tensor, together: int = 0, **options: Any) -> None:
         """Launch a kernel, of which each program does a tile of an image of some planes, and some of the channels."""
@@ -326,8 +324,8 @@ class AverageTriton:
     def adjoint(
         grad: torch.Tensor, v: torch.Tensor, u: torch.Tensor, weights: torch.Tensor, window: Window, h: np.ndarray
     ) -> torch.Tensor:
-        one = _Launch(v[:1], window, h[:1])
-        each = 2 * one.shifts * one.padded[0, 0].nbytes
+        around, shifts = 2 * _pad(window), _shifts(window)
+        each = 2 * shifts * (v.shape[2] + around) * (v.shape[3] + around) * v.itemsize
         some = max(1, _MEMORY_OF_ADJOINT // max(1, each))
         parts = [slice(k, k + some) for k in range(0, len(v), some)]
         return torch.cat([_Launch(v[k], window, h[k]).adjoint(grad[k], u[k], weights[k]) for k in parts])

@@ -18,6 +18,7 @@ import triton.language as tl
 
 from art_denoise.filters._rof_chambolle import STEP
 from art_denoise.filters._rof_operators import gradient, on_device
+from art_denoise.filters._tiles_triton import tile_of
 
 #: Pixels of a tile, and of the largest plane, in powers of two, that one program does all iterations of.
 _TILE, _SMALL = 1024, 4096
@@ -106,24 +107,13 @@ def _step_at(f, p, q, row, column, height, width, ratio, weight):
     return _energy(d, lengths, weight, inside)
 
 
-@triton.jit
-def _tile(height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Return the number of the plane, the rows and columns of the tile, and its number, that a program is for."""
-    across = tl.cdiv(width, COLUMNS)
-    tiles = across * tl.cdiv(height, ROWS)
-    tile = tl.program_id(0) % tiles
-    row = (tile // across) * ROWS + tl.arange(0, ROWS)[:, None]
-    column = (tile % across) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    return (tl.program_id(0) // tiles).to(tl.int64), row, column, tile
-
-
 @triton.jit(do_not_specialize=["k"])
 def _step(
     f, p, q, ratios, weights, iterations, energies, k, height, width, tiles,
     UNTIL: tl.constexpr, SUMMED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Do iteration k of the planes that do it: those not done, or, `UNTIL` their last, those whose last comes later."""
-    m, row, column, tile = _tile(height, width, ROWS, COLUMNS)
+    m, row, column, tile = tile_of(height, width, ROWS, COLUMNS)
     last = tl.load(iterations + m)
     goes = last - 1 > k if UNTIL else last == 0
     if goes:
@@ -156,7 +146,7 @@ def _settle(energies, kept, eps, iterations, k, planes, tiles, TILES: tl.constex
 @triton.jit
 def _result(f, p, q, u, iterations, height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Write the image of the last field: p after an even number of steps, q after an odd one."""
-    m, row, column, _ = _tile(height, width, ROWS, COLUMNS)
+    m, row, column, _ = tile_of(height, width, ROWS, COLUMNS)
     size = height * width
     field = p + 2 * m * size
     if (tl.load(iterations + m) - 1) % 2 == 1:
@@ -170,7 +160,7 @@ def _whole_planes(
     f, p, q, u, ratios, weights, eps, iterations, max_iter, height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):  # fmt: skip
     """Do all iterations of a plane that is one tile."""
-    m, row, column, _ = _tile(height, width, ROWS, COLUMNS)
+    m, row, column, _ = tile_of(height, width, ROWS, COLUMNS)
     size = height * width
     f += m * size
     ratio, weight, limit = tl.load(ratios + m), tl.load(weights + m), tl.load(eps)
@@ -200,7 +190,7 @@ def _step_adjoint(
 
     a, the gradient with respect to the next field, becomes that with respect to p where ∇u stays as it is.
     """
-    m, row, column, _ = _tile(height, width, ROWS, COLUMNS)
+    m, row, column, _ = tile_of(height, width, ROWS, COLUMNS)
     if tl.load(iterations + m) - 1 > k:
         size = height * width
         inside, at = (row < height) & (column < width), row * width + column
@@ -225,7 +215,7 @@ def _step_adjoint(
 @triton.jit(do_not_specialize=["k"])
 def _spread(b, a, grad, iterations, k, height, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Do the rest: add v = ∇ᵀb to the gradient with respect to f, and ∇v to a."""
-    m, row, column, _ = _tile(height, width, ROWS, COLUMNS)
+    m, row, column, _ = tile_of(height, width, ROWS, COLUMNS)
     if tl.load(iterations + m) - 1 > k:
         size = height * width
         inside, at = (row < height) & (column < width), row * width + column
