@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from art_denoise import nl_means_denoise, rof_denoise
 from art_denoise.data.photographs import load_photograph
 from art_denoise.filters._rof_chambolle import chambolle
-from benchmarks.latency import latency_table
+from benchmarks.latency import first_use_table, latency_table
 from benchmarks.limits import bare_divisions, bare_multiply_adds
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -506,6 +506,7 @@ def main(
         lines += ["", f"## {task}, 3×{size}×{size}", "", *_table(measured, size)]
     for size in sizes:
         lines += ["", f"## One image at a time, 3×{size}×{size}", "", *latency_table(photographs(32, size), 10)]
+    lines += ["", "## First use: the first call of a filter in a process", "", *first_use_table()]
     lines += [_CUDA, *_cuda_lines(sizes[0])]
     text = "\n".join(lines) + "\n"
     RESULTS.write_text(text, encoding="utf-8")

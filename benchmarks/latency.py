@@ -1,7 +1,14 @@
-"""How long one image takes, as for a service that is given one at a time: median and 99th percentile."""
+"""How long one image takes, as for a service that is given one at a time: median and 99th percentile.
+
+And how long the first one takes where nothing is compiled yet, and in each process afterwards.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -46,4 +53,42 @@ def latency_table(images: np.ndarray, rounds: int) -> list[str]:
         lines.append(
             f"| {name} | {len(seconds)} | {1000 * median:.3f} | {1000 * late:.3f} | {baseline / median:.1f}× |"
         )
+    return lines
+
+
+#: What a process does that filters its first image, and takes its gradient; prints the seconds of both.
+_FIRST = """
+import time
+import torch
+from art_denoise.filters import nl_means_denoise, rof_denoise
+x = torch.rand((1, 3, 64, 64), requires_grad=True)
+start = time.perf_counter()
+denoised = {call}
+filtered = time.perf_counter()
+denoised.sum().backward()
+print(filtered - start, time.perf_counter() - filtered)
+"""
+
+_CALLS = {
+    "ROF": "rof_denoise(x, 0.04)",
+    "ROF, converged": "rof_denoise(x, 0.04, solver='converged')",
+    "NL-means": "nl_means_denoise(x, 0.05)",
+}
+
+
+def first_use_table() -> list[str]:
+    """Return a table of the first call of each filter in a process, with nothing compiled and with all of it kept."""
+    lines = [
+        "| | filter, nothing kept, s | gradient | filter, compiled code kept, s | gradient |",
+        "|---|---|---|---|---|",
+    ]
+    for name, call in _CALLS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+            seconds: list[str] = []
+            for _ in ("nothing kept", "kept"):
+                command = [sys.executable, "-c", _FIRST.format(call=call)]
+                done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+                seconds += [f"{float(s):.1f}" for s in done.stdout.split()]
+        lines.append(f"| {name} | {' | '.join(seconds)} |")
     return lines

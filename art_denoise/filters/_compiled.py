@@ -22,9 +22,20 @@ def compiled(loop: Callable[..., Any]) -> Any:
     return _kept(numba.njit(nogil=True, error_model="numpy")(loop))
 
 
+def inlined(loop: Callable[..., Any]) -> Any:
+    """Let a loop be part of those that call it, as if it were written there.
+
+    For what calls other loops: each level between those and what Python calls is compiled with all that is below it,
+    which takes as long again.
+    """
+    return numba.njit(nogil=True, error_model="numpy", inline="always")(loop)
+
+
 def compiled_fused(loop: Callable[..., Any]) -> Any:
-    """Compile a loop in which products may be added without rounding them first."""
-    return _kept(numba.njit(nogil=True, error_model="numpy", fastmath={"nsz", "contract"})(loop))
+    """Compile a loop in which products may be added without rounding them first. Python cannot call it."""
+    fast = {"nsz", "contract"}
+    only_inside: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return _kept(numba.njit(nogil=True, error_model="numpy", fastmath=fast, **only_inside)(loop))
 
 
 def compiled_freely(loop: Callable[..., Any]) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from art_denoise.filters._compiled import compiled, compiled_fused
+from art_denoise.filters._compiled import compiled, compiled_fused, inlined
 from art_denoise.filters._nl_means_weights_kernels import (
     AROUND,
     MOST,
@@ -80,7 +80,7 @@ def _add_product(weight, start, values, first, size, sums, p):
         sums[p + j] += weight[start + j] * values[first + j]
 
 
-@compiled
+@inlined
 def _add_weighted(grid, block, stretch, values, sums):
     """Add what the shifts of a stretch contribute to the weighted sums of planes, and to the sums of weights."""
     _, channels, plane, _, _ = grid
@@ -108,7 +108,7 @@ def _add_weighted(grid, block, stretch, values, sums):
             k += 1
 
 
-@compiled
+@inlined
 def _add_shifts(grid, window, curve, block, sums):
     """Add what all shifts of the search window but none contribute to the weighted sums and to the sums of weights.
 
@@ -171,7 +171,7 @@ def _add_difference(weight, start, values, here, there, size, sums):
         sums[there + j] -= weight[start + j] * (values[here + j] - values[there + j])
 
 
-@compiled
+@inlined
 def _add_weighted_differences(grid, block, stretch, values, sums):
     """Do what `_add_weighted` does, with the differences of values from those they are weighted for."""
     _, channels, plane, _, _ = grid
@@ -241,7 +241,7 @@ def _slope(distance, size, excess, slope, power, start, given, to):
         given[to + j] *= power[start + j] * slope if distance[j] > excess else zero
 
 
-@compiled
+@inlined
 def _gradient_of_distances(grid, window, curve, slope, block, stretch, k, start, grads, given, powers, power):
     """Write the gradient with respect to the distances of shift k, whose weights are at `start`, with zeros around."""
     image, channels, plane, width, _ = grid
@@ -258,7 +258,7 @@ def _gradient_of_distances(grid, window, curve, slope, block, stretch, k, start,
     clear(given, around + int(size), around)
 
 
-@compiled
+@inlined
 def _add_shifts_adjoint(grid, window, curve, slope, block, grads, gradient):
     """Add what all shifts but none contribute to the gradient with respect to the image.
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from art_denoise.filters._compiled import compiled, compiled_fused
+from art_denoise.filters._compiled import compiled, compiled_fused, inlined
 
 #: Kind of all places: one that cannot be negative needs no test, without which loops are not vectorised.
 at = np.uintp
@@ -146,7 +146,7 @@ def _exact_exponential(distance, size, curve, rest, bits, weight, to):
         weight[to + j] *= number(1.4142135623730951) * series
 
 
-@compiled
+@inlined
 def _exponential(distance, size, curve, rest, bits, weight, to):
     """Write the weights, and their bits, that belong to distances; `curve` says how the one follows from the other."""
     if curve[4]:
@@ -174,7 +174,7 @@ def clear(line, start, size):
         line[j] = 0
 
 
-@compiled
+@inlined
 def _clear_gaps(weight, to, size, rows, width, columns, right):
     """Take away the weights where p or p + t is not in the image: between its rows, of which the first starts at p."""
     clear(weight, to, max(0, -right))
@@ -183,7 +183,7 @@ def _clear_gaps(weight, to, size, rows, width, columns, right):
         clear(weight, to + stop, min(size, (i + 1) * width + max(0, -right)) - stop)
 
 
-@compiled
+@inlined
 def squares(grid, window, block, stretch, k):
     """Write the squared distances that belong to shift k of a stretch, and to the next if there are three channels.
 
@@ -203,7 +203,7 @@ def squares(grid, window, block, stretch, k):
     return 1
 
 
-@compiled
+@inlined
 def weights(grid, window, curve, block, stretch, k, e, sloped):
     """Write the weights of shift k of a stretch, from square e of those written last.
 
@@ -230,13 +230,13 @@ def weights(grid, window, curve, block, stretch, k, e, sloped):
     return to
 
 
-@compiled
+@inlined
 def block_rows(height, distance, width):
     """Return how many rows make a block."""
     return max(1, min(height + distance, _BLOCK // width))
 
 
-@compiled
+@inlined
 def stretch_of(grid, window, above, rows, down, first):
     """Return a stretch: of a block of rows the pixels p for which p or p + t is in the image, or both.
 
@@ -256,13 +256,13 @@ def stretch_of(grid, window, above, rows, down, first):
     return at(p), at(p + down * width + first), at(size), bottom - top, first, last - first + 1
 
 
-@compiled
+@inlined
 def slack(window):
     """Return how much longer lines of planes are, for what is computed beyond the last pixel."""
     return window[1] + window[2]
 
 
-@compiled
+@inlined
 def memory_for(x, rows_index, columns_index, window, bits):
     """Return a grid for images of x (N, C, H, W), whose image is still to be written, and a block."""
     channels, height = x.shape[1:3]
@@ -281,7 +281,7 @@ def memory_for(x, rows_index, columns_index, window, bits):
     return (image, channels, plane, width, height), (square, column, distance, bits, bits.view(x.dtype), stride)
 
 
-@compiled
+@inlined
 def begin(image, rows_index, columns_index, pad, grid, shared, each, n, block):
     """Write an image (C, H, W), as it is continued beyond its borders, into a grid.
 

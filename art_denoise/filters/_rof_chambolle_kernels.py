@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from art_denoise.filters._compiled import compiled, compiled_freely
+from art_denoise.filters._compiled import compiled, compiled_freely, inlined
 from art_denoise.filters._planes import add_gradient, copy, line_square_sum, line_sum, lines, mask_of_block
 
 
@@ -121,7 +121,7 @@ def _step_and_image_rows(f, p, q, u, start, ahead, size, width, mask, lengths, d
         q1[j] = (q1[j] - step * across) / divisor
 
 
-@compiled
+@inlined
 def _rof_pass(f, p, q, kept, u, d, lengths, mask, width, step, ratio, weight, summed):
     """Do one iteration from the dual field p to q, and return the energy at p if it is `summed`, else 0.
 
@@ -157,7 +157,7 @@ def _rof_pass(f, p, q, kept, u, d, lengths, mask, width, step, ratio, weight, su
     return energy
 
 
-@compiled
+@inlined
 def _exact_energy(d, lengths, weight):
     """Return the energy as scikit-image computes it with NumPy, to the last bit the same. Squares `d`."""
     for j in range(d.size):
@@ -167,7 +167,7 @@ def _exact_energy(d, lengths, weight):
     return energy / d.dtype.type(d.size)
 
 
-@compiled
+@inlined
 def _rof_stops(f, p, u, d, lengths, mask, width, step, ratio, weight, eps, k):
     """Start anew, do k iterations and a last one, and return whether scikit-image would stop at the last."""
     p[:] = 0
@@ -280,7 +280,7 @@ def _divergence_rows(b, width, v, grad):
         grad[j] += term
 
 
-@compiled
+@inlined
 def _rof_pass_adjoint(u, p, a, grad, b, v, mask, width, step, ratio):
     """Take the adjoint of `_rof_pass`: a, the gradient with respect to q, becomes that with respect to p; (2, H W).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from art_denoise.filters._compiled import compiled, compiled_freely
+from art_denoise.filters._compiled import compiled, compiled_freely, inlined
 from art_denoise.filters._planes import copy, line_square_sum, mask_of_block
 
 
@@ -59,13 +59,13 @@ def _gap_rows(f, u, p, start, stop, width, mask, weight):
     return half * apart + slack, half * fidelity + variation
 
 
-@compiled
+@inlined
 def _finish(line, n, width):
     """Write the last row of an image once more after it."""
     copy(line[n - width : n], line[n : n + width])
 
 
-@compiled
+@inlined
 def _gap(f, u, p, mask, width, weight):
     """Return the duality gap of the image u and the dual field p, and the energy of u."""
     gap, energy = 0.0, 0.0
