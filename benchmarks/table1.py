@@ -77,19 +77,18 @@ def rate() -> float:
     return 2 * _MATRIX**3 / min(taken)
 
 
-def least_seconds(*, trained: bool) -> float:
-    """Return how long the convolutions of a run take at that rate.
+def operations_of_run(*, trained: bool) -> float:
+    """Return how many operations the convolutions of a run take.
 
     :param trained: Whether the networks are trained before.
     """
-    fastest = rate()  # before preparing lets each process have a core
     with tempfile.TemporaryDirectory() as folder:
         prepared = Prepared.of(folder, Options())
         tasks = closure(prepared.assembly(prepared.load(False)).wanted()).values()
     each, total = operations(), 0.0
     for work in (task.work for task in tasks if not isinstance(task, Resource)):
         total += _operations_of(work, each, trained)
-    return total / fastest
+    return total
 
 
 def _operations_of(work: Work, each: dict[str, tuple[float, float, float]], trained: bool) -> float:
@@ -119,7 +118,7 @@ def seconds_of_run(folder: Path) -> tuple[float, float]:
 
 def main() -> None:
     """Time Table 1, and write the table to TABLE1.md."""
-    load = os.getloadavg()[0]
+    load, threads, fastest = os.getloadavg()[0], torch.get_num_threads(), rate()
     folder = Path(tempfile.mkdtemp())
     try:
         cold = seconds_of_run(folder)
@@ -129,14 +128,14 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     rows = [
-        ("nothing there", COLD, cold, least_seconds(trained=False)),
-        ("networks trained, filters compiled", WARM, warm, least_seconds(trained=True)),
+        ("nothing there", COLD, cold, operations_of_run(trained=False) / fastest),
+        ("networks trained, filters compiled", WARM, warm, operations_of_run(trained=True) / fastest),
         ("finished", None, finished, None),
     ]
     lines = [
         "# How long Table 1 takes",
         "",
-        f"By `python -m benchmarks.table1`, {torch.get_num_threads()} threads on {os.cpu_count()} cores, load average "
+        f"By `python -m benchmarks.table1`, {threads} threads on {os.cpu_count()} cores, load average "
         f"{load:.1f} at the start. Python {platform.python_version()}, {installed(PACKAGES)}.",
         "",
         "| before the run | asked, s | measured, s | | processor, s | its convolutions as products of matrices, s |",
