@@ -472,14 +472,19 @@ def fake_run(monkeypatch, outcome, *, keep: bool = True):
     return calls
 
 
-def test_the_table_is_printed_and_the_run_keeps_what_was_chosen(capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize("full", [False, True])
+def test_what_comes_first_is_printed_and_the_run_keeps_what_was_chosen(capsys, tmp_path, monkeypatch, full):
     monkeypatch.chdir(tmp_path)
     calls = fake_run(monkeypatch, results())
-    assert main(["table1", "--quick", "--seed", "4", "--change", "--device", "cpu"]) == 0
+    given = ["table1", "--quick", "--seed", "4", "--change", "--device", "cpu"]
+    assert main([*given, "--full"] if full else given) == 0
     folder = Path("runs/quick")
     assert calls == [(folder, Options(quick=True, seed=4), Machine("cpu"), "table1", True)]
     shown = capsys.readouterr()
-    assert "\nTable 1: top-1 accuracy" in shown.out
+    assert "Whatever is tried by attackers who know it, D_ROF leaves" in shown.out
+    assert "\nWhat each defence leaves, by who attacks\n" in shown.out
+    assert ("\nTable 1: top-1 accuracy" in shown.out) == full
+    assert full or max(map(len, shown.out.splitlines())) <= 100
     assert shown.out.splitlines()[-1] == f"Report: {folder / 'report' / 'index.html'}"
     assert shown.err == ""
     assert (folder / "report" / "index.html").is_file()

@@ -34,6 +34,7 @@ class Run:
     :param plan: Say what would be done and how long it takes, and do nothing.
     :param change: Let a run folder go on with other choices: what depends on them is computed anew.
     :param fail_on_flag: End with status 3 if anything casts doubt on the figures, for automatic checks.
+    :param full: Print every table, and not only what there is to be known first.
     """
 
     out: Annotated[Path | None, Shown(RUN)] = None
@@ -41,10 +42,11 @@ class Run:
     plan: Annotated[bool, Shown(RUN)] = False
     change: Annotated[bool, Shown(RUN)] = False
     fail_on_flag: Annotated[bool, Shown(RUN)] = False
+    full: Annotated[bool, Shown(RUN)] = False
 
 
 #: What a file of options does not hold: what is said anew each time.
-_NOT_IN_FILES = ("config", "plan", "change", "progress")
+_NOT_IN_FILES = ("config", "plan", "change", "progress", "full")
 
 
 @dataclass(frozen=True)

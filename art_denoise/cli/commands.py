@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from art_denoise._words import one_line, printable
-from art_denoise.cli.chosen import FILE, Choice, all_options, as_file, as_options, choose
+from art_denoise.cli.chosen import FILE, Choice, Run, all_options, as_file, as_options, choose
 from art_denoise.cli.errors import explained, nearest
 from art_denoise.cli.fields import Option
 
@@ -102,7 +102,7 @@ def tune(given: dict[str, Any]) -> int:
     if choice.run.plan:
         return _plan("tune", choice, folder)
     results = _results("tune", choice, folder, folder)
-    printed = _printed(results, folder, choice.run.fail_on_flag)
+    printed = _printed(results, folder, choice.run)
     from art_denoise._files import write_text
     from art_denoise.evaluation.strengths import as_written, tuned
 
@@ -144,7 +144,7 @@ def craft(given: dict[str, Any], attack: str | None = None) -> int:
         return _plan("craft", choice, folder)
     results = _results("craft", choice, folder, file)
     made = [m for m in results.made if m.what == "perturbation" and "absent" not in m.record]
-    printed = _printed(results, folder, choice.run.fail_on_flag)
+    printed = _printed(results, folder, choice.run)
     if made:
         from art_denoise.attacks import load_perturbation
 
@@ -271,7 +271,7 @@ def _folder(choice: Choice, command: str) -> Path:
 def _run(command: str, choice: Choice, folder: Path) -> int:
     if choice.run.plan:
         return _plan(command, choice, folder)
-    return _printed(_results(command, choice, folder, folder), folder, choice.run.fail_on_flag)
+    return _printed(_results(command, choice, folder, folder), folder, choice.run)
 
 
 def _plan(command: str, choice: Choice, folder: Path) -> int:
@@ -317,13 +317,15 @@ def _results(command: str, choice: Choice, folder: Path, out: Path) -> Results:
     return run(folder, choice.options, choice.machine, function, change=choice.run.change, opened=keep)
 
 
-def _printed(results: Results, folder: Path, fail_on_flag: bool) -> int:
+def _printed(results: Results, folder: Path, run: Run) -> int:
     from art_denoise._files import READ_ONLY
-    from art_denoise.evaluation.report import render, write_report
+    from art_denoise.evaluation.report import brief, render, write_report
 
     unwritten = None
     try:
         text, said = write_report(results, folder), _where(folder)
+        if not run.full:
+            text = f"{brief(results)}\nEvery table and picture is in the report; --full prints the tables here."
     except OSError as error:
         # The work is done: whatever becomes of the files, the table is not lost.
         text, said = render(results), _printed_only(error)
@@ -337,7 +339,7 @@ def _printed(results: Results, folder: Path, fail_on_flag: bool) -> int:
         say(f"Error: {failure}")
     if results.failures:
         return 1
-    return 3 if fail_on_flag and results.flags else 0
+    return 3 if run.fail_on_flag and results.flags else 0
 
 
 def _where(folder: Path) -> str:

@@ -297,12 +297,10 @@ class Results:
         return flags(self)
 
     def summary(self) -> str:
-        """Return the short form as text: the worst that attackers do, what casts doubt on it, and every attacker."""
-        from art_denoise.evaluation.report import all_tables, renderers
+        """Return what there is to be known first, as text: see :func:`art_denoise.evaluation.report.brief`."""
+        from art_denoise.evaluation.report import brief
 
-        tables = all_tables(self)
-        short = [table for kind in ("worst", "flags", "accuracy") for table in tables.get(kind, ())]
-        return str(renderers.renderer("text").render(short))
+        return brief(self)
 
     def records(self) -> list[dict[str, Any]]:
         """Return one row for each cell, for tables of one's own: `pandas.DataFrame(results.records())`.

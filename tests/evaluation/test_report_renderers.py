@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from results_by_hand import UAP, experiment, results
@@ -18,6 +19,7 @@ from art_denoise._words import one_line, printable
 from art_denoise.evaluation import experiment as asked
 from art_denoise.evaluation.report import render, renderers
 from art_denoise.evaluation.report._text import latex_text, mathematics, width
+from art_denoise.evaluation.report.document import Bar, Chart, Document, Picture
 from art_denoise.evaluation.report.renderers import csv as csv_renderer
 from art_denoise.evaluation.report.renderers import html, latex, markdown, text
 from art_denoise.evaluation.report.renderers import json as json_renderer
@@ -25,11 +27,9 @@ from art_denoise.evaluation.report.table import (
     Accuracy,
     Column,
     Difference,
-    Document,
     Missing,
     Name,
     Number,
-    Picture,
     Rate,
     Row,
     Same,
@@ -124,7 +124,9 @@ def test_a_format_more_is_a_file(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(renderers, "__path__", [*renderers.__path__, str(tmp_path)])
     assert "names_only" in renderers.names()
-    assert render(results(), "names_only") == "worst accuracy comparisons transfer sweep perturbations checklist"
+    assert (
+        render(results(), "names_only") == "headline worst accuracy comparisons transfer sweep perturbations checklist"
+    )
 
 
 @pytest.mark.parametrize("name", ["csv", "html", "json", "latex", "markdown", "text"])
@@ -280,7 +282,17 @@ def test_what_a_strangers_run_says_is_latex_is_escaped_if_it_does_anything():
 
 @pytest.mark.parametrize("name", ["csv", "html", "latex", "markdown", "text", "json"])
 def test_nothing_in_a_file_for_people_is_acted_upon(name):
-    document = Document(NASTY[-6], NASTY, NASTY, (Picture("f.png", NASTY[-6]),), [{"row": NASTY[-6]}], {"a": NASTY})
+    document = Document(
+        title=NASTY[-6],
+        asked=((NASTY[-6], NASTY[-6]),),
+        headline=NASTY,
+        charts=tuple(Chart(Name(name), name, (Bar(name, Accuracy(SHARE)), Bar(name, Missing(name)))) for name in NASTY),
+        facts=NASTY,
+        reading=NASTY,
+        pictures=(Picture("f.png", NASTY[-6]),),
+        cells=[{"row": NASTY[-6]}],
+        config={"a": NASTY},
+    )
     rendered = renderers.renderer(name).render([table(), table(NASTY[::-1])], document)
     assert not ACTED_UPON.search(rendered)
     rendered.encode()
@@ -304,49 +316,102 @@ def test_latex_compiles(tmp_path):
 
 
 class _Reader(HTMLParser):
-    """Collects the texts of cells, and the names of tags."""
+    """Collects the texts of cells, of what can be copied and of scripts, and what else there is."""
 
-    def __init__(self) -> None:
+    def __init__(self, page: str) -> None:
         super().__init__()
-        self.tags, self.cells, self._open = [], [], 0
+        self.cells: list[str] = []
+        self.copied: list[str] = []
+        self.scripts: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str]] = []
+        self._open: list[list[str]] = []
+        self.feed(page)
 
     def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        if tag in ("td", "th"):
-            self.cells.append("")
-            self._open += 1
+        found = {"td": self.cells, "th": self.cells, "template": self.copied, "script": self.scripts}.get(tag)
+        self.links += [value for name, value in attrs if name in ("href", "src")]
+        if tag == "img":
+            self.images.append(dict(attrs))
+        if found is not None:
+            found.append("")
+            self._open.append(found)
 
     def handle_endtag(self, tag):
-        self._open -= tag in ("td", "th")
+        if tag in ("td", "th", "template", "script"):
+            self._open.pop()
 
     def handle_data(self, data):
         if self._open:
-            self.cells[-1] += data
+            self._open[-1][-1] += data
 
 
 def test_html_says_every_name_as_it_is():
-    reader = _Reader()
-    reader.feed(html.render([table()], Document(title=NASTY[5], facts=NASTY, reading=NASTY)))
-    assert "script" not in reader.tags
+    charts = tuple(Chart(Name(name), name, (Bar(name, Accuracy(SHARE)), Bar(name, Missing(name)))) for name in NASTY)
+    around = Document(title=NASTY[5], facts=NASTY, reading=NASTY, headline=NASTY, charts=charts)
+    reader = _Reader(html.render([table()], around))
+    # No name has become a script, and the page's own is as it was written.
+    (script,) = reader.scripts
+    assert script.strip() == (Path(html.__file__).parents[1] / "templates" / "script.js").read_text("utf-8").strip()
     cells = [cell.strip() for cell in reader.cells]
     for name in NASTY:
-        assert cells.count(printable(name).strip()) >= 2, name
+        assert cells.count(printable(name).strip()) >= 2 or not name, name
     assert "66.5 [59.7–72.7] (69.4)" in cells
+
+
+def test_html_asks_nothing_of_any_other_place():
+    pictures = (Picture("figures/a.png", "A map", "accuracy", b"\x89PNG..."), Picture("figures/b.png", "Others"))
+    page = html.render([table(), plain_table()], Document("T", pictures=pictures))
+    assert "default-src 'none'" in page
+    links = _Reader(page).links
+    assert "data:image/png;base64,iVBORy4uLg==" in links
+    # A figure that is not at hand is beside the page.
+    assert {link for link in links if not link.startswith(("#", "data:"))} == {"figures/b.png"}
+    assert not re.search(r"url\(|@import|https?:", html.render([plain_table()]))
+
+
+def test_html_tables_can_be_copied():
+    copied = _Reader(html.render([table()])).copied
+    assert copied == [printable(renderers.renderer(form).render([table()])) for form in ("latex", "csv")]
 
 
 def test_html_says_why_values_are_missing():
     rendered = html.render([table()])
     assert 'title="not computed yet">–<sup>1</sup>' in rendered
     assert "<sup>2</sup>: because of a$b^c~d." in rendered
-    assert 'class="marked"' in rendered
+    assert 'class="rate marked"' in rendered
+
+
+def test_html_colours_rates_by_their_share():
+    assert '<td class="rate" style="--share: 66.5%" data-value="0.665">' in html.render([table()])
+
+
+def test_html_draws_shares_and_differences_where_they_are():
+    chart = Chart(Name("D"), "A sentence.", (Bar("clean", Accuracy(Share(1, 4))), Bar("all", Missing("no reason"))))
+    page = html.render([plain_table()], Document("T", headline=("First.",), charts=(chart,)))
+    low, high = Share(1, 4).interval
+    assert "width: 25.00%" in page
+    assert f"left: {100 * low:.2f}%; width: {100 * (high - low):.2f}%" in page
+    # From -47/200 with its interval, and from 0, to the other difference.
+    plot = html._forest_of(plain_table())
+    (line, other), least, most = plot.sections[0][1], plot.ticks[0], plot.ticks[-1]
+    assert (line.points, other.points) == (-23.5, -0.5)
+    assert line.sure
+    assert not other.sure
+    assert least <= line.low < line.points < line.high <= most
+    assert plot.at(least) == 0
+    assert plot.at(most) == 100
+    assert f"left: {plot.at(-23.5):.2f}%" in page
 
 
 def test_html_has_figures_where_they_belong_and_the_choices():
-    pictures = (Picture("figures/a.png", "A map", "transfer"), Picture("figures/b.png", "Examples"))
+    pictures = (Picture("figures/a.png", "A map", "accuracy"), Picture("figures/b.png", "Examples"))
     config = {"options": {"data": "<b>"}}
-    rendered = html.render([table(), plain_table()], Document("T", pictures=pictures, config=config))
-    assert rendered.index("figures/a.png") < rendered.index("<h2>Everything</h2>") < rendered.index("figures/b.png")
-    assert "&#34;data&#34;: &#34;&lt;b&gt;&#34;" in rendered
+    page = html.render([table(), plain_table()], Document("T", pictures=pictures, config=config))
+    chapter = page.index('<section id="accuracy">')
+    assert chapter < page.index("figures/a.png") < page.index('<section id="transfer">') < page.index("figures/b.png")
+    assert "&#34;data&#34;: &#34;&lt;b&gt;&#34;" in page
+    assert {image["alt"] for image in _Reader(page).images} == {"A map", "Examples"}
 
 
 # CSV
@@ -411,12 +476,23 @@ def test_csv_of_single_values_is_a_line_a_row():
 
 
 def test_json():
-    document = Document("T", ("a fact",), ("a sentence",), (Picture("f.png", "F"),), [{"row": "v0"}], {"a": 1})
+    document = Document(
+        title="T",
+        asked=(("Network", "N"),),
+        headline=("first",),
+        facts=("a fact",),
+        reading=("a sentence",),
+        pictures=(Picture("f.png", "F"),),
+        cells=[{"row": "v0"}],
+        config={"a": 1},
+    )
     found = json.loads(json_renderer.render([plain_table(), table()], document))
     assert found["schema"] == 1
     assert found["kind"] == "art_denoise report"
     assert found["cells"] == [{"row": "v0"}]
     assert found["config"] == {"a": 1}
+    assert found["asked"] == {"Network": "N"}
+    assert found["headline"] == ["first"]
     (section,) = found["tables"][0]["sections"]
     values = section["rows"][0]["values"]
     assert [v["is"] for v in values] == [
@@ -443,7 +519,7 @@ def test_the_json_of_a_report_has_every_cell():
     document = json.loads(render(found, "json"))
     assert document["cells"] == json.loads(json.dumps(found.records()))
     assert [t["kind"] for t in document["tables"]] == [
-        *("worst", "accuracy", "comparisons", "transfer", "sweep", "perturbations", "checklist")
+        *("headline", "worst", "accuracy", "comparisons", "transfer", "sweep", "perturbations", "checklist")
     ]
 
 

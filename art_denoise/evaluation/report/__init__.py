@@ -10,23 +10,29 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from art_denoise._files import replacing
 from art_denoise.evaluation._csv import csv_records
 from art_denoise.evaluation.records import as_bytes, per_image, write_pieces
-from art_denoise.evaluation.report import facts, figures, renderers, robustbench
-from art_denoise.evaluation.report.table import Document, Picture, Table
+from art_denoise.evaluation.report import facts, figures, headline, renderers, robustbench
+from art_denoise.evaluation.report.document import Document, Picture
+from art_denoise.evaluation.report.doubts import doubt_lines
+from art_denoise.evaluation.report.table import Table
 from art_denoise.evaluation.report.tables import TABLES, all_tables
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
 
-__all__ = ["all_tables", "check_report", "document", "render", "write_report"]
+__all__ = ["all_tables", "brief", "check_report", "document", "render", "write_report"]
 
 #: Every result, one line each, and every image in each.
 _CELLS, _PER_IMAGE = "cells.csv", "per_image.csv"
+
+#: Kinds of the tables that are printed when a run is done.
+_SHORT = ("strengths", "headline")
 
 #: What is left of a file that was being written when its process was killed; see `_files.replacing`.
 _LEFT_OVER = re.compile(r"(.+)\.(\d+)-[0-9a-f]{8}\.part")
@@ -44,6 +50,19 @@ def render(results: Results, name: str = "text") -> str:
     return renderers.renderer(name).render(_all(all_tables(results)), document(results))
 
 
+def brief(results: Results) -> str:
+    """Return what there is to be known first, as text for a terminal; all tables if none of them is short.
+
+    Sentences on what the defences buy, the short table of who attacks them, and what was found on the way.
+    """
+    short = [table for kind in _SHORT for table in TABLES[kind](results)]
+    if not short:
+        return render(results)
+    around = document(results)
+    lines = Document(headline=around.headline, charts=around.charts, facts=(*doubt_lines(results), *around.facts))
+    return f"{around.title}\n\n{renderers.renderer('text').render(short, lines)}"
+
+
 def document(results: Results, pictures: tuple[Picture, ...] = ()) -> Document:
     """Return what a report of results says besides its tables.
 
@@ -52,6 +71,9 @@ def document(results: Results, pictures: tuple[Picture, ...] = ()) -> Document:
     experiment = results.experiment
     return Document(
         title=f"{experiment.title}: {experiment.target.title or experiment.target.text or experiment.target.key}",
+        asked=headline.asked(results),
+        headline=headline.main_sentences(results),
+        charts=headline.charts(results),
         facts=tuple(facts.facts(results)),
         reading=tuple(facts.reading(results)),
         pictures=pictures,
@@ -78,7 +100,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> str:
     drawn = figures.figures(results)
     for figure in drawn:
         figures.keep(figure, report)
-    texts = dict(_texts(results, drawn))
+    texts = dict(_texts(results, drawn, report))
     for name, content in texts.items():
         _put(report / name, content)
     if not _is_made_of(report / _PER_IMAGE, per_image(results)):
@@ -96,7 +118,7 @@ def check_report(results: Results, folder: str | os.PathLike[str]) -> dict[str, 
     report = Path(folder) / "report"
     drawn = figures.figures(results)
     found = {}
-    for name, content in _texts(results, drawn):
+    for name, content in _texts(results, drawn, report):
         if content is not None:
             found[name] = _difference(report / name, iter([as_bytes(content)]))
     found[_PER_IMAGE] = _difference(report / _PER_IMAGE, per_image(results))
@@ -114,10 +136,10 @@ def _difference(file: Path, pieces: Iterator[bytes]) -> str:
     return "" if _is_made_of(file, pieces) else "it is not what this version of the package writes of the results"
 
 
-def _texts(results: Results, drawn: list[figures.Figure]) -> Iterator[tuple[str, str | None]]:
+def _texts(results: Results, drawn: list[figures.Figure], report: Path) -> Iterator[tuple[str, str | None]]:
     """Yield the names of the texts of a report with what they hold; None: such results have none."""
     tables = all_tables(results)
-    around = document(results, tuple(figure.picture for figure in drawn))
+    around = document(results, tuple(_with_content(figure.picture, report) for figure in drawn))
     stem = _name(results.experiment.title)
     for form in renderers.names():
         renderer = renderers.renderer(form)
@@ -129,6 +151,13 @@ def _texts(results: Results, drawn: list[figures.Figure]) -> Iterator[tuple[str,
             yield renderer.FILE.format(stem=stem), renderer.render(_all(tables), around)
     yield robustbench.FILE, robustbench.robustbench(results) or None
     yield _CELLS, csv_records(around.cells) or None
+
+
+def _with_content(picture: Picture, report: Path) -> Picture:
+    """Return a figure of a report with what is in its file, for the page that holds it."""
+    with suppress(OSError):
+        return replace(picture, content=(report / picture.file).read_bytes())
+    return picture
 
 
 def _all(tables: dict[str, tuple[Table, ...]]) -> list[Table]:

@@ -51,3 +51,9 @@ def doubts(results: Results) -> tuple[Table, ...]:
         sections=(Section("", rows),),
     )
     return (table,) if rows else ()
+
+
+def doubt_lines(results: Results) -> tuple[str, ...]:
+    """Return what casts doubt on figures, one sentence each."""
+    names = cell_names(results.experiment, (flag.doubted for flag in results.flags))
+    return tuple(f"In doubt is {names[flag.doubted].text}. {flag.rule}: {flag.figure}." for flag in results.flags)

@@ -27,10 +27,12 @@ import numpy as np
 from art_denoise._files import replacing
 from art_denoise._words import one_line
 from art_denoise.evaluation.experiment import Knowledge
+from art_denoise.evaluation.report.document import Picture
 from art_denoise.evaluation.report.names import NOBODY
-from art_denoise.evaluation.report.table import Accuracy, Picture, Rate, Row, Table
-from art_denoise.evaluation.report.tables import ROBUST, sweeps, worst
+from art_denoise.evaluation.report.table import Accuracy, Rate, Row, Table
+from art_denoise.evaluation.report.tables import sweeps
 from art_denoise.evaluation.report.transfer import transfer_table
+from art_denoise.evaluation.report.worst import ROBUST, worst
 from art_denoise.evaluation.statistics import Share
 
 if TYPE_CHECKING:

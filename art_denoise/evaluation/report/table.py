@@ -1,4 +1,4 @@
-"""What a table is: names and typed values, which any renderer can write, and what stands around tables in a report.
+"""What a table is: names and typed values, which any renderer can write.
 
 A value knows how it is shown, in parts (:class:`Shown`), and what it is as data (:meth:`Value.fields`). Renderers put
 the parts together, each in its own way; they know of no particular table.
@@ -6,8 +6,8 @@ the parts together, each in its own way; they know of no particular table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from art_denoise.evaluation.statistics import PairedDifference, PairedDifferences, Share, Shares
@@ -147,14 +147,20 @@ class Accuracy(_OfImages):
     :param published: The figure of others, in percent.
     :param attacker: What the attacker knows, where that differs within a row.
     :param doubted: Whether something casts doubt on it.
+    :param brief: Whether it is shown by itself, without its interval.
     """
 
     doubted: bool = False
+    brief: bool = False
     _field = "accuracy"
 
     @property
     def marked(self) -> bool:
         return self.doubted
+
+    def shown(self) -> Shown:
+        shown = super().shown()
+        return Shown(shown.main) if self.brief else shown
 
     def fields(self) -> dict[str, Any]:
         return {**super().fields(), **({"doubted": True} if self.doubted else {})}
@@ -214,7 +220,8 @@ class Difference(Value):
         corrected = {} if self.corrected is None else {"p_holm": self.corrected}
         if isinstance(found, PairedDifference):
             counts = {"only_first": found.only_first, "only_second": found.only_second, "n": found.n}
-            return {"points": self.points, **counts, "p": self.p, **corrected}
+            low, high = map(percent, found.interval)
+            return {"points": self.points, "low": low, "high": high, **counts, "p": self.p, **corrected}
         lowest, highest = map(percent, found.spread)
         return {
             "points": self.points,
@@ -343,50 +350,6 @@ class Table:
         """Return the number of a missing value's reason, as it stands beside the dash; "" if there is only one."""
         reasons = self.reasons
         return "" if len(reasons) == 1 else str(reasons.index(value.why) + 1)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure that stands beside tables.
-
-    :param file: Its place in the folder of the report.
-    :param text: What it shows, for who cannot see it.
-    :param kind: Tables that it stands beside; "": none.
-    """
-
-    file: str
-    text: str
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Document:
-    """What a report says besides its tables.
-
-    :param title: Its title.
-    :param facts: What was found on the way, sentences.
-    :param reading: How everything is to be read, sentences.
-    :param pictures: Its figures.
-    :param cells: Every result, one record each.
-    :param config: Every choice of the run.
-    """
-
-    title: str = ""
-    facts: tuple[str, ...] = ()
-    reading: tuple[str, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    cells: Sequence[Mapping[str, Any]] = ()
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-
-#: Nothing besides the tables.
-TABLES_ALONE = Document()
-
-
-def sentences(document: Document) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the sentences of a document under their headings, those that there are any of."""
-    found = (("What was found on the way", document.facts), ("How it is read", document.reading))
-    return [(title, lines) for title, lines in found if lines]
 
 
 def percent(value: float) -> float:

@@ -9,13 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from art_denoise.evaluation.components import write_defence
-from art_denoise.evaluation.experiment import Cell, Comparison, Condition, Defence, Experiment, Knowledge, Source
+from art_denoise.evaluation.experiment import Cell, Comparison, Condition, Experiment, Source
 from art_denoise.evaluation.records import attack_name
 from art_denoise.evaluation.report.attacks import attacks
 from art_denoise.evaluation.report.checklist import checklist
 from art_denoise.evaluation.report.costs import costs
 from art_denoise.evaluation.report.doubts import doubts
 from art_denoise.evaluation.report.drawn import over_draws
+from art_denoise.evaluation.report.headline import headline
 from art_denoise.evaluation.report.mechanism import mechanisms
 from art_denoise.evaluation.report.names import (
     ATTACKER,
@@ -30,7 +31,6 @@ from art_denoise.evaluation.report.names import (
     source_names,
 )
 from art_denoise.evaluation.report.table import (
-    Accuracy,
     Column,
     Difference,
     Missing,
@@ -47,7 +47,6 @@ from art_denoise.evaluation.report.transfer import transfers
 from art_denoise.evaluation.report.tuned import strengths
 from art_denoise.evaluation.report.values import (
     accuracy_in,
-    accuracy_in_all,
     columns_note,
     difference,
     found_in,
@@ -57,19 +56,15 @@ from art_denoise.evaluation.report.values import (
     over_columns,
     quick_note,
     seeds_note,
-    size_of,
     why_no_cell,
     with_legend_of_what_is_there,
     with_mark,
 )
-from art_denoise.evaluation.statistics import accuracy, holm
+from art_denoise.evaluation.report.worst import worst
+from art_denoise.evaluation.statistics import holm
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.results import Made, Results
-
-
-#: What the column is called of those images that no attacker turns wrong.
-ROBUST = "all of them: robust accuracy"
 
 
 def accuracies(results: Results) -> tuple[Table, ...]:
@@ -91,103 +86,6 @@ def accuracies(results: Results) -> tuple[Table, ...]:
         sections=sections,
     )
     return (with_mark(with_legend_of_what_is_there(table)),) if sections else ()
-
-
-def worst(results: Results) -> tuple[Table, ...]:
-    """Return the table of the worst that attackers do to each defence, image by image, for each size of the attack."""
-    experiment = results.experiment
-    crafted: dict[Defence, list[Cell]] = {}
-    draws_known: dict[Defence, list[Cell]] = {}
-    for condition in experiment.conditions:
-        noise = condition.defence.noise
-        is_control = noise is not None and noise.kind == "random"
-        if condition.threat is not None and condition.threat.crafted and not is_control:
-            # Who knows the draws attacks another defence, one that draws the same each time.
-            cells_by = draws_known if condition.threat.knows_draws else crafted
-            cells_by.setdefault(condition.defence, []).extend(experiment.cells_of(condition))
-    known = {cell.knowledge for cells in crafted.values() for cell in cells}
-    there = [knowledge for knowledge in Knowledge if knowledge in known]
-    names = row_names(Condition(None, defence) for defence in {**crafted, **draws_known})
-    sizes = sorted({size_of(cell) for cells in crafted.values() for cell in cells})
-    sections = []
-    for size in sizes:
-        rows = []
-        for defence, of_all_sizes in crafted.items():
-            # Who may change more can always change less.
-            cells = [cell for cell in of_all_sizes if size_of(cell)[0] == size[0] and size_of(cell)[1] <= size[1]]
-            if any(size_of(cell) == size for cell in cells):
-                rows.append(_worst_row(results, defence, cells, there, names[Condition(None, defence)]))
-        title = f"At most {255 * size[1]:.4g}/255 in the norm L{'∞' if size[0] == 'inf' else size[0]}"
-        sections.append(Section(title if len(sizes) > 1 else "", tuple(rows)))
-    untested = [
-        names[Condition(None, defence)].text
-        for defence, cells in crafted.items()
-        if defence and not any(cell.condition.threat.knowledge.knows_defence for cell in cells if cell.condition.threat)
-    ]
-    attackers = [NOBODY, *(knowledge.value for knowledge in there), ROBUST]
-    table = Table(
-        kind="worst",
-        title="The worst that attackers do to each defence, image by image",
-        note=note_of(
-            quick_note(results),
-            "An image counts if it is classified right whatever attacks it: with every attack that knows as much, "
-            "every perturbation and every seed of the experiment. More attackers can only make it less.",
-            f"Nobody who attacks knows {', '.join(untested)}: what they are worth is not known." if untested else "",
-            *(_of_known_draws(results, names[Condition(None, d)], cells) for d, cells in draws_known.items()),
-        ),
-        legend=Shown("accuracy in %", "95 % interval"),
-        head=Name("attacked by"),
-        columns=(
-            *(Column(Name(attacker)) for attacker in attackers),
-            Column(Name("of those right unattacked: adversarial accuracy")),
-            Column(Name("the strongest by itself"), of_row=True),
-        ),
-        sections=tuple(sections),
-    )
-    # With one attack each the table of accuracies says it all.
-    several = bool(draws_known) or any(len(cells) > 1 for cells in crafted.values())
-    return (with_mark(table),) if several and not is_empty(table) else ()
-
-
-def _of_known_draws(results: Results, name: Name, cells: Sequence[Cell]) -> str:
-    """Say what is left to a defence if what it draws is known, as far as attacks have shown."""
-    value = accuracy_in_all(results, cells)
-    if not isinstance(value, Accuracy):
-        return ""
-    return (
-        f"Left out is who also knows what {name.text} draws, as where its seed is fixed: he would leave "
-        f"{100 * value.share.value:.1f} %."
-    )
-
-
-def _worst_row(
-    results: Results, defence: Defence, cells: Sequence[Cell], there: Sequence[Knowledge], name: Name
-) -> Row:
-    """Return what a defence is worth against each kind of attacker, and against all of them."""
-    experiment, clean = results.experiment, Condition(None, defence)
-    alone = cells_of(experiment, clean, None) if clean in experiment.conditions else ()
-    groups = [alone, *([cell for cell in cells if cell.knowledge is knowledge] for knowledge in there)]
-    # Who attacks can always leave it.
-    everybody = [*alone, *cells]
-    strongest = min(
-        (cell for cell in cells if cell in results.labels),
-        key=lambda cell: accuracy(results.labels[cell], results.images.labels).value,
-        default=None,
-    )
-    values = (
-        *(accuracy_in_all(results, group) for group in groups),
-        accuracy_in_all(results, everybody),
-        accuracy_in_all(results, everybody, among=alone) if alone else Missing("not in the experiment"),
-        Text(Name("–") if strongest is None else _attack_of(experiment, strongest)),
-    )
-    return Row(name, values, (("defence", write_defence(defence)),))
-
-
-def _attack_of(experiment: Experiment, cell: Cell) -> Name:
-    """Return what attacks in a cell, with what it was crafted on and knows."""
-    source = next((s for s in experiment.sources if s.key == cell.source), None)
-    condition = Condition(cell.condition.threat)
-    return attacked(experiment, cell.condition, bare(row_names([condition])[condition]), source)
 
 
 def comparisons(results: Results) -> tuple[Table, ...]:
@@ -303,6 +201,7 @@ def perturbations(results: Results) -> tuple[Table, ...]:
 
 #: The tables of a report, in order, by their kind.
 TABLES: dict[str, Callable[[Results], tuple[Table, ...]]] = {
+    "headline": headline,
     "strengths": strengths,
     "worst": worst,
     "flags": doubts,

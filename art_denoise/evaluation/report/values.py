@@ -91,10 +91,7 @@ def accuracy_in_all(results: Results, cells: Sequence[Cell], among: Sequence[Cel
     if not cells:
         return Missing("not in the experiment")
     labels, truth = results.labels, results.images.labels
-    left = np.all([(labels[cell] == truth) | (labels[cell] == NOT_ATTACKED) for cell in cells], axis=0)
-    attacked = np.array([labels[cell] != NOT_ATTACKED for cell in cells])
-    asking = np.array([cell.knowledge is Knowledge.BLACK_BOX for cell in cells])
-    there = attacked.any(axis=0) if asking.all() else attacked[~asking].all(axis=0)
+    left, there = left_in_all(results, cells)
     for cell in among:
         there = there & (labels[cell] == truth)
     count = int(np.sum(there))
@@ -106,6 +103,15 @@ def accuracy_in_all(results: Results, cells: Sequence[Cell], among: Sequence[Cel
         min(group, key=lambda cell: accuracy(labels[cell], truth).value) for group in (cells, white_box) if group
     ]
     return Accuracy(Share(int(np.sum(left & there)), count), doubted=_doubted(results, strongest))
+
+
+def left_in_all(results: Results, cells: Sequence[Cell]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which images (N,) are classified right in all of some cells, and which of them count, bool both."""
+    labels, truth = results.labels, results.images.labels
+    left = np.all([(labels[cell] == truth) | (labels[cell] == NOT_ATTACKED) for cell in cells], axis=0)
+    attacked = np.array([labels[cell] != NOT_ATTACKED for cell in cells])
+    asking = np.array([cell.knowledge is Knowledge.BLACK_BOX for cell in cells])
+    return left, np.asarray(attacked.any(axis=0) if asking.all() else attacked[~asking].all(axis=0))
 
 
 def _doubted(results: Results, cells: Sequence[Cell]) -> bool:

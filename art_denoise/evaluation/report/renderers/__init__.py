@@ -11,7 +11,8 @@ import pkgutil
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from art_denoise.evaluation.report.table import Document, Table
+from art_denoise.evaluation.report.document import Document
+from art_denoise.evaluation.report.table import Table
 
 
 class Renderer(Protocol):

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from art_denoise.evaluation._csv import csv_records
-from art_denoise.evaluation.report.table import TABLES_ALONE, Document, Missing, Number, Row, Same, Table, Text
+from art_denoise.evaluation.report.document import TABLES_ALONE, Document
+from art_denoise.evaluation.report.table import Missing, Number, Row, Same, Table, Text
 
 FILE = "{kind}.csv"
 

@@ -3,6 +3,7 @@
 A document has
 
 - `schema`: 1, the number of this form, which changes with it; `kind`: "art_denoise report"; `title`.
+- `asked`: what was asked, by what is said of it; `headline`: what there is to be known first, sentences.
 - `tables`: for each table its `kind`, `title` and `note`; `legend`, what the parts of its values are: `main`, `detail`,
   `published`; `mark`, what marked values are, or null; `head`, what stands above the names of rows; `columns`, each
   with `name`, `latex` and `of_row`, whether it says more of the row rather than a result; and `sections`, each with
@@ -12,8 +13,8 @@ A document has
   a share of the images also says what the `attacker` knows, "nobody" attacks or it has "no network";
   "accuracy" (`accuracy`, `count` of `n`, `low` and `high` of the 95 % interval, `published`; with several seeds their
   mean, `seeds`, how many, `lowest` and `highest`); "rate", likewise with `fooling_rate` and `white_box`; "difference"
-  (`points`, `only_first`, `only_second`, `n`, `p`; with several seeds `seeds`, `lowest`, `highest`); "same", as at the
-  left of it; "missing" (`missing`, the reason).
+  (`points`, `low` and `high` of the 95 % interval, `only_first`, `only_second`, `n`, `p`; with several seeds `seeds`,
+  `lowest`, `highest`); "same", as at the left of it; "missing" (`missing`, the reason).
 - `latex` is a name in LaTeX's mathematics, or null: then its text is to be escaped.
 - `cells`: every result, one record each, as of `Results.records()`.
 - `facts` and `reading`: what was found on the way, and how everything is read, sentences; `pictures`: figures with
@@ -28,7 +29,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from art_denoise.evaluation.report.table import TABLES_ALONE, Column, Document, Name, Row, Table, Value
+from art_denoise.evaluation.report.document import TABLES_ALONE, Document
+from art_denoise.evaluation.report.table import Column, Name, Row, Table, Value
 
 FILE = "{stem}.json"
 
@@ -42,6 +44,8 @@ def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
         "schema": SCHEMA,
         "kind": "art_denoise report",
         "title": document.title,
+        "asked": dict(document.asked),
+        "headline": list(document.headline),
         "tables": [_table(table) for table in tables],
         "cells": list(document.cells),
         "facts": list(document.facts),

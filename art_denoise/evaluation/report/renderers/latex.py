@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from art_denoise.evaluation.report._text import latex_text
-from art_denoise.evaluation.report.table import TABLES_ALONE, Document, Missing, Name, Same, Shown, Table, Text, Value
+from art_denoise.evaluation.report.document import TABLES_ALONE, Document
+from art_denoise.evaluation.report.table import Missing, Name, Same, Shown, Table, Text, Value
 
 FILE = "{stem}.tex"
 

@@ -7,17 +7,8 @@ from collections.abc import Sequence
 
 from art_denoise._words import one_line
 from art_denoise.evaluation.report._text import raised
-from art_denoise.evaluation.report.table import (
-    TABLES_ALONE,
-    Document,
-    Missing,
-    Same,
-    Shown,
-    Table,
-    Text,
-    Value,
-    sentences,
-)
+from art_denoise.evaluation.report.document import TABLES_ALONE, Document, sentences
+from art_denoise.evaluation.report.table import Missing, Same, Shown, Table, Text, Value
 
 FILE = "{stem}.md"
 
@@ -33,8 +24,11 @@ _NUMBERED = re.compile(r"^(\d+)(?=[.)](\s|$))")
 
 
 def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
-    """Return tables as Markdown, and below them what was found, and how it is to be read."""
-    parts = [_table(table) for table in tables]
+    """Return tables as Markdown, above them what there is to be known first, below what else there is to know."""
+    parts = [escaped(sentence) for sentence in document.headline]
+    of_defences = [f"- {escaped(chart.sentence)}" for chart in document.charts if chart.sentence]
+    parts += ["\n".join(of_defences)] if of_defences else []
+    parts += [_table(table) for table in tables]
     parts += [
         f"### {title}\n\n" + "\n".join(f"- {escaped(line)}" for line in lines) for title, lines in sentences(document)
     ]

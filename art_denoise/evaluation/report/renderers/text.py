@@ -7,20 +7,24 @@ from collections.abc import Sequence
 
 from art_denoise._words import one_line
 from art_denoise.evaluation.report._text import raised, width
-from art_denoise.evaluation.report.table import TABLES_ALONE, Document, Missing, Shown, Table, Text, Value, sentences
+from art_denoise.evaluation.report.document import TABLES_ALONE, Document, sentences
+from art_denoise.evaluation.report.table import Missing, Shown, Table, Text, Value
 
 FILE = "{stem}.txt"
 
-#: Most columns of a terminal that a name takes in one line: those of rows, and those above values.
-_OF_ROWS, _OF_COLUMNS = 48, 22
+#: Most columns of a terminal that a name takes in one line: those of rows, and those above values, which take no more
+#: than the values if that is enough for most words.
+_OF_ROWS, _OF_COLUMNS, _OF_WORDS = 48, 22, 9
 
 #: Most columns that a line of sentences takes.
-_LINE = 110
+_LINE = 100
 
 
 def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
-    """Return tables as plain text, and below them what was found, and how it is to be read."""
-    parts = [_table(table) for table in tables]
+    """Return tables as plain text, above them what there is to be known first, below what else there is to know."""
+    first = [*map(_wrapped, document.headline), *(_item(c.sentence) for c in document.charts if c.sentence)]
+    parts = ["\n".join(first)] if first else []
+    parts += [_table(table) for table in tables]
     parts += ["\n".join([title, *map(_item, lines)]) for title, lines in sentences(document)]
     return "\n\n".join(parts) + "\n"
 
@@ -48,9 +52,8 @@ def _grid(table: Table) -> list[str]:
     # Values are aligned by their main part, so that points stand below points.
     mains = [_main_width(table, place) for place in range(len(table.columns))]
     indent = "  " if any(section.title for section in table.sections) else ""
-    lines: list[str | list[list[str]]] = [
-        [_folded(table.head.text, _OF_ROWS), *(_folded(column.name.text, _OF_COLUMNS) for column in table.columns)]
-    ]
+    heads = [_folded(column.name.text, _head_width(table, place)) for place, column in enumerate(table.columns)]
+    lines: list[str | list[list[str]]] = [[_folded(table.head.text, _OF_ROWS), *heads]]
     for section in table.sections:
         if section.title:
             lines.append(one_line(section.title))
@@ -66,6 +69,15 @@ def _main_width(table: Table, place: int) -> int:
     """Return how wide the main parts of the values in a column are."""
     there = [row.values[place] for row in table.rows]
     return max((width(value.shown().main) for value in there if _is_result(value)), default=0)
+
+
+def _head_width(table: Table, place: int) -> int:
+    """Return how many columns of a terminal what stands above a column may take."""
+    if table.columns[place].of_row:
+        return _OF_COLUMNS
+    there = [row.values[place] for row in table.rows]
+    widest = max((width(_joined(value.shown(), 0)) for value in there if _is_result(value)), default=0)
+    return min(_OF_COLUMNS, max(_OF_WORDS, widest))
 
 
 def _side_by_side(cells: list[list[str]], widths: list[int]) -> list[str]:
