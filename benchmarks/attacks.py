@@ -244,7 +244,10 @@ def main(
     """Measure the attacks against ART's, and write the tables to ATTACKS.md."""
     splits = load_photographs()
     # Nothing is kept in the run folder but what belongs to a run; the weights are in the cache.
+    threads = torch.get_num_threads()
     trained = Prepared.of(Path("runs") / "table1", Options()).classifier("inception_v1")
+    # A run on the photographs has one for each process.
+    torch.set_num_threads(threads)
     if memory_only:
         typer.echo(peak_memory(trained, mapped))
         return

@@ -32,10 +32,8 @@ def inlined(loop: Callable[..., Any]) -> Any:
 
 
 def compiled_fused(loop: Callable[..., Any]) -> Any:
-    """Compile a loop in which products may be added without rounding them first. Python cannot call it."""
-    fast = {"nsz", "contract"}
-    only_inside: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return _kept(numba.njit(nogil=True, error_model="numpy", fastmath=fast, **only_inside)(loop))
+    """Compile a loop in which products may be added without rounding them first."""
+    return _kept(numba.njit(nogil=True, error_model="numpy", fastmath={"nsz", "contract"})(loop))
 
 
 def compiled_freely(loop: Callable[..., Any]) -> Any:
