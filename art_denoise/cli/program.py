@@ -16,7 +16,7 @@ from cyclopts.exceptions import CycloptsError
 
 from art_denoise import __version__
 from art_denoise._words import one_line
-from art_denoise.cli import commands
+from art_denoise.cli import commands, pictures
 from art_denoise.cli.commands import UnreadError, say
 from art_denoise.cli.errors import explained, sentence
 from art_denoise.cli.verify import verify
@@ -27,6 +27,7 @@ _WRONG, _UNREAD = 2, 128 + 13
 
 _ATTACK = "The attack: deepfool-uap or sgd-uap, with parameters as in sgd-uap:max_iter=20."
 _FOLDER = "Folder of a run."
+_DENOISES = "What denoises, as rof:weight=5, nlm:h=0.03 or any other defence that art-denoise list names."
 _FORM = f"Format of what is printed: {', '.join(commands.formats())}. The report is written in all of them."
 
 
@@ -50,6 +51,8 @@ def app() -> App:
     )
     made.command(_with_options(commands.craft, attack))
     made.command(_report, name="report")
+    made.command(_denoise, name="denoise")
+    made.command(_compare, name="compare")
     made.command(_verify, name="verify")
     made.command(commands.list_names, name="list")
     return made
@@ -96,6 +99,32 @@ def _verify(
 
 
 _verify.__doc__ = _unwrapped(verify.__doc__ or "")
+
+
+def _denoise(
+    source: Annotated[Path, Parameter(name="IN", help="Picture, or folder of pictures.")],
+    destination: Annotated[Path, Parameter(name="OUT", help="File or folder to write.")],
+    /,
+    *,
+    defence: Annotated[str, Parameter(help=_DENOISES)] = "rof",
+) -> int:
+    return pictures.denoise(source, destination, defence)
+
+
+_denoise.__doc__ = _unwrapped(pictures.denoise.__doc__ or "")
+
+
+def _compare(
+    picture: Annotated[Path, Parameter(help="Picture.")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="File to write.")] = None,
+    side: Annotated[int, Parameter(help="Side of the square that is shown, in pixels.")] = 256,
+) -> int:
+    return pictures.compare(picture, out, side)
+
+
+_compare.__doc__ = _unwrapped(pictures.compare.__doc__ or "")
 
 
 def status(arguments: list[str]) -> int:

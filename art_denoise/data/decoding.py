@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
@@ -74,12 +76,7 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
     from torchvision.transforms import functional as transforms
 
     try:
-        if not os.path.isfile(path):
-            # Neither opened nor waited for.
-            raise ValueError("is no file" if os.path.exists(path) else "leads nowhere")
-        if os.path.getsize(path) > _MOST_BYTES:
-            raise ValueError(f"is a file of {os.path.getsize(path) / 1e9:.1f} GB, larger than images are")
-        with _WITHOUT_WARNINGS, Within(path) as file, Image.open(file, formats=_formats()) as image:
+        with open_image(path) as image:
             _check_size(image.size, framing.resize)
             rgb = _rgb(image)
         # A file may hold another size than its header says.
@@ -92,9 +89,30 @@ def decode_image(path: str | os.PathLike[str], framing: Framing) -> np.ndarray:
             left, top = ((side - framing.crop) // 2 for side in resized.size)
             framed = resized.crop((left, top, left + framing.crop, top + framing.crop))
     except Exception as error:  # Pillow's readers of damaged files raise whatever they stumble over
-        reason = "is no image" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise ValueError(" ".join(reason.split()) or type(error).__name__) from None
+        raise ValueError(why_not_read(error)) from None
     return np.ascontiguousarray(np.asarray(framed).transpose(2, 0, 1))
+
+
+@contextmanager
+def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """Open a file of an image, whose size is known and nothing else of it read; nothing but formats of images is tried.
+
+    :raises ValueError: If it is no file, or larger than images are.
+    :raises Exception: Whatever Pillow stumbles over, see :func:`why_not_read`.
+    """
+    if not os.path.isfile(path):
+        # Neither opened nor waited for.
+        raise ValueError("is no file" if os.path.exists(path) else "leads nowhere")
+    if os.path.getsize(path) > _MOST_BYTES:
+        raise ValueError(f"is a file of {os.path.getsize(path) / 1e9:.1f} GB, larger than images are")
+    with _WITHOUT_WARNINGS, Within(path) as file, Image.open(file, formats=image_formats()) as image:
+        yield image
+
+
+def why_not_read(error: Exception) -> str:
+    """Return why a file of an image could not be read, in one line that begins with a verb."""
+    reason = "is no image" if isinstance(error, UnidentifiedImageError) else str(error)
+    return " ".join(reason.split()) or type(error).__name__
 
 
 class _WithoutWarnings:
@@ -152,20 +170,26 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 @cache
-def _formats() -> list[str]:
+def image_formats() -> list[str]:
     """Return the formats of images that this Pillow reads by itself; it would run another program for some."""
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _check_size(size: tuple[int, int], shorter: int) -> None:
-    """Raise if an image is too large, or would become so when its shorter side is resized."""
+def check_pixels(size: tuple[int, int]) -> None:
+    """Raise if an image has more pixels than are decoded."""
     width, height = size
     if width * height > _MOST_PIXELS:
         raise ValueError(
             f"is {width} × {height}, {width * height / 1e6:.0f} million pixels, where {_MOST_PIXELS / 1e6:.0f} million "
             "are most that is decoded: make it smaller"
         )
+
+
+def _check_size(size: tuple[int, int], shorter: int) -> None:
+    """Raise if an image is too large, or would become so when its shorter side is resized."""
+    check_pixels(size)
+    width, height = size
     pixels = shorter * shorter * max(size) / max(1, min(size))
     if pixels > _MOST_RESIZED:
         raise ValueError(
