@@ -17,6 +17,8 @@ from .defences import NLMeansDefence as NLMeansDefence
 from .defences import ROFDefence as ROFDefence
 from .defences import check_chain as check_chain
 from .evaluation.defence import evaluate_defence as evaluate_defence
+from .filters import NLMeansDenoise as NLMeansDenoise
+from .filters import ROFDenoise as ROFDenoise
 from .filters import nl_means_denoise as nl_means_denoise
 from .filters import rof_denoise as rof_denoise
 from .filters._warm_up import warm_up as warm_up

@@ -19,6 +19,7 @@ from art_denoise._words import one_line
 from art_denoise.cli import commands, pictures
 from art_denoise.cli.commands import UnreadError, say
 from art_denoise.cli.errors import explained, sentence
+from art_denoise.cli.info import info
 from art_denoise.cli.verify import verify
 
 #: Status of a program that was given what makes no sense, and of one whose output nobody reads any more, as shells have
@@ -55,6 +56,7 @@ def app() -> App:
     made.command(_compare, name="compare")
     made.command(_verify, name="verify")
     made.command(commands.list_names, name="list")
+    made.command(_info, name="info")
     return made
 
 
@@ -125,6 +127,13 @@ def _compare(
 
 
 _compare.__doc__ = _unwrapped(pictures.compare.__doc__ or "")
+
+
+def _info(*, clean: Annotated[bool, Parameter(help="Empty the cache.", negative=())] = False) -> int:
+    return info(clean)
+
+
+_info.__doc__ = _unwrapped(info.__doc__ or "")
 
 
 def status(arguments: list[str]) -> int:
