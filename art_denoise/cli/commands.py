@@ -212,6 +212,23 @@ def report(folder: Path, form: str) -> int:
     return 0
 
 
+def diff(first: Path, second: Path, form: str) -> int:
+    """Compare two runs, image by image, in what both have.
+
+    Of the cells that are in both, on the images that are in both: the accuracy in each, the difference, and the p-value
+    of McNemar's test. Needs neither the images nor the models.
+    """
+    if form not in formats():
+        raise ValueError(f"there is no format {form}{nearest(form, formats())}")
+    from art_denoise.evaluation.report import renderers
+    from art_denoise.evaluation.report.between import between
+    from art_denoise.evaluation.results import Results
+
+    table = between(Results.load(first), Results.load(second), (str(first), str(second)))
+    show(renderers.renderer(form).render([table]), end="")
+    return 0
+
+
 def list_names() -> int:
     """Name the defences and the attacks, and say what each is."""
     from art_denoise.evaluation.components import attack_names, defence_names

@@ -54,6 +54,7 @@ def app() -> App:
     made.command(_report, name="report")
     made.command(_denoise, name="denoise")
     made.command(_compare, name="compare")
+    made.command(_diff, name="diff")
     made.command(_verify, name="verify")
     made.command(commands.list_names, name="list")
     made.command(_info, name="info")
@@ -88,6 +89,19 @@ def _report(
 
 
 _report.__doc__ = _unwrapped(commands.report.__doc__ or "")
+
+
+def _diff(
+    first: Annotated[Path, Parameter(help="Folder of the one run.")],
+    second: Annotated[Path, Parameter(help="Folder of the run that is compared with it.")],
+    /,
+    *,
+    form: Annotated[str, Parameter(name="--format", help=_FORM)] = "text",
+) -> int:
+    return commands.diff(first, second, form)
+
+
+_diff.__doc__ = _unwrapped(commands.diff.__doc__ or "")
 
 
 def _verify(
