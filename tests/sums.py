@@ -79,9 +79,9 @@ class Stores:
         return self.store
 
 
-def run(folder, wanted, **kwargs):
+def run(folder, wanted, *, progress=False, **kwargs):
     stores = Stores(folder)
-    outcome = local.run(wanted, stores, partial(Workplace, stores), progress=False, **kwargs)
+    outcome = local.run(wanted, stores, partial(Workplace, stores), progress=progress, **kwargs)
     return outcome, stores.store
 
 

@@ -24,6 +24,18 @@ def test_tasks_are_done_once_each(tmp_path, jobs):
     assert again.done == 0
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_bar_says_how_much_is_done_and_of_what(tmp_path, capsys, jobs):
+    bad = Sum(1, what="raise")
+    run(tmp_path, [Sum(2, (bad,)), Sum(3, (Sum(4),))], jobs=jobs, progress=True)
+    shown = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    assert all(line.lstrip().startswith("Run: ") for line in shown if line.strip())
+    assert any("0 of 4 done; add " in line for line in shown)
+    # What cannot be done any more is done with.
+    assert "100.0%" in shown[-1]
+    assert shown[-1].endswith("4 of 4 done")
+
+
 def test_the_work_is_done_in_other_processes(tmp_path):
     _, store = run(tmp_path, [tree()], jobs=2)
     assert store.read(tree()).record["process"] != os.getpid()

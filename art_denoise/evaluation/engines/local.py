@@ -14,10 +14,8 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
-from art_denoise._words import one_line
 from art_denoise.evaluation.artefact import Artefact
+from art_denoise.evaluation.engines.progress import Bar, weight
 from art_denoise.evaluation.engines.starting import READ_AGAIN, undisturbed
 from art_denoise.evaluation.graph import Task, to_do
 
@@ -96,61 +94,12 @@ def run(
     for store in dict.fromkeys(map(stores.of, tasks.values())):
         store.check_writable()
     schedule = _Schedule(tasks, outcome)
-    with _Bar(tasks, progress) as bar:
+    with Bar(tasks, progress) as bar:
         if jobs <= 1 or len(tasks) == 1:
             _alone(schedule, stores, make_workplace(), bar)
         else:
             _together(schedule, stores, make_workplace, min(jobs, len(tasks)), threads, bar)
     return outcome
-
-
-class _Bar:
-    """One progress bar for all tasks, by what they take."""
-
-    def __init__(self, tasks: dict[str, Task], shown: bool) -> None:
-        self._bar = tqdm(
-            total=sum(map(weight, tasks.values())),
-            desc="Run",
-            disable=not shown,
-            bar_format="{desc}: {percentage:5.1f}%|{bar}| {elapsed}<{remaining}{postfix}",
-        )
-        self._told: dict[str, float] = {}
-        self._running: dict[str, str] = {}
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def start(self, task: Task) -> None:
-        self._told[task.key] = 0.0
-        self._running[task.key] = task.title
-        self._show()
-
-    def tell(self, task: Task, share: float) -> None:
-        """Say which share of a task is done."""
-        share = max(self._told[task.key], min(1.0, share))
-        self._bar.update(weight(task) * (share - self._told[task.key]))
-        self._told[task.key] = share
-
-    def end(self, task: Task) -> None:
-        self.tell(task, 1.0)
-        self._running.pop(task.key, None)
-        self._show()
-
-    def leave_out(self, task: Task) -> None:
-        self._bar.update(weight(task))
-
-    def _show(self) -> None:
-        self._bar.set_postfix_str(one_line("; ".join(self._running.values()))[:100], refresh=True)
-
-
-def weight(task: Task) -> float:
-    """Return about how long a task takes compared with others: images forward, three times that backward."""
-    work = task.work
-    passes = work.forward + 3 * work.backward
-    return (1.5 if work.through else 1.0) * passes + 1.0
 
 
 class _Schedule:
@@ -209,7 +158,7 @@ def _needed(task: Task) -> list[Task]:
     return found
 
 
-def _alone(schedule: _Schedule, stores: Stores, workplace: Workplace, bar: _Bar) -> None:
+def _alone(schedule: _Schedule, stores: Stores, workplace: Workplace, bar: Bar) -> None:
     network: str | None = None
     while schedule:
         task = schedule.next(network)
@@ -222,7 +171,7 @@ def _alone(schedule: _Schedule, stores: Stores, workplace: Workplace, bar: _Bar)
         _settle(schedule, task, failure, bar)
 
 
-def _settle(schedule: _Schedule, task: Task, failure: Failure | None, bar: _Bar) -> None:
+def _settle(schedule: _Schedule, task: Task, failure: Failure | None, bar: Bar) -> None:
     bar.end(task)
     if failure is None:
         schedule.done(task)
@@ -289,7 +238,7 @@ def _together(
     make_workplace: Callable[[], Workplace],
     jobs: int,
     threads: int | None,
-    bar: _Bar,
+    bar: Bar,
 ) -> None:
     """Share tasks among processes."""
     context = get_context("spawn")
@@ -342,7 +291,7 @@ class _Worker:
     network: str | None = None
 
 
-def _hear(connection: Connection, worker: _Worker, schedule: _Schedule, bar: _Bar) -> None:
+def _hear(connection: Connection, worker: _Worker, schedule: _Schedule, bar: Bar) -> None:
     """Take a message from a process: a share that is done, or how its task ended."""
     task = worker.task
     assert task is not None
