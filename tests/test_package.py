@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import get_args, get_origin
 
@@ -105,3 +106,23 @@ def test_every_choice_is_a_literal_of_words():
     assert sorted(aliases) == sorted(choices.__all__)
     assert all(isinstance(word, str) for value in aliases.values() for word in get_args(value))
     assert len({get_origin(value) for value in aliases.values()}) == 1
+
+
+def test_what_packagers_get_holds_every_file(tmp_path):
+    """Of a checkout: the source distribution has its tests and documentation, and nothing else."""
+    pytest.importorskip("setuptools")
+    root = Path(__file__).parents[1]
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=False)
+    if listed.returncode or not listed.stdout:
+        pytest.skip("this is no checkout")
+    files = [name for name in listed.stdout.split("\0") if name and (root / name).is_file()]
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((root / name).read_bytes())
+    command = [sys.executable, "-W", "ignore", "-c", "import setuptools; setuptools.setup()", "-q", "sdist"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (made,) = (tmp_path / "dist").iterdir()
+    with tarfile.open(made) as archive:
+        there = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    made_by_it = {name for name in there if name == "PKG-INFO" or name.startswith("art_denoise.egg-info/")}
+    assert there - made_by_it == set(files) - {".gitignore"}
