@@ -64,7 +64,7 @@ A pass of DeepFoolUAP is some fifteen times faster than one of ART's, but one of
 was crafted from: with fewer gradients than classes its DeepFool takes steps of the wrong length, mostly too long. With
 the right steps inside (the second line below) ART fools no more than the published algorithm. That goes up and down by
 several percent with every ten images, and when it comes by ART's rate is a matter of luck: with other weights (training
-rounds otherwise on another processor) and other seeds the ratio was between 1.8 and 5. So the fooling rate is measured
+rounds otherwise on another processor) and other seeds the ratio was between 1.8 and 23. So the fooling rate is measured
 twelve times in a pass here, which halves the time (thirty times brings no more; with thousands of images, whose rate is
 smooth, the default of four is enough). Nine tenths of what is left are convolutions, two thirds of them those of the
 gradients. What helps most is what ART does by mistake, longer steps: `attacker_params={"epsilon": 0.5}`, an overshoot
