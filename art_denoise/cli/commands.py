@@ -144,7 +144,8 @@ def craft(given: dict[str, Any], attack: str | None = None) -> int:
         return _plan("craft", choice, folder)
     results = _results("craft", choice, folder, file)
     made = [m for m in results.made if m.what == "perturbation" and "absent" not in m.record]
-    printed = _printed(results, folder, choice.run)
+    # Its tables are few, and say what the perturbation does.
+    printed = _printed(results, folder, replace(choice.run, full=True))
     if made:
         from art_denoise.attacks import load_perturbation
 

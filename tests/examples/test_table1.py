@@ -49,11 +49,12 @@ def test_a_run_on_the_photographs_verifies(quick):
 
 
 @pytest.mark.long
-def test_quick_run_prints_the_table_and_says_where_the_report_is(quick):
+def test_quick_run_prints_what_comes_first_and_says_where_the_report_is(quick):
     tmp_path, first = quick
     assert first.returncode == 0, first.stderr
-    assert "D_ROF(v0 + δ + v_def)" in first.stdout
-    assert "D_ROF(v0 + δ_SGD knowing D_ROF)" in first.stdout
+    assert "What each defence leaves, by who attacks" in first.stdout
+    assert "D_ROF after v_def" in first.stdout
+    assert "D_ROF(v0 + δ_SGD knowing D_ROF)" not in first.stdout
     folder = tmp_path / "runs" / "quick"
     assert (folder / "report" / "index.html").is_file()
     assert "Report: runs/quick/report/index.html" in first.stdout.replace("\\", "/")
@@ -64,10 +65,12 @@ def test_quick_run_prints_the_table_and_says_where_the_report_is(quick):
     for again in (
         start(*PROGRAM, "table1", "--quick", "--no-progress", cwd=tmp_path),
         start(EXAMPLE, "--config", folder / "run.toml", "--no-progress", cwd=tmp_path),
-        start(*PROGRAM, "report", "runs/quick", cwd=tmp_path),
     ):
         assert again.stdout == first.stdout, again.stderr
         assert "%|" not in again.stderr  # no bar; ART 1.17 warns of pkg_resources
+    full = start(*PROGRAM, "table1", "--quick", "--full", "--no-progress", cwd=tmp_path)
+    assert "D_ROF(v0 + δ_SGD knowing D_ROF)" in full.stdout
+    assert start(*PROGRAM, "report", "runs/quick", cwd=tmp_path).stdout == full.stdout
     after = times(folder)
     assert {name: after[name] for name in made if name.endswith(".safetensors")} == {
         name: time for name, time in made.items() if name.endswith(".safetensors")
@@ -124,13 +127,14 @@ def test_every_step_on_few_crops_of_the_photographs(quick, tmp_path):
 @pytest.mark.long
 def test_evaluate_sets_defences_against_attacks(tmp_path):
     arguments = ["evaluate", "--quick", "--no-progress", "--jobs", "1", "--defence", "art:JpegCompression:quality=60"]
-    arguments += ["--attack", "pgd:max_iter=2", "--attack", "pgd:max_iter=2,knowledge=bpda"]
+    arguments += ["--attack", "pgd:max_iter=2", "--attack", "pgd:max_iter=2,knowledge=bpda", "--full"]
     first = start(*PROGRAM, *arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     for row in ("D_JpegCompression(v0)", "v0 + δ_PGD", "D_JpegCompression(v0 + δ_PGD)", "knowing", "bpda"):
         assert row in first.stdout
     assert "Report: runs/evaluation-quick/report/index.html" in first.stdout.replace("\\", "/")
-    again = start(*PROGRAM, "evaluate", "--config", "runs/evaluation-quick/run.toml", "--no-progress", cwd=tmp_path)
+    kept = ["--config", "runs/evaluation-quick/run.toml", "--full", "--no-progress"]
+    again = start(*PROGRAM, "evaluate", *kept, cwd=tmp_path)
     assert again.stdout == first.stdout
 
 
