@@ -97,7 +97,6 @@ class _Forest:
 def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
     """Return tables as a page of HTML, with the figures, what was found, how it is read, and every choice."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     environment = Environment(
         loader=PackageLoader("art_denoise.evaluation.report"),
@@ -120,9 +119,9 @@ def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
         forest_of=_forest_of,
         number=_number,
         order=_order,
-        script=Markup(_template("script.js")),
+        script=_template("script.js"),
         source=_source,
-        style=Markup(_template("style.css")),
+        style=_template("style.css"),
     )
 
 
