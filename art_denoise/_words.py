@@ -39,3 +39,8 @@ def _shown(character: str) -> str:
         byte = ord(character) - 0xDC00
         return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else f"\\u{ord(character):04x}"
     return " " if category in _ACTED_UPON else character
+
+
+def capital(text: str) -> str:
+    """Return a text with a capital at its start; Greek letters are symbols and stay."""
+    return text[0].upper() + text[1:] if text[:1].isascii() and text[1:2].isalpha() else text

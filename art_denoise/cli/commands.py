@@ -195,8 +195,7 @@ def report(folder: Path, form: str) -> int:
 
     Needs neither the images nor the models of the run. A folder that cannot be written is left as it is.
     """
-    if form not in formats():
-        raise ValueError(f"there is no format {form}{nearest(form, formats())}")
+    _check_format(form)
     from art_denoise.evaluation.report import render, write_report
     from art_denoise.evaluation.results import Results
 
@@ -219,8 +218,7 @@ def diff(first: Path, second: Path, form: str) -> int:
     Of the cells that are in both, on the images that are in both: the accuracy in each, the difference, and the p-value
     of McNemar's test. Needs neither the images nor the models.
     """
-    if form not in formats():
-        raise ValueError(f"there is no format {form}{nearest(form, formats())}")
+    _check_format(form)
     from art_denoise.evaluation.report import renderers
     from art_denoise.evaluation.report.between import between
     from art_denoise.evaluation.results import Results
@@ -228,6 +226,11 @@ def diff(first: Path, second: Path, form: str) -> int:
     table = between(Results.load(first), Results.load(second), (str(first), str(second)))
     show(renderers.renderer(form).render([table]), end="")
     return 0
+
+
+def _check_format(form: str) -> None:
+    if form not in formats():
+        raise ValueError(f"there is no format {form}{nearest(form, formats())}")
 
 
 def list_names() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,7 @@ def denoise(source: Path, destination: Path, defence: str) -> int:
                 picture = read_picture(read)
                 check_format(written, picture)
                 values = filtered(picture.values, chain)
-                written.parent.mkdir(parents=True, exist_ok=True)
-                write_picture(type(picture)(values, picture.alpha, picture.sixteen_bits, picture.kept), written)
+                write_picture(replace(picture, values=values), written)
             except (ValueError, OSError) as error:
                 if source.is_file():
                     raise
@@ -129,8 +129,6 @@ def _middle(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def _draw(rows: list[list[tuple[str, np.ndarray]]], file: Path) -> None:
-    import io
-
     from matplotlib.figure import Figure
 
     from art_denoise._files import replacing
@@ -148,8 +146,6 @@ def _draw(rows: list[list[tuple[str, np.ndarray]]], file: Path) -> None:
             change = float(((values - original) ** 2).mean() ** 0.5)
             ax.set_title(text if values is original else f"{text}\nchange {255 * change:.1f}/255", fontsize=9)
             ax.set_axis_off()
-    content = io.BytesIO()
-    # A pixel of the picture is about one of the figure, or a few.
-    figure.savefig(content, format=check_format(file).lower(), dpi=max(100, width / 2))
     with replacing(file) as beside:
-        beside.write_bytes(content.getvalue())
+        # A pixel of the picture is about one of the figure, or a few.
+        figure.savefig(beside, format=check_format(file).lower(), dpi=max(100, width / 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -125,10 +124,8 @@ def write_picture(picture: Picture, path: str | os.PathLike[str]) -> None:
     if picture.alpha is not None:
         planes.append(picture.alpha)
     image = Image.fromarray(planes[0] if len(planes) == 1 else np.stack(planes, axis=-1))
-    content = io.BytesIO()
-    image.save(content, form, **picture.kept, **({"quality": _QUALITY} if form in ("JPEG", "WEBP") else {}))
     with replacing(Path(path)) as beside:
-        beside.write_bytes(content.getvalue())
+        image.save(beside, form, **picture.kept, **({"quality": _QUALITY} if form in ("JPEG", "WEBP") else {}))
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from art_denoise._words import capital
 from art_denoise.evaluation.audit import LEVEL
 from art_denoise.evaluation.experiment import (
     Cell,
@@ -145,9 +146,9 @@ def _of_attacks(results: Results) -> Iterator[str]:
         size = f"{255 * threat.eps:.4g}/255"
         if not threat.crafted:
             if attack.name == "random-signs":
-                yield f"{_capital(text)}: ±{size}, each pixel and channel by itself."
+                yield f"{capital(text)}: ±{size}, each pixel and channel by itself."
             else:
-                yield f"{_capital(text)}: a control, {attack.name}, {_norm(threat)} ≤ {size}{_with(attack.params)}."
+                yield f"{capital(text)}: a control, {attack.name}, {_norm(threat)} ≤ {size}{_with(attack.params)}."
             continue
         if not crafted:
             # Only files: each column says of its own.
@@ -163,7 +164,7 @@ def _of_attacks(results: Results) -> Iterator[str]:
         else:
             each = "each image" if threat.images is None else f"each of {threat.images} {images.noun}s"
             how = f"{each} by itself, on the column's network"
-        yield f"{_capital(text)}: {_norm(threat)} ≤ {size}, {what}, {how}{_with(attack.params)}."
+        yield f"{capital(text)}: {_norm(threat)} ≤ {size}, {what}, {how}{_with(attack.params)}."
 
 
 def _threats(experiment: Experiment) -> Iterator[Threat]:
@@ -325,11 +326,6 @@ def _parameters(params: Iterable[Any]) -> Iterator[str]:
 
 def _text(source: Source) -> str:
     return source.text or source.key
-
-
-def _capital(text: str) -> str:
-    """Return a text with a capital at its start; Greek letters are symbols and stay."""
-    return text[0].upper() + text[1:] if text[:1].isascii() and text[1:2].isalpha() else text
 
 
 def _sentence(text: str) -> str:

@@ -162,6 +162,12 @@ def size_of(cell: Cell) -> tuple[str, float]:
     return ("", 0.0) if threat is None else (threat.norm, threat.eps)
 
 
+def size_text(size: tuple[str, float]) -> str:
+    """Return a norm and a bound as text: "at most 10/255 in the norm L∞"."""
+    norm, eps = size
+    return f"at most {255 * eps:.4g}/255 in the norm L{'∞' if norm == 'inf' else norm}"
+
+
 def number(value: float | None, scale: float, digits: int, otherwise: str) -> Value:
     """Return a number, scaled and with so many digits; where there is none, why."""
     return Missing(otherwise) if value is None else Number(scale * value, digits)

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from art_denoise._words import capital
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, Knowledge
 from art_denoise.evaluation.report.names import NOBODY, attacked, bare, cells_of, row_names
 from art_denoise.evaluation.report.table import Accuracy, Column, Missing, Name, Row, Section, Shown, Table, Text
-from art_denoise.evaluation.report.values import accuracy_in_all, is_empty, note_of, quick_note, size_of, with_mark
+from art_denoise.evaluation.report.values import (
+    accuracy_in_all,
+    is_empty,
+    note_of,
+    quick_note,
+    size_of,
+    size_text,
+    with_mark,
+)
 from art_denoise.evaluation.statistics import accuracy
 
 if TYPE_CHECKING:
@@ -49,8 +58,7 @@ def worst(results: Results) -> tuple[Table, ...]:
             cells = [cell for cell in of_all_sizes if size_of(cell)[0] == size[0] and size_of(cell)[1] <= size[1]]
             if any(size_of(cell) == size for cell in cells):
                 rows.append(_worst_row(results, defence, cells, there, names[Condition(None, defence)]))
-        title = f"At most {255 * size[1]:.4g}/255 in the norm L{'∞' if size[0] == 'inf' else size[0]}"
-        sections.append(Section(title if len(sizes) > 1 else "", tuple(rows)))
+        sections.append(Section(capital(size_text(size)) if len(sizes) > 1 else "", tuple(rows)))
     untested = [
         names[Condition(None, defence)].text
         for defence, cells in crafted.items()

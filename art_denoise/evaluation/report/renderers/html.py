@@ -35,7 +35,7 @@ _CHAPTERS = {
     "sweep": "Strengths of the defences",
     "transfer": "Fooling rates from network to network",
 }
-_LAST = "checklist"
+_FIRST, _LAST = "headline", "checklist"
 
 
 @dataclass(frozen=True)
@@ -135,15 +135,13 @@ def _chapters(tables: Sequence[Table], document: Document) -> list[_Chapter]:
     for table in tables:
         by_kind.setdefault(table.kind, []).append(table)
     order = [*(k for k in _CHAPTERS if k in by_kind), *(k for k in by_kind if k not in _CHAPTERS and k != _LAST)]
-    found = []
-    if "headline" not in order and document.headline:
-        found.append(_Chapter("headline", _CHAPTERS["headline"], document.headline, document.charts))
-    for kind in order:
-        found.append(_of_kind(kind, by_kind[kind], document))
-        if kind == "headline" and document.facts:
-            found.append(_Chapter("found", "What was found on the way", lines=document.facts))
-    if "headline" not in order and document.facts:
-        found.append(_Chapter("found", "What was found on the way", lines=document.facts))
+    found = [_of_kind(kind, by_kind[kind], document) for kind in order]
+    first = [chapter for chapter in found if chapter.anchor == _FIRST]
+    if document.headline and not first:
+        first = [_Chapter(_FIRST, _CHAPTERS[_FIRST], document.headline, document.charts)]
+    if document.facts:
+        first.append(_Chapter("found", "What was found on the way", lines=document.facts))
+    found = [*first, *(chapter for chapter in found if chapter.anchor != _FIRST)]
     others = tuple(picture for picture in document.pictures if picture.kind not in by_kind)
     if others:
         found.append(_Chapter("pictures", "Pictures", pictures=others))
@@ -158,7 +156,7 @@ def _chapters(tables: Sequence[Table], document: Document) -> list[_Chapter]:
 
 
 def _of_kind(kind: str, tables: Sequence[Table], document: Document) -> _Chapter:
-    first = kind == "headline"
+    first = kind == _FIRST
     return _Chapter(
         kind,
         _CHAPTERS.get(kind) or tables[0].title,
