@@ -25,10 +25,12 @@ from art_denoise.evaluation.artefact import Artefact
 #: Changes with the form of the files. Files of another schema are not read.
 SCHEMA = 1
 
-#: What this package leaves when it is killed while it writes; nothing else is ever deleted.
+#: What this package leaves when it is killed while it writes; of others' files nothing is ever deleted.
 _LEFT_OVER = re.compile(
     r"([0-9a-f]{16}\.(safetensors|checkpoint(\.\d+)?)|(config|finished|results|splits)\.json)\.\d+(-[0-9a-f]{8})?\.part"
 )
+#: The names of the files in which tasks keep how far they have come.
+CHECKPOINT = re.compile(r"([0-9a-f]{16})\.checkpoint(\.\d+)?")
 
 
 class Kept(Protocol):
@@ -109,7 +111,8 @@ class Store:
 
     def begin_anew(self, task: Kept) -> None:
         """Delete how far a task has come."""
-        for file in self.checkpoints(task):
+        # The first one last: without it the numbered ones are not looked for.
+        for file in reversed(self.checkpoints(task)):
             file.unlink(missing_ok=True)
 
     def check_writable(self) -> None:
@@ -133,6 +136,11 @@ class Store:
         for part in (*self.path.glob("*.part"), *self.path.glob("*/*.part")):
             if _LEFT_OVER.fullmatch(part.name):
                 part.unlink(missing_ok=True)
+        # Killed between an artefact and the end of its checkpoint.
+        for file in self.path.glob("*/*.checkpoint*"):
+            named = CHECKPOINT.fullmatch(file.name)
+            if named and file.with_name(f"{named[1]}.safetensors").exists():
+                file.unlink(missing_ok=True)
 
 
 class Lock:

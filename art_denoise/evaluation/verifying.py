@@ -16,7 +16,7 @@ from art_denoise._documents import read_document
 from art_denoise.evaluation import finished, results, run_folder
 from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.report import check_report
-from art_denoise.evaluation.store import Kept, Store, check_checkpoint, read_artefact, write_artefact
+from art_denoise.evaluation.store import CHECKPOINT, Kept, Store, check_checkpoint, read_artefact, write_artefact
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.prepared import Prepared
@@ -32,7 +32,6 @@ _DOCUMENTS = {
 
 #: Names of artefacts, and of what is kept of tasks that are not finished.
 _ARTEFACT = re.compile(r"[0-9a-f]{16}\.safetensors")
-_CHECKPOINT = re.compile(r"[0-9a-f]{16}\.checkpoint(\.\d+)?")
 
 
 @dataclass
@@ -90,7 +89,7 @@ def verify_files(folder: Path) -> Verified:
         if not file.is_file():
             look("labels", file, lambda file=file: read_artefact(file))  # type: ignore[misc]
     for file in kept:
-        if _CHECKPOINT.fullmatch(file.name):
+        if CHECKPOINT.fullmatch(file.name):
             look("checkpoints", file, lambda file=file: check_checkpoint(file))  # type: ignore[misc]
     if (folder / "report").is_dir() and has_results and not found.damaged:
         for name, why in check_report(results.Results.load(folder), folder).items():

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,6 +123,28 @@ def test_a_checkpoint_goes_when_the_result_is_there(store):
         file.write_text("half of it")
     store.write(OTHER, ARTEFACT)
     assert [file.exists() for file in beside] == [False, False, False, True, True]
+
+
+def test_cleaning_takes_checkpoints_whose_result_is_there(store):
+    """A process that was killed between the two has left them; those of what is not there yet stay."""
+    done, going = store.checkpoint(TASK), store.checkpoint(OTHER)
+    files = [file.with_name(f"{file.name}{tail}") for file in (done, going) for tail in ("", ".1", ".mine")]
+    for file in files:
+        file.write_text("half of it")
+    store.clean()
+    assert [file.exists() for file in files] == [False, False, True, True, True, True]
+
+
+def test_a_checkpoint_is_deleted_after_those_with_a_number(store, monkeypatch):
+    """They are found by it: had a process that is killed deleted it first, they would stay for ever."""
+    there = store.checkpoint(OTHER)
+    for tail in ("", ".1", ".2"):
+        there.with_name(f"{there.name}{tail}").write_text("half of it")
+    gone, unlink = [], Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda file, **kwargs: (gone.append(file.name), unlink(file, **kwargs))[1])
+    store.begin_anew(OTHER)
+    assert len(gone) == 3
+    assert gone[-1] == there.name
 
 
 def test_two_processes_in_one_folder(tmp_path):
