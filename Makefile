@@ -23,9 +23,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file= --cache-dir .mypy_cache/users --strict --follow-imports silent tests/users_types.py
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # uv resolves and downloads several times faster than pip; modules are compiled once here rather than at every start.
-$(VENV)/.installed: setup.cfg pyproject.toml
+$(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable ".[dev]"

@@ -80,6 +80,12 @@ def check_defence(
 
     Limitation: it says nothing of how well a defence defends. That takes an evaluation.
     """
+    if isinstance(make, Preprocessor):
+        kind = type(make).__name__
+        raise TypeError(
+            f"`make` must be what makes the preprocessor anew at each call, got one that is made already: use {kind}, "
+            f"or lambda **options: {kind}(…, **options) for parameters of your own"
+        )
     names = [name for name in (RULES if only is None else _known("only", only)) if name not in _known("skip", skip)]
     check_flag("fail_first", fail_first)
     trial = Trial(

@@ -257,6 +257,12 @@ def test_bad_arguments(kwargs, error, message):
         check_defence(Float64, **kwargs)
 
 
+def test_a_defence_in_place_of_its_class():
+    """It can be called, and what calling it does would be told of as if the defence were at fault."""
+    with pytest.raises(TypeError, match=r"got one that is made already: use Float64, or lambda \*\*options"):
+        check_defence(Float64())
+
+
 def test_no_test_framework_is_needed():
     code = "import sys, art_denoise.testing; print([name for name in ('pytest', '_pytest') if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

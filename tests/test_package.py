@@ -8,13 +8,17 @@ import re
 import subprocess
 import sys
 import tarfile
+import textwrap
 from pathlib import Path
 from typing import get_args, get_origin
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import art_denoise
 from art_denoise import choices
+from art_denoise._extras import EXTRAS, require
 
 NAMES = [
     "AsFlat",
@@ -84,6 +88,74 @@ def test_what_art_forgets_to_require_is_required():
     assert any(re.match(r"packaging\b", line) for line in required)
 
 
+def required_by(extra: str | None) -> set[str]:
+    """Names of the distributions that an extra of this package asks for, itself or by another; None: no extra."""
+    asked: set[str] = set()
+    for line in map(Requirement, importlib.metadata.requires("art_denoise")):
+        if line.marker.evaluate({"extra": extra or ""}) if line.marker else extra is None:
+            name = canonicalize_name(line.name)
+            asked |= set().union(*map(required_by, line.extras)) if name == "art-denoise" else {name}
+    return asked
+
+
+def test_only_what_defences_need_is_required():
+    assert required_by(None) == {
+        "adversarial-robustness-toolbox",
+        "lazy-loader",
+        "numba",
+        "numpy",
+        "packaging",
+        "torch",
+        "tqdm",
+    }
+
+
+def test_every_extra_is_asked_for_what_it_brings():
+    """But for SciPy and scikit-learn, which ART brings, and what a part of the Pythons has itself."""
+    brings = importlib.metadata.packages_distributions()
+    for extra, modules in EXTRAS.items():
+        known = {canonicalize_name(name) for module in modules for name in brings[module]}
+        assert required_by(extra) - {"scipy", "scikit-learn", "tomli"} == known, extra
+
+
+def test_what_is_missing_is_told_with_the_command_that_installs_it(monkeypatch):
+    require("evaluation", "It")
+    monkeypatch.setitem(EXTRAS, "attacks", ("numpy", "no_such_module"))
+    with pytest.raises(ImportError, match=r"^It needs no_such_module, which is not installed: pip install \"art_deno"):
+        require("attacks", "It")
+    monkeypatch.setitem(EXTRAS, "attacks", ("no_such_module", "nor_this"))
+    with pytest.raises(ImportError, match="It needs no_such_module, nor_this, which are not installed"):
+        require("attacks", "It")
+
+
+def test_every_part_says_what_it_needs():
+    """Without the modules of the extras: as in an environment that has none, of which tox makes one."""
+    program = """
+        import importlib.util, sys
+        absent = {"safetensors", "PIL", "skimage", "torchvision", "cyclopts"}
+        found = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *given: None if name in absent else found(name, *given)
+        for part in ("attacks", "data", "models", "evaluation", "evaluation.results"):
+            try:
+                __import__(f"art_denoise.{part}")
+            except ImportError as error:
+                print(part, str(error).rpartition(" ")[2])
+        from art_denoise.cli import main
+        print(main(["list"]))
+        assert not absent & set(sys.modules)
+    """
+    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
+    assert ran.stdout.split() == [
+        *("attacks", '"art_denoise[attacks]"'),
+        *("data", '"art_denoise[photographs]"'),
+        *("models", '"art_denoise[evaluation]"'),
+        *("evaluation", '"art_denoise[evaluation]"'),
+        *("evaluation.results", '"art_denoise[evaluation]"'),
+        "2",
+    ]
+    assert ran.stderr.startswith("Error: art-denoise needs safetensors, PIL, skimage, torchvision, cyclopts, which are")
+
+
 def test_arguments_that_are_words_are_typed_by_those_that_the_checks_go_by():
     """No argument of a public callable whose default is a word is a mere `str`, and each default is one of the words.
 
@@ -124,5 +196,7 @@ def test_what_packagers_get_holds_every_file(tmp_path):
     (made,) = (tmp_path / "dist").iterdir()
     with tarfile.open(made) as archive:
         there = {member.name.partition("/")[2] for member in archive if member.isfile()}
-    made_by_it = {name for name in there if name == "PKG-INFO" or name.startswith("art_denoise.egg-info/")}
+    made_by_it = {
+        name for name in there if name in ("PKG-INFO", "setup.cfg") or name.startswith("art_denoise.egg-info/")
+    }
     assert there - made_by_it == set(files) - {".gitignore"}

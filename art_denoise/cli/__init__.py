@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from art_denoise._extras import require
 from art_denoise._stopping import unless_stopped
 
 
@@ -19,6 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def work() -> int:
+        try:
+            require("evaluation", "art-denoise")
+        except ImportError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            return 2
         # Takes a moment, in which it may be interrupted, too.
         from art_denoise.cli.program import status
 

@@ -2,5 +2,9 @@
 
 import lazy_loader
 
+from art_denoise._extras import require
+
+require("evaluation", "art_denoise.models")
+
 # Schedules of training are wanted where PyTorch is not.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
