@@ -86,8 +86,8 @@ def example(name: str, kind: Any, shown: Shown) -> tuple[list[str], Any]:
             **Options().filled().schedules,
             "vgg19": Schedule(epochs=6, learning_rate=0.5),
         }
-    if name == "data":
-        return [option, "folder"], "folder"
+    if name in ("data", "device"):
+        return ([option, "folder"], "folder") if name == "data" else ([option, "cuda:1"], "cuda:1")
     if get_origin(kind) is Literal:
         return [option, get_args(kind)[-1]], get_args(kind)[-1]
     if get_origin(kind) is tuple and get_args(kind)[0] is float:

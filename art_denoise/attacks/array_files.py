@@ -125,7 +125,7 @@ def _of_safetensors(file: Path) -> dict[str, torch.Tensor]:
         return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118, it is no mapping
 
 
-#: What reads the files of others, by their endings.
+#: What reads the files of others, by their endings, `PerturbationEnding`.
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".npy": _of_numpy,
     ".npz": _of_archive,
@@ -134,6 +134,3 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     ".pth": _of_pytorch,
     ".safetensors": _of_safetensors,
 }
-
-#: Endings of files of perturbations.
-ENDINGS = tuple(_READERS)

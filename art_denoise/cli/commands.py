@@ -296,7 +296,9 @@ def _run(command: str, choice: Choice, folder: Path) -> int:
 
 
 def _plan(command: str, choice: Choice, folder: Path) -> int:
-    _check_names(choice.options)
+    from art_denoise.evaluation.early import check_early
+
+    check_early(choice.options, choice.machine)
     from art_denoise.evaluation.plan import plan
 
     study = getattr(_from_options(), _study(command, choice.options))
@@ -304,18 +306,14 @@ def _plan(command: str, choice: Choice, folder: Path) -> int:
     return 0
 
 
-def _check_names(options: Options) -> None:
-    """Raise if a defence or an attack is not written as it has to be: known at once, where trying it takes seconds."""
-    from art_denoise.evaluation.components import parse_attack, parse_defence
-
-    for parse, texts in ((parse_defence, options.defences), (parse_attack, options.attacks)):
-        for text in texts or ():
-            parse(text)
-
-
 def _results(command: str, choice: Choice, folder: Path, out: Path) -> Results:
     """Have a run done, unless it is known to be finished; keep what was chosen in its folder, before it takes long."""
-    _check_names(choice.options)
+    from art_denoise.evaluation.early import check_early, check_run_folder, check_writable
+
+    check_early(choice.options, choice.machine)
+    check_run_folder(folder)
+    if out != folder:
+        check_writable(out.parent)
     # What tells of the results is imported now, so that nothing can be missing after hours.
     importlib.import_module("art_denoise.evaluation.report")
     from art_denoise.evaluation.finished import finished_results, stamp_of

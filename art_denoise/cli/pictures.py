@@ -28,10 +28,11 @@ def denoise(source: Path, destination: Path, defence: str) -> int:
     the names that the pictures have. Pictures that cannot be read are named, all others are denoised, and the status
     is 1.
     """
-    from art_denoise.evaluation.components import parse_defence
+    from art_denoise.evaluation.early import check_writable, checked_defence
 
-    chain = parse_defence(defence)
+    chain = checked_defence(defence)
     pairs = _pairs(source, destination)
+    check_writable(pairs[0][1].parent)
     from tqdm.auto import tqdm
 
     from art_denoise.data.pictures import check_format, read_picture, write_picture
@@ -103,6 +104,7 @@ def compare(picture: Path, out: Path | None, side: int) -> int:
     """
     from art_denoise.data.pictures import check_format, read_picture
     from art_denoise.evaluation.components import parse_defence
+    from art_denoise.evaluation.early import check_writable
 
     if side < 16:
         raise ValueError(f"--side must be 16 pixels or more, got {side}")
@@ -111,6 +113,7 @@ def compare(picture: Path, out: Path | None, side: int) -> int:
     if written.exists() and written.resolve() == picture.resolve():
         raise ValueError(f"{written} is the picture itself: give another file as --out")
     values = read_picture(picture).values
+    check_writable(written.parent)
     rows = []
     for form, text, strengths in _COMPARED:
         row = [("as it is", _middle(values, side))]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from art_denoise._words import some
+from art_denoise.data.class_lists import read_mapping
 from art_denoise.data.splits import disjoint_split
 
 #: Endings of image files, as torchvision's folders have them, and `.gif`, whose first image is taken.
@@ -41,9 +38,6 @@ def imagenet_categories() -> tuple[str, ...]:
 
     return tuple(models.ResNet18_Weights.DEFAULT.meta["categories"])
 
-
-#: Most bytes of a list of folders and labels.
-_MOST_TEXT = 2**24
 
 #: What parts of a data set are called.
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
@@ -81,9 +75,7 @@ def list_folder(root: str | os.PathLike[str]) -> Listing:
     files: list[str] = []
     folders: list[str] = []
     positions: list[int] = []
-    with os.scandir(root) as entries:
-        classes = sorted(entry.name for entry in entries if _is_folder(entry) and not entry.name.startswith("."))
-    for name in classes:
+    for name in _class_folders(root):
         found = sorted(_images_below(root / name, name))
         if found:
             positions += [len(folders)] * len(found)
@@ -107,13 +99,27 @@ def list_folder(root: str | os.PathLike[str]) -> Listing:
     return Listing(root, tuple(files), tuple(folders), np.array(positions, dtype=np.int64))
 
 
-def _images_below(folder: Path, name: str) -> list[str]:
-    """Return the images in a folder and all folders in it, as paths that begin with `name`.
+def check_folder(root: Path) -> None:
+    """Raise if :func:`list_folder` would: a single image is looked for, where there may be a million.
+
+    :raises ValueError: If there is no such folder, or no folder of images in it.
+    """
+    if not root.is_dir() or not any(any(_images_below(root / name, name)) for name in _class_folders(root)):
+        list_folder(root)
+
+
+def _class_folders(root: Path) -> list[str]:
+    with os.scandir(root) as entries:
+        return sorted(entry.name for entry in entries if _is_folder(entry) and not entry.name.startswith("."))
+
+
+def _images_below(folder: Path, name: str) -> Iterator[str]:
+    """Yield the images in a folder and all folders in it, as paths that begin with `name`.
 
     Links to folders are followed, but not to those that the link is in, which would be listed for ever.
     """
     above = frozenset({_place(folder.parent)})
-    found, todo = [], [(folder, name, above)] if _place(folder) not in above else []
+    todo = [(folder, name, above)] if _place(folder) not in above else []
     while todo:
         folder, name, above = todo.pop()
         above |= {_place(folder)}
@@ -125,8 +131,7 @@ def _images_below(folder: Path, name: str) -> list[str]:
                     if _place(Path(entry.path)) not in above:
                         todo.append((folder / entry.name, f"{name}/{entry.name}", above))
                 elif entry.name.lower().endswith(_ENDINGS):
-                    found.append(f"{name}/{entry.name}")
-    return found
+                    yield f"{name}/{entry.name}"
 
 
 def _place(folder: Path) -> tuple[int, int]:
@@ -202,7 +207,7 @@ def match_classes(
         )
     unknown: list[str]
     if mapping is not None:
-        given = _read_mapping(Path(mapping))
+        given = read_mapping(Path(mapping))
         unknown = [name for name in folders if name not in given]
         if unknown:
             raise ValueError(f"{mapping} has no line for {_some(unknown)}: add one for each folder of classes")
@@ -311,48 +316,6 @@ def _by_name(folders: Sequence[str], categories: Sequence[str]) -> dict[str, int
     """Return the labels of folders that are named as classes are, or None if one is not, or is named as two are."""
     found = _positions(folders, categories)
     return {name: p[0] for name, p in found.items()} if all(len(p) == 1 for p in found.values()) else None
-
-
-def _read_mapping(file: Path) -> dict[str, int]:
-    """Return labels by folder from a JSON or CSV file."""
-    where = f"`classes` = {str(file)!r}"
-    if not file.is_file():
-        raise ValueError(f"{where}: there is no such file")
-    if file.stat().st_size > _MOST_TEXT:
-        raise ValueError(f"{where} has {file.stat().st_size:,} bytes, where {_MOST_TEXT:,} are most that is read")
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{where} is no text in UTF-8 ({error.reason} at byte {error.start}): save it so") from error
-    try:
-        if file.suffix.lower() == ".json":
-            # As pairs, so that a folder that is there twice is seen.
-            pairs = json.loads(text, object_pairs_hook=list)
-        else:
-            pairs = [row[:2] for row in csv.reader(text.splitlines()) if row]
-            if pairs and not pairs[0][-1].strip().lstrip("-").isdigit():
-                pairs = pairs[1:]  # a heading
-        names = [str(name).strip() for name, _ in pairs]
-        labels = {name: _whole(label) for name, (_, label) in zip(names, pairs, strict=True)}
-    except (ValueError, TypeError, csv.Error, RecursionError) as error:
-        raise ValueError(
-            f"{where} must be JSON, {{'folder': label, ...}}, or CSV, one 'folder,label' a line, with whole numbers as "
-            "labels"
-        ) from error
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"{where} has two lines for {twice[0]!r}: leave one of them out")
-    return labels
-
-
-def _whole(label: Any) -> int:
-    """Return a label as a number.
-
-    :raises ValueError: If it is no whole number, nor a text of one.
-    """
-    if isinstance(label, bool) or not isinstance(label, (int, str)):
-        raise ValueError(f"{label!r} is no whole number")
-    return int(label)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,19 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from art_denoise.data.class_lists import read_mapping
 from art_denoise.data.decoded import BrokenImagesError, decode_files, decoded_files
 from art_denoise.data.decoding import Framing, decode_image
-from art_denoise.data.folders import PAPER_SIZES, Classes, Listing, draw_splits, links_out, list_folder, match_classes
+from art_denoise.data.folders import (
+    PAPER_SIZES,
+    Classes,
+    Listing,
+    check_folder,
+    draw_splits,
+    links_out,
+    list_folder,
+    match_classes,
+)
 from art_denoise.data.sets import PURPOSES, ImageSet, ImageSource, Split, shared_images
 
 #: Imagenette's folders, those of the largest images first.
@@ -247,18 +258,10 @@ def find_images(
     :raises ValueError: If the images are not there, too few, or of unknown classes.
     :raises OSError: If Imagenette cannot be downloaded.
     """
-    root, name = _root(data, data_dir, download)
-    if not root.is_dir():
-        raise ValueError(f"there is no folder {root}")
-    if (root / "train").is_dir() and (root / "val").is_dir():
-        pools = {part: list_folder(root / part) for part in ("train", "val")}
-    elif data in ("imagenet", "imagenette"):
-        raise ValueError(
-            f"{root} must hold the folders train and val, each with one folder of images for each class, as "
-            "torchvision.datasets.ImageNet leaves them: give the folder as `data_dir`"
-        )
-    else:
-        pools = {"all": list_folder(root)}
+    root, name = _root(data, data_dir)
+    if root is None:
+        root = _downloaded_imagenette(_imagenette_in(data_dir), download)
+    pools = {pool: list_folder(folder) for pool, folder in _pools(data, root).items()}
     folders = sorted({folder for listing in pools.values() for folder in listing.folders})
     matched = match_classes(folders, num_classes, categories=categories, mapping=classes)
     wanted = {purpose: sizes[purpose] for purpose in PAPER_SIZES}
@@ -266,26 +269,61 @@ def find_images(
     return FolderImages(name, pools, {p: drawn[p] for p in PURPOSES if p in drawn}, matched, framing)
 
 
-def _root(data: str, data_dir: str | os.PathLike[str] | None, download: bool) -> tuple[Path, str]:
-    """Return the folder of a data set and its name."""
+def check_images(
+    data: str, data_dir: str | os.PathLike[str] | None = None, classes: str | os.PathLike[str] | None = None
+) -> None:
+    """Raise if :func:`find_images` would for what is seen without listing all images; nothing is downloaded.
+
+    :raises ValueError: If the images or the file of classes are not there, or something else is.
+    """
+    root, _ = _root(data, data_dir)
+    for folder in {} if root is None else _pools(data, root).values():
+        check_folder(folder)
+    if classes is not None:
+        read_mapping(Path(classes))
+
+
+def _root(data: str, data_dir: str | os.PathLike[str] | None) -> tuple[Path | None, str]:
+    """Return the folder of a data set, None if it is Imagenette and not there, and its name."""
     if data == "imagenet":
         if data_dir is None:
             raise ValueError("`data_dir` must be given for data 'imagenet': the folder that holds train and val")
         return Path(data_dir), "ImageNet"
     if data == "imagenette":
-        parent = platformdirs.user_cache_path("art_denoise") / "data" if data_dir is None else Path(data_dir)
+        parent = _imagenette_in(data_dir)
+        if data_dir is not None and not parent.is_dir():
+            raise ValueError(f"there is no folder {parent}: make it, or leave `data_dir` out, to have it downloaded")
         there = [parent / name for name in _IMAGENETTE if (parent / name).is_dir()]
         if not there and (parent / "train").is_dir():
             there = [parent]
-        return (there[0] if there else _downloaded_imagenette(parent, download)), "Imagenette"
+        return (there[0] if there else None), "Imagenette"
     if data_dir is not None:
         raise ValueError(f"`data_dir` is for data 'imagenet' and 'imagenette': with data {data!r} leave it out")
     if not Path(data).is_dir():
+        near = get_close_matches(data, ("photographs", "imagenet", "imagenette"), 1)
         raise ValueError(
             f"`data` must be 'photographs', 'imagenette', 'imagenet' or a folder of classes, got {data!r}: there is no "
-            "such folder"
+            f"such folder{f'; did you mean {near[0]}?' if near else ''}"
         )
     return Path(data), Path(data).resolve().name
+
+
+def _imagenette_in(data_dir: str | os.PathLike[str] | None) -> Path:
+    return platformdirs.user_cache_path("art_denoise") / "data" if data_dir is None else Path(data_dir)
+
+
+def _pools(data: str, root: Path) -> dict[str, Path]:
+    """Return the folders of classes by what they are called."""
+    if not root.is_dir():
+        raise ValueError(f"there is no folder {root}")
+    if (root / "train").is_dir() and (root / "val").is_dir():
+        return {part: root / part for part in ("train", "val")}
+    if data in ("imagenet", "imagenette"):
+        raise ValueError(
+            f"{root} must hold the folders train and val, each with one folder of images for each class, as "
+            "torchvision.datasets.ImageNet leaves them: give the folder as `data_dir`"
+        )
+    return {"all": root}
 
 
 def _downloaded_imagenette(parent: Path, download: bool) -> Path:

@@ -217,6 +217,9 @@ class Options:
         ):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), low=1)
+        for name, least in (("input_size", 1), ("num_classes", 2)):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), low=least)
         check_integer("seeds", self.seeds, low=1)
         check_integer("draws", self.draws, low=1)
         for name in ("noise_sigmas", "noise_eps"):
@@ -349,6 +352,13 @@ class Machine:
     progress: Annotated[bool, Shown(RUN)] = True
 
     def __post_init__(self) -> None:
+        check_device(self.device)
         for name in ("batch_size", "jobs", "threads", "workers"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), low=1)
+
+
+def check_device(device: str) -> None:
+    """Raise unless a device is written as one; whether it is there, only PyTorch knows."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ValueError(f"`device` must be auto, cpu, cuda or cuda:0, cuda:1, ..., got {device!r}")

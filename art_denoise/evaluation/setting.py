@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 import platformdirs
 import torch
 
-from art_denoise.attacks.array_files import ENDINGS
 from art_denoise.attacks.perturbation import Perturbation
 from art_denoise.attacks.perturbation_files import load_perturbation
 from art_denoise.choices import DeviceType
@@ -22,21 +21,12 @@ from art_denoise.data.imagenet import find_images
 from art_denoise.data.photographs import CROP_SIZE, PHOTOGRAPHS, Photographs
 from art_denoise.data.sets import ImageSource
 from art_denoise.evaluation.experiment import Attack, Network, Source
-from art_denoise.evaluation.options import Machine, Options
-from art_denoise.models.find import PAPER_NAMES, TITLES, Model, find_model, slug
+from art_denoise.evaluation.options import Machine, Options, check_device
+from art_denoise.evaluation.written import read_source
+from art_denoise.models.find import Model, find_model
+from art_denoise.models.names import PAPER_NAMES, TITLES, check_name, slug
 from art_denoise.models.networks import RECIPES
 from art_denoise.models.photographs import photograph_network
-
-#: What may be said of files of perturbations, and how it is read.
-_OF_FILES: dict[str, Callable[[str], str | float]] = {
-    "order": str,
-    "layout": str,
-    "units": float,
-    "offset": float,
-    "size": int,
-    "name": str,
-    "index": int,
-}
 
 
 @dataclass(frozen=True)
@@ -144,13 +134,9 @@ def _on_photographs(options: Options, decoded_dir: Path, stands_for: Attack) -> 
     trained: dict[str, Model] = {}
 
     def find(spec: str) -> Model:
+        check_name(spec, trained=True)
         if spec in PAPER_NAMES:
             return trained.setdefault(spec, _photograph_model(spec))
-        if not spec.partition(":")[0].endswith(".py"):
-            raise ValueError(
-                f"`model` on the photographs must be {', '.join(PAPER_NAMES)}, which are trained on them, or "
-                f"path/to/file.py:function, got {spec!r}"
-            )
         return find_model(spec, input_size=CROP_SIZE, num_classes=len(PHOTOGRAPHS))
 
     target = find(options.model)
@@ -202,14 +188,9 @@ def _columns(options: Options, target: Model, find: Callable[[str], Model], stan
         sources = (options.model, *(f"{name}:{rest}" if rest == "none" else name for name in others))
     columns: list[Column] = []
     for source in sources:
-        path = _perturbation_path(source)
-        if path is None and _is_some_file(source):
-            raise ValueError(
-                f"`sources` has {source!r}, which is neither a model, path/to/file.py:function, nor a file of a "
-                f"perturbation, {', '.join(ENDINGS)}: save the perturbation by np.save or Perturbation.save"
-            )
-        if path is not None:
-            columns.append(_given_column(source, path, target, stands_for))
+        file = read_source(source)
+        if file is not None:
+            columns.append(_given_column(source, *file, target, stands_for))
         else:
             model = target if source == options.model else find(source)
             columns.append(Column(Source(model.name, model.text), model))
@@ -231,34 +212,11 @@ def _columns(options: Options, target: Model, find: Callable[[str], Model], stan
     )
 
 
-def _perturbation_path(source: str) -> str | None:
-    """Return the path of a source that is a file of a perturbation, else None."""
-    whole, path = source, source.rpartition(":")[0]
-    for candidate in (whole, path):
-        if candidate.lower().endswith(ENDINGS) and source.partition(":")[0] not in PAPER_NAMES:
-            return candidate
-    return None
+def _given_column(source: str, path: str, told: Mapping[str, Any], target: Model, stands_for: Attack) -> Column:
+    """Return the column of a perturbation from a file.
 
-
-def _is_some_file(source: str) -> bool:
-    """Return whether a source that is no perturbation is the path of a file that is no code."""
-    return Path(source).is_file() and not source.endswith(".py")
-
-
-def _given_column(source: str, path: str, target: Model, stands_for: Attack) -> Column:
-    """Return the column of a perturbation from a file; what the file does not say may stand after a colon."""
-    told: dict[str, Any] = {}
-    for part in filter(None, source[len(path) :].lstrip(":").split(",")):
-        name, equals, value = part.partition("=")
-        if name not in _OF_FILES or not equals:
-            raise ValueError(
-                f"source {source!r}: after the file may stand {'=, '.join(_OF_FILES)}=, as for load_perturbation, "
-                f"separated by commas, got {part!r}"
-            )
-        try:
-            told[name] = _OF_FILES[name](value)
-        except ValueError:
-            raise ValueError(f"source {source!r}: `{name}` must be a number, got {value!r}") from None
+    :param told: What is said of the file that it does not say itself.
+    """
     with warnings.catch_warnings():
         # What was assumed is told in the report; that it is much larger than attacks are is told at once.
         warnings.filterwarnings("ignore", ".*does not say what it holds", UserWarning)
@@ -289,9 +247,8 @@ def choose_device(device: str) -> DeviceType:
     """
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return "cpu"
-    kind, _, index = device.partition(":")
-    if kind not in ("auto", "cuda") or (index and not index.isdigit()):
-        raise ValueError(f"`device` must be auto, cpu, cuda or cuda:0, cuda:1, ..., got {device!r}")
+    check_device(device)
+    index = device.partition(":")[2]
     if not torch.cuda.is_available():
         raise ValueError(
             f"`device` = {device!r}, but PyTorch {torch.__version__} finds no CUDA device here: use cpu, or install a "

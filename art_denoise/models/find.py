@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import math
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
@@ -19,15 +18,18 @@ from art.estimators.classification import PyTorchClassifier
 from art_denoise._checks import check_integer
 from art_denoise._user_code import digest_of, run_user_code, user_code
 from art_denoise.choices import CropMargin, DeviceType, Interpolation
+from art_denoise.models.names import (
+    PAPER_NAMES,
+    TITLES,
+    TORCHVISION,
+    check_name,
+    is_function_of_file,
+    no_such_network,
+    slug,
+)
 from art_denoise.models.networks import RECIPES, Recipe, build_network, published_network, wrap
 from art_denoise.models.trial import number_of_logits
 from art_denoise.models.weights import fetch_published, load_weights, published_file
-
-#: The paper's names of its networks.
-PAPER_NAMES = {"inception_v1": "IncV1", "vgg16": "VGG16", "vgg19": "VGG19"}
-
-#: Full names, for headings.
-TITLES = {"inception_v1": "Inception V1", "vgg16": "VGG-16", "vgg19": "VGG-19"}
 
 #: Shorter side that images are resized to for a crop of 224, where weights do not say.
 _RESIZE_PER_CROP = 256 / 224
@@ -136,27 +138,16 @@ def find_model(
         check_integer("input_size", input_size, low=1)
     if num_classes is not None:
         check_integer("num_classes", num_classes, low=2)
+    check_name(spec)
     name, _, rest = spec.partition(":")
-    if re.search(r"\.py:[A-Za-z_]\w*$", spec):
+    if is_function_of_file(spec):
         model = _of_file(spec, input_size)
-    elif name in RECIPES:
-        model = _of_torchvision(spec, name, rest, input_size, num_classes, weights_dir, seed)
-    elif name == "torchvision":
-        architecture, _, weights = rest.partition(":")
-        model = _of_torchvision(spec, architecture, weights, input_size, num_classes, weights_dir, seed)
     else:
-        raise ValueError(
-            f"`model` must be {', '.join(RECIPES)}, torchvision:NAME[:WEIGHTS] or path/to/file.py:function, "
-            f"got {spec!r}"
-        )
+        architecture, _, weights = rest.partition(":") if name == TORCHVISION else (name, "", rest)
+        model = _of_torchvision(spec, architecture, weights, input_size, num_classes, weights_dir, seed)
     if num_classes is not None and model.num_classes != num_classes:
         raise ValueError(f"model {spec!r} returns {model.num_classes} logits, not `num_classes` = {num_classes}")
     return model
-
-
-def slug(text: str) -> str:
-    """Return a text as the name of a file."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")
 
 
 @dataclass(frozen=True)
@@ -258,11 +249,7 @@ def _facts(spec: str, architecture: str, choice: str) -> _Weights:
     else:
         known = models.list_models(module=models)
         if architecture not in known:
-            near = [name for name in known if architecture and name.startswith(architecture[:4])] or known[:5]
-            raise ValueError(
-                f"torchvision has no classification network {architecture!r}: it has {', '.join(near)} and others, "
-                "torchvision.models.list_models() lists them"
-            )
+            raise no_such_network(architecture, known)
         enumeration = models.get_model_weights(architecture)
     if choice and choice not in enumeration.__members__:
         raise ValueError(
@@ -323,8 +310,6 @@ def _of_file(spec: str, input_size: int | None) -> Model:
     """Return the model that a function in a user's file builds."""
     path, _, function = spec.rpartition(":")
     file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"model {spec!r}: there is no file {path}")
     kept: list[torch.nn.Module] = []
 
     def make() -> torch.nn.Module:

@@ -29,7 +29,7 @@ def test_strengths_are_those_in_parentheses_or_those_known():
     for text in BASELINES:
         found = [parse_defence(one) for one in strengths_of(text)]
         assert len(set(found)) == len(found) > 2
-    for text in ("mine.py:f", "art:GaussianAugmentation", "rof:weight=5"):
+    for text in (f"{__file__}:f", "art:GaussianAugmentation", "rof:weight=5"):
         with pytest.raises(ValueError, match=r"write the strengths .* in parentheses"):
             strengths_of(text)
     with pytest.raises(ValueError, match="one parameter is the strength"):

@@ -152,7 +152,7 @@ def net(): return Two()
         ("def other(): pass", "there is no function 'net', but other"),
         ("def net(): return 3", "must return a torch.nn.Module, got int"),
         ("def net(): raise KeyError('weights')", r"cannot be built \(KeyError: 'weights'\)"),
-        ("import nothing_like_that", "cannot be built .ModuleNotFoundError"),
+        ("import nothing_like_that\nnet = None", "cannot be built .ModuleNotFoundError"),
         ("def net(): return torch.nn.Identity()", r"must return logits \(N, K\).*\(1, 3, 16, 16\)"),
         ("def net(): return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 1))", "K >= 2"),
         (
@@ -160,7 +160,7 @@ def net(): return Two()
             r"fails for an image \(1, 3, 16, 16\).*it takes neither .*`input_size`",
         ),
         ("import sys\ndef net(): sys.exit(0)", "cannot be built .SystemExit: 0"),
-        ("import sys\nsys.exit(0)", "cannot be built .SystemExit: 0"),
+        ("import sys\nsys.exit(0)\nnet = None", "cannot be built .SystemExit: 0"),
         (f"{FLAT}3 * 32 * 32, 4))", "it takes images of 32 × 32; give `input_size` = 32"),
         (f"{FLAT}16 * 16, 4))", "it takes images of one channel; put it behind a module"),
         (f"{FLAT}768, 4)).half()", r"its weights are of torch.float16.*return `network.float\(\)`"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from art_denoise.evaluation.components import parse_defence
 from art_denoise.evaluation.experiment import Condition, Defence, Experiment, Network, Section
 from art_denoise.evaluation.notation import read_component
 
@@ -53,6 +54,8 @@ def strengths_of(text: str) -> list[str]:
     elif name in STRENGTHS and STRENGTHS[name][0] not in given:
         parameter, values = STRENGTHS[name][0], list(STRENGTHS[name][1])
     else:
+        # One that does not exist is told of as such.
+        parse_defence(text)
         raise ValueError(
             f"{text!r}: write the strengths that it is to be tried with, from weak to strong, in parentheses, as in "
             f"{name}:{next(iter(given), 'strength')}=(1,2,4)"

@@ -1,0 +1,58 @@
+"""How columns are written: models, and files of perturbations with what they do not say. Needs no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+from art_denoise.choices import PerturbationEnding
+from art_denoise.models.names import PAPER_NAMES
+
+#: What may be said of files of perturbations, and how it is read.
+_OF_FILES: dict[str, Callable[[str], str | float]] = {
+    "order": str,
+    "layout": str,
+    "units": float,
+    "offset": float,
+    "size": int,
+    "name": str,
+    "index": int,
+}
+
+
+def read_source(source: str) -> tuple[str, dict[str, Any]] | None:
+    """Return the path of a file of a perturbation, and what is said of it behind a colon; None if it is a model.
+
+    :raises ValueError: If it is another file, or what is said of it makes no sense.
+    """
+    path = _path(source)
+    if path is None:
+        if Path(source).is_file() and not source.endswith(".py"):
+            raise ValueError(
+                f"`sources` has {source!r}, which is neither a model, path/to/file.py:function, nor a file of a "
+                f"perturbation, {', '.join(get_args(PerturbationEnding))}: save the perturbation by np.save or "
+                "Perturbation.save"
+            )
+        return None
+    told: dict[str, Any] = {}
+    for part in filter(None, source[len(path) :].lstrip(":").split(",")):
+        name, equals, value = part.partition("=")
+        if name not in _OF_FILES or not equals:
+            raise ValueError(
+                f"source {source!r}: after the file may stand {'=, '.join(_OF_FILES)}=, as for load_perturbation, "
+                f"separated by commas, got {part!r}"
+            )
+        try:
+            told[name] = _OF_FILES[name](value)
+        except ValueError:
+            raise ValueError(f"source {source!r}: `{name}` must be a number, got {value!r}") from None
+    return path, told
+
+
+def _path(source: str) -> str | None:
+    whole, path = source, source.rpartition(":")[0]
+    for candidate in (whole, path):
+        if candidate.lower().endswith(get_args(PerturbationEnding)) and source.partition(":")[0] not in PAPER_NAMES:
+            return candidate
+    return None
