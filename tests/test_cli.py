@@ -38,6 +38,9 @@ OLD_NAMES = re.findall(
     """,
 )
 
+#: Every command.
+COMMANDS = [name for name in app() if not name.startswith("-")]
+
 #: What none of these needs: it takes seconds to import.
 HEAVY = "{'torch', 'art', 'scipy', 'skimage', 'sklearn', 'numba', 'matplotlib'}"
 
@@ -575,11 +578,43 @@ def test_a_process_that_died_is_told_of(capsys, tmp_path, monkeypatch):
     assert capsys.readouterr().err.startswith("Error: it ended: start again with fewer --jobs")
 
 
-def test_faults_of_the_program_are_not_hidden(tmp_path, monkeypatch):
+@pytest.mark.parametrize("fault", [RuntimeError("a\nfault"), KeyError("x"), AssertionError()])
+def test_a_fault_of_the_program_is_told_in_a_sentence_and_where_it_is_on_demand(capsys, tmp_path, monkeypatch, fault):
     monkeypatch.chdir(tmp_path)
-    fake_run(monkeypatch, RuntimeError("a fault"))
-    with pytest.raises(RuntimeError, match="a fault"):
-        main(["table1"])
+    fake_run(monkeypatch, fault)
+    assert main(["table1"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"Error: art-denoise itself failed ({type(fault).__name__}")
+    assert said.endswith("; with --debug the same command shows where, which helps to mend it\n")
+    assert said.count("\n") == 1
+    assert main(["table1", "--debug"]) == 2
+    trace, _, sentence = capsys.readouterr().err.rstrip("\n").rpartition("\n")
+    assert trace.startswith("Traceback (most recent call last):\n")
+    assert f'File "{__file__}"' in trace
+    assert sentence.startswith("Error: art-denoise itself failed (")
+    assert "--debug" not in sentence
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_where_an_error_comes_from_on_demand(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "--help"]) == 0
+    assert "--debug" in capsys.readouterr().out
+
+    def fail(*_: object, **__: object) -> int:
+        raise ValueError("it is wrong")
+
+    # Whatever a command is made of, it begins with one of these.
+    for place in ("cli.commands.choose", "cli.commands._check_format", "evaluation.components.defence_names"):
+        monkeypatch.setattr(f"art_denoise.{place}", fail)
+    for place in ("commands.pictures.denoise", "commands.pictures.compare", "verify", "info"):
+        monkeypatch.setattr(f"art_denoise.cli.program.{place.removeprefix('commands.')}", fail)
+    given = {"report": ["x"], "diff": ["x", "y"], "denoise": ["x", "y"], "compare": ["x"], "verify": ["x"]}
+    for debug in ([], ["--debug"]):
+        assert main([command, *given.get(command, []), *debug]) == 2
+        said = capsys.readouterr().err
+        assert ("Traceback" in said) == bool(debug)
+        assert "it is wrong" in said.splitlines()[-1]
 
 
 def test_a_plan_is_printed(capsys, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from conftest import tiny_classifier
 from art_denoise import __all__ as names
 from art_denoise import defences
 from art_denoise.cli.chosen import all_options
+from art_denoise.cli.debugging import DEBUG
 
 ROOT = Path(__file__).parents[1]
 
@@ -94,7 +95,7 @@ def test_the_table_of_estimators_has_every_defence():
 
 def test_options_in_the_documentation_are_options():
     options = {f"--{option.name}" for option in all_options()}
-    options |= {"--help", "--no-preflight", "--no-progress", "--format", "--sample"}
+    options |= {"--help", "--no-preflight", "--no-progress", "--format", "--sample", DEBUG}
     assert len(options) > 30
     for page in ("README.md", "docs/evaluation.md", "docs/honest.md"):
         mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / page).read_text(encoding="utf-8")))

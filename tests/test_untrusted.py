@@ -88,12 +88,12 @@ def test_what_is_trusted_is_written_down():
     page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     from art_denoise._tensor_files import MOST_HEADER_BYTES
     from art_denoise.attacks.array_files import MOST_VALUES
-    from art_denoise.data import decoding, folders
+    from art_denoise.data import class_lists, decoding
 
     assert "`file.py:function`" in page
     assert f"{MOST_VALUES:,} values" in page
     assert f"{MOST_HEADER_BYTES // 2**20} MiB" in page
     assert f"{decoding._MOST_PIXELS / 1e6:.0f} million pixels" in page
     assert f"{decoding._MOST_BYTES // 2**30} GiB" in page
-    assert f"{folders._MOST_TEXT // 2**20} MiB" in page
+    assert f"{class_lists._MOST_TEXT // 2**20} MiB" in page
     assert "SECURITY.md" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from art_denoise._extras import require
 from art_denoise._stopping import unless_stopped
+from art_denoise._words import one_line
+from art_denoise.cli.debugging import DEBUG, debugged, show_trace
+from art_denoise.cli.statuses import WRONG
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what a command line says, and return the status that the program ends with.
 
-    0: done. 1: some cells failed, and are named; the rest is there. 2: an error, in one sentence. 130 and 143: it was
-    interrupted, or asked to end, and the same command goes on.
+    What each status means is in `art_denoise.cli.statuses`. No error is raised: each is told in a sentence, and with
+    --debug its traceback is shown.
 
     :param arguments: The command line, without the name of the program; None: that of this process.
     """
@@ -30,4 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return status(given)
 
-    return unless_stopped(work)
+    with debugged(given):
+        try:
+            return unless_stopped(work)
+        except Exception as error:
+            # What nobody has foreseen.
+            show_trace(error)
+            where = "" if DEBUG in given else f"; with {DEBUG} the same command shows where, which helps to mend it"
+            text = one_line(f"{type(error).__name__}: {error}").rstrip(": ")
+            print(f"Error: art-denoise itself failed ({text}){where}", file=sys.stderr, flush=True)
+            return WRONG

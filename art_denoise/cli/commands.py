@@ -16,6 +16,7 @@ from art_denoise._words import one_line, printable
 from art_denoise.cli.chosen import FILE, Choice, Run, all_options, as_file, as_options, choose
 from art_denoise.cli.errors import explained, nearest
 from art_denoise.cli.fields import Option
+from art_denoise.cli.statuses import DOUBTED, FAILED, WRONG
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.options import Options
@@ -352,13 +353,13 @@ def _printed(results: Results, folder: Path, run: Run) -> int:
     show(text)
     if unwritten is not None:
         say(f"Error: {unwritten}")
-        return 2
+        return WRONG
     show(said)
     for failure in results.failures:
         say(f"Error: {failure}")
     if results.failures:
-        return 1
-    return 3 if run.fail_on_flag and results.flags else 0
+        return FAILED
+    return DOUBTED if run.fail_on_flag and results.flags else 0
 
 
 def _where(folder: Path) -> str:

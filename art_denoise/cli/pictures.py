@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from art_denoise.cli.commands import say, show
 from art_denoise.cli.errors import explained
+from art_denoise.cli.statuses import FAILED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +54,7 @@ def denoise(source: Path, destination: Path, defence: str) -> int:
                 say(f"Error: {explained(error)}")
     if source.is_dir():
         show(f"{len(pairs) - failed} of {len(pairs)} pictures denoised, in {destination}")
-    return 1 if failed else 0
+    return FAILED if failed else 0
 
 
 def _pairs(source: Path, destination: Path) -> list[tuple[Path, Path]]:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,15 +17,16 @@ from cyclopts.exceptions import CycloptsError
 
 from art_denoise import __version__
 from art_denoise._words import one_line
-from art_denoise.cli import commands, pictures
+from art_denoise.cli import commands, pictures, statuses
 from art_denoise.cli.commands import UnreadError, say
+from art_denoise.cli.debugging import DEBUG, show_trace
 from art_denoise.cli.errors import explained, sentence
 from art_denoise.cli.info import info
+from art_denoise.cli.statuses import FAILED, UNREAD, WRONG
 from art_denoise.cli.verify import verify
 
-#: Status of a program that was given what makes no sense, and of one whose output nobody reads any more, as shells have
-#: it.
-_WRONG, _UNREAD = 2, 128 + 13
+#: Heading of the options that every command has.
+_OPTIONS = Group("Options", sort_key=99)
 
 _ATTACK = "The attack: deepfool-uap or sgd-uap, with parameters as in sgd-uap:max_iter=20."
 _FOLDER = "Folder of a run."
@@ -39,25 +41,32 @@ def app() -> App:
         version=__version__,
         help="Set denoising, or any other defence, against attacks on an image classifier, and say what it buys.",
         help_format="plaintext",
+        help_epilogue=statuses.told(),
     )
-    made["--help"].group = made["--version"].group = Group("Options", sort_key=1)
-    made.command(_with_options(commands.table1))
-    made.command(_with_options(commands.evaluate))
-    made.command(_with_options(commands.tune))
+    made["--help"].group = made["--version"].group = _OPTIONS
+    # How the program ends is told once, with what all commands are.
+    add = partial(made.command, help_epilogue="")
+    add(_with_options(commands.table1))
+    add(_with_options(commands.evaluate))
+    add(_with_options(commands.tune))
     attack = inspect.Parameter(
         "attack",
         inspect.Parameter.POSITIONAL_ONLY,
         default=None,
         annotation=Annotated[str | None, Parameter(help=_ATTACK)],
     )
-    made.command(_with_options(commands.craft, attack))
-    made.command(_report, name="report")
-    made.command(_denoise, name="denoise")
-    made.command(_compare, name="compare")
-    made.command(_diff, name="diff")
-    made.command(_verify, name="verify")
-    made.command(commands.list_names, name="list")
-    made.command(_info, name="info")
+    add(_with_options(commands.craft, attack))
+    others: dict[str, Callable[..., int]] = {
+        "report": _report,
+        "denoise": _denoise,
+        "compare": _compare,
+        "diff": _diff,
+        "verify": _verify,
+        "list": commands.list_names,
+        "info": _info,
+    }
+    for name, command in others.items():
+        add(_with_debug(command, inspect.signature(command, eval_str=True)), name=name)
     return made
 
 
@@ -69,7 +78,28 @@ def _with_options(command: Callable[..., int], *first: inspect.Parameter) -> Cal
 
     options = commands.options_for(command.__name__)
     call.__name__, call.__doc__ = command.__name__, _unwrapped(command.__doc__ or "")
-    call.__signature__ = inspect.Signature([*first, *(option.parameter() for option in options)])  # type: ignore[attr-defined]
+    return _with_debug(call, inspect.Signature([*first, *(option.parameter() for option in options)]))
+
+
+def _with_debug(command: Callable[..., int], signature: inspect.Signature) -> Callable[..., int]:
+    """Return a command with the option that every command has; what that does is done where errors are told.
+
+    :param signature: The command's own parameters.
+    """
+
+    def call(*positional: Any, debug: bool = False, **given: Any) -> int:
+        return command(*positional, **given)
+
+    how = Parameter(
+        name=DEBUG,
+        help="Show where an error comes from, as a traceback.",
+        group=_OPTIONS,
+        negative=(),
+        show_default=False,
+    )
+    option = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, how])
+    call.__name__, call.__doc__ = command.__name__, _unwrapped(command.__doc__ or "")
+    call.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]
     call.__annotations__ = {}
     return call
 
@@ -160,7 +190,7 @@ def status(arguments: list[str]) -> int:
     try:
         return _status(arguments)
     except (UnreadError, BrokenPipeError):
-        return _UNREAD
+        return UNREAD
     finally:
         warnings.formatwarning = as_before
         _let_go()
@@ -183,16 +213,19 @@ def _let_go() -> None:
 
 def _status(arguments: list[str]) -> int:
     program = app()
+    found: Exception
     try:
         command, bound, _ = program.parse_args(arguments, print_error=False, exit_on_error=False)
         return int(command(*bound.args, **bound.kwargs) or 0)
     except CycloptsError as error:
         say(f"Error: {sentence(error)}")
+        return WRONG
     except (OSError, ValueError, TypeError) as error:
-        say(f"Error: {explained(error)}")
+        found, result = error, WRONG
     except RuntimeError as error:
         if type(error).__name__ != "WorkerDiedError":
             raise
-        say(f"Error: {explained(error)}")
-        return 1
-    return _WRONG
+        found, result = error, FAILED
+    show_trace(found)
+    say(f"Error: {explained(found)}")
+    return result

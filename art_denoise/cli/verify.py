@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from art_denoise.cli.chosen import FILE, Choice, as_options
 from art_denoise.cli.commands import chosen_craft, chosen_evaluate, chosen_table1, chosen_tune, say, show
 from art_denoise.cli.errors import explained
+from art_denoise.cli.statuses import FAILED, WRONG
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.prepared import Prepared
@@ -45,8 +46,8 @@ def verify(folder: Path, sample: str, seed: int) -> int:
     if why is not None:
         say(f"Error: no cell was scored again: {why}")
     if not found.sound:
-        return 1
-    return 0 if why is None else 2
+        return FAILED
+    return 0 if why is None else WRONG
 
 
 def _as_it_was(folder: Path) -> Prepared:

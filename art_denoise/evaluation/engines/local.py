@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,9 @@ from art_denoise.evaluation.graph import Task, to_do
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.workplace import Stores, Workplace
+
+#: The traces of tasks that fail go here, for who wants to see them.
+_LOG = logging.getLogger(__name__)
 
 #: Steps of a task that are told of at once, as a share of all.
 _TOLD = 0.01
@@ -176,6 +180,7 @@ def _settle(schedule: _Schedule, task: Task, failure: Failure | None, bar: Bar) 
     if failure is None:
         schedule.done(task)
         return
+    _LOG.debug("%s failed:\n%s", task.title, failure.trace.rstrip())
     for lost in schedule.failed(failure):
         bar.leave_out(lost)
 
