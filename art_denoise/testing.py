@@ -79,6 +79,14 @@ def check_defence(
     are drawn from, as ART does when it trains.
 
     Limitation: it says nothing of how well a defence defends. That takes an evaluation.
+
+    Example::
+
+        >>> from art_denoise import ROFDefence
+        >>> from art_denoise.testing import check_defence
+        >>> kept = check_defence(ROFDefence)
+        >>> "the gradient is the slope" in kept, "the value range does not matter" in kept
+        (True, True)
     """
     if isinstance(make, Preprocessor):
         kind = type(make).__name__

@@ -28,6 +28,24 @@ def as_module(classifier: PyTorchClassifier) -> torch.nn.Module:
         logits (N, K); of a defence that repeats images, the mean over the copies. `forward` raises a `ValueError` if a
         defence cannot be differentiated by autograd.
     :raises TypeError: If it is no classifier for PyTorch.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import ROFDefence, as_module
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> classifier.set_params(preprocessing_defences=[ROFDefence()])
+        >>> x = torch.from_numpy(images).to(classifier.device).requires_grad_()
+        >>> logits = as_module(classifier)(x)
+        >>> logits.shape
+        torch.Size([8, 10])
+        >>> torch.autograd.grad(logits.sum(), x)[0].shape
+        torch.Size([8, 3, 32, 32])
     """
     if not isinstance(classifier, PyTorchClassifier):
         raise TypeError(f"`classifier` must be one of ART's PyTorchClassifier, got {type(classifier).__name__}")

@@ -70,6 +70,24 @@ class BestPGD(CheckedAttack):
     Source: A. Madry, A. Makelov, L. Schmidt, D. Tsipras, A. Vladu, "Towards deep learning models resistant to
     adversarial attacks", ICLR 2018, arXiv:1706.06083, Eq. 2. Deviations: the best iterate is kept, momentum (Dong et
     al. 2018, arXiv:1710.06081), and a step that falls, where the paper's is constant.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import BestPGD, ROFDefence
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> classifier.set_params(preprocessing_defences=[ROFDefence()])  # and the attacker knows it
+        >>> attacked = BestPGD(classifier, eps=8 / 255, max_iter=5, verbose=False).generate(images)
+        >>> bool(np.abs(attacked - images).max() <= 8 / 255 + 1e-6)
+        True
+        >>> changed = classifier.predict(attacked).argmax(axis=1) != classifier.predict(images).argmax(axis=1)
+        >>> bool(changed.any())
+        True
     """
 
     attack_params: ClassVar[list[str]] = [

@@ -50,6 +50,21 @@ class SharedForwardDeepFool(CheckedAttack, DeepFool):
 
     | Paper: Moosavi-Dezfooli, Fawzi & Frossard (2016), "DeepFool", Algorithm 2, arXiv:1511.04599.
     | Deviation, as ART: images are clipped to `clip_values`, if the classifier has them, after every step.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import SharedForwardDeepFool
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> attacked = SharedForwardDeepFool(classifier, batch_size=8, verbose=False).generate(images)
+        >>> changed = classifier.predict(attacked).argmax(axis=1) != classifier.predict(images).argmax(axis=1)
+        >>> bool(changed.all())
+        True
     """
 
     _estimator_requirements = (PyTorchClassifier,)

@@ -77,6 +77,23 @@ class DeepFoolUAP(UniversalAttack, UniversalPerturbation):
     that of clipped images, which are what a classifier is shown; it is measured `measurements` times in a pass,
     not once, as it goes up and down by several percent with the last few images; the result is the v with the highest,
     not the last.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import DeepFoolUAP
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> attack = DeepFoolUAP(classifier, eps=8 / 255, max_iter=1, verbose=False)
+        >>> attacked = attack.generate(images)
+        >>> attack.fooling_rate > 0
+        True
+        >>> bool(np.abs(attacked - images).max() <= 8 / 255 + 1e-6)
+        True
     """
 
     attack_params: ClassVar[list[str]] = [

@@ -36,6 +36,19 @@ class Perturbation:
     :param provenance: What else is known, by name: JSON-like values.
     :raises TypeError: If the array is not of floats, or something else is nothing that a file can hold.
     :raises ValueError: If it is not (C, H, W), or not finite.
+
+    Example::
+
+        >>> import numpy as np
+        >>> from art_denoise import Perturbation
+        >>> signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), (3, 32, 32))
+        >>> perturbation = Perturbation(signs * np.float32(10 / 255), attack="signs", norm="inf", eps=10 / 255)
+        >>> perturbation.save("signs.safetensors")
+        >>> print(f"{Perturbation.load('signs.safetensors').linf * 255:.1f}")
+        10.0
+        >>> grey = np.full((2, 3, 32, 32), 128, dtype=np.float32)
+        >>> print(f"{perturbation.add_to(grey, value_range=(0, 255)).max():.1f}")
+        138.0
     """
 
     array: np.ndarray

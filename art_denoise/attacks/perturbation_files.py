@@ -70,6 +70,17 @@ def load_perturbation(
     :raises FileNotFoundError: If there is no such file.
     :raises ValueError: If the file is damaged or holds something else, does not fit what is said of it, or is an image,
         which has no value below 0, rather than what is added to one.
+
+    Example::
+
+        >>> import numpy as np
+        >>> from art_denoise import load_perturbation
+        >>> np.save("published.npy", np.random.default_rng(0).uniform(-10, 10, (224, 224, 3)))
+        >>> perturbation = load_perturbation("published.npy", order="bgr", layout="HWC", units=255, size=32)
+        >>> perturbation.array.shape
+        (3, 32, 32)
+        >>> perturbation.linf <= 10 / 255
+        True
     """
     file = Path(path)
     if not file.is_file():

@@ -84,6 +84,24 @@ class SGDUAP(UniversalAttack):
     X. Liu, Y. Zhong, Y. Zhang, L. Qin, W. Deng, "Enhancing generalization of universal adversarial perturbation through
     gradient aggregation", ICCV 2023, arXiv:2308.06015, Algorithm 1. Deviations: the small batches are a partition of
     the batch, where the paper's are drawn; u has the step of v; no momentum.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import SGDUAP
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> attack = SGDUAP(classifier, eps=8 / 255, max_iter=2, verbose=False)
+        >>> perturbation = attack.craft(images)
+        >>> perturbation.array.shape
+        (3, 32, 32)
+        >>> perturbation.linf <= 8 / 255 + 1e-6, attack.fooling_rate > 0
+        (True, True)
+        >>> attacked = perturbation.add_to(images)
     """
 
     attack_params: ClassVar[list[str]] = [

@@ -62,6 +62,23 @@ class UniversalNoise(CheckedAttack):
     :param like: A perturbation whose L2 and L∞ norms the noise is to have, in a random direction; `eps` is not used
         then.
     :param seed: Seed of the draw.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import UniversalNoise
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> control = UniversalNoise(classifier, eps=8 / 255)
+        >>> noisy = control.generate(images)
+        >>> bool(np.abs(noisy - images).max() <= 8 / 255 + 1e-6)
+        True
+        >>> 0 <= control.fooling_rate <= 1
+        True
     """
 
     attack_params: ClassVar[list[str]] = [*EvasionAttack.attack_params, "eps", "like", "seed"]

@@ -108,6 +108,17 @@ def load_photographs(
         The same for the same arguments.
     :raises TypeError: If a size or a share is no integer.
     :raises ValueError: If a size or a share is below 1, or the shares ask for more blocks than there are pixels.
+
+    Example::
+
+        >>> from art_denoise import load_photographs
+        >>> splits = load_photographs(crop_size=32, shares={"train": 2, "test": 1})
+        >>> splits["train"].images.shape, splits["train"].images.dtype.name
+        ((38, 3, 32, 32), 'uint8')
+        >>> splits["test"].labels.tolist() == list(range(19))
+        True
+        >>> splits["test"].names[0].split()[0]
+        'astronaut'
     """
     check_integer("crop_size", crop_size, low=1)
     _check_shares(shares)

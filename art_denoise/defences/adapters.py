@@ -63,6 +63,22 @@ class AsPyTorch(Adapter, PreprocessorPyTorch):
         asks the preprocessor's own `estimate_gradient`, which for most of ART's is the identity as well.
     :raises TypeError: If `preprocessor` is none, or is one for PyTorch already.
     :raises ValueError: If `gradient` is neither.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.defences.preprocessor import SpatialSmoothing
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import AsPyTorch, ROFDefence
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> chain = [AsPyTorch(SpatialSmoothing(channels_first=True)), ROFDefence()]
+        >>> classifier.set_params(preprocessing_defences=chain)
+        >>> classifier.predict(images).shape
+        (8, 10)
     """
 
     params: ClassVar[list[str]] = ["preprocessor", "gradient"]
@@ -164,6 +180,23 @@ class AsNumPy(Adapter):
 
     :param preprocessor: A preprocessor for PyTorch.
     :raises TypeError: If it is none.
+
+    Example::
+
+        >>> import numpy as np
+        >>> from art.estimators.object_detection import PyTorchFasterRCNN
+        >>> from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
+        >>> from art_denoise import AsNumPy, ROFDefence
+        >>> detector = PyTorchFasterRCNN(
+        ...     fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, min_size=64, max_size=64),
+        ...     input_shape=(3, 64, 64),
+        ...     clip_values=(0, 255),
+        ...     channels_first=True,
+        ...     preprocessing_defences=AsNumPy(ROFDefence(clip_values=(0, 255))),
+        ... )
+        >>> images = np.random.default_rng(0).uniform(0, 255, (2, 3, 64, 64)).astype(np.float32)
+        >>> [sorted(found) for found in detector.predict(images)]
+        [['boxes', 'labels', 'scores'], ['boxes', 'labels', 'scores']]
     """
 
     def __init__(self, preprocessor: PreprocessorPyTorch) -> None:
@@ -196,6 +229,20 @@ class AsFlat(Adapter, PreprocessorPyTorch):
         pixels in row-major order.
     :raises TypeError: If `preprocessor` is none.
     :raises ValueError: If `image_shape` is not three numbers ≥ 1.
+
+    Example::
+
+        >>> import numpy as np
+        >>> from art.estimators.classification import SklearnClassifier
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> from art_denoise import AsFlat, ROFDefence
+        >>> digits, labels = load_digits(return_X_y=True)  # rows of 64 pixels, 0 to 16
+        >>> defence = AsFlat(ROFDefence(clip_values=(0, 16)), image_shape=(1, 8, 8))
+        >>> model = GaussianNB().fit(digits, labels)
+        >>> classifier = SklearnClassifier(model, clip_values=(0, 16), preprocessing_defences=[defence])
+        >>> classifier.predict(digits[:5].astype(np.float32)).shape
+        (5, 10)
     """
 
     params: ClassVar[list[str]] = ["preprocessor", "image_shape"]

@@ -31,6 +31,22 @@ class Compose(Parameterised, PreprocessorPyTorch):
     :raises TypeError: If one of them is no preprocessor.
     :raises ValueError: If there is none, or they do not agree on `apply_fit` and `apply_predict`: ART applies one
         preprocessor either whole or not at all.
+
+    Example::
+
+        >>> import numpy as np
+        >>> from art.defences.preprocessor import SpatialSmoothing
+        >>> from art.estimators.classification import BlackBoxClassifier
+        >>> from art_denoise import Compose, ROFDefence
+        >>> classifier = BlackBoxClassifier(
+        ...     lambda x: np.eye(2)[(x.mean(axis=(1, 2, 3)) > 0.5).astype(int)],  # or what asks a remote service
+        ...     input_shape=(3, 32, 32),
+        ...     nb_classes=2,
+        ...     clip_values=(0, 1),
+        ...     preprocessing_defences=Compose([SpatialSmoothing(channels_first=True), ROFDefence()]),
+        ... )
+        >>> classifier.predict(np.full((4, 3, 32, 32), 0.8, dtype=np.float32)).argmax(axis=1).tolist()
+        [1, 1, 1, 1]
     """
 
     params: ClassVar[list[str]] = ["preprocessors"]

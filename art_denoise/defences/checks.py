@@ -45,6 +45,23 @@ def check_chain(estimator: ESTIMATOR_TYPE) -> None:
     :raises ValueError: If ART would refuse the chain, or a preprocessor would see images of another layout, value
         range or shape than it is set to. Every problem is named, with its remedy.
     :warns UserWarning: If predictions are right but a gradient would not be, or training would leave one out.
+
+    Example::
+
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import ROFDefence, check_chain
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> classifier.set_params(preprocessing_defences=[ROFDefence()])
+        >>> check_chain(classifier)  # nothing is wrong
+        >>> classifier.set_params(preprocessing_defences=[ROFDefence(clip_values=(0, 255))])
+        >>> check_chain(classifier)
+        Traceback (most recent call last):
+            ...
+        ValueError: The preprocessing of this PyTorchClassifier would not work:
+        - ROFDefence has `clip_values`=(0, 255), but sees images in (0, 1): use `clip_values=(0, 1)`
     """
     if isinstance(estimator, EnsembleClassifier):
         for member in estimator.classifiers:

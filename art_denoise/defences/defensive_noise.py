@@ -46,6 +46,25 @@ class DefensiveNoiseDefence(ImageDefence):
     :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are treated. Tensors stay on their device.
     :raises TypeError: If a parameter is of the wrong type.
     :raises ValueError: If a parameter is outside its interval.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import DefensiveNoiseDefence, ROFDefence
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> labels = np.arange(8)
+        >>> defence = DefensiveNoiseDefence()
+        >>> defence.fit(images, labels, classifier=classifier, accept="loss", eps=2 / 255)
+        >>> defence.noise.shape
+        (3, 32, 32)
+        >>> classifier.set_params(preprocessing_defences=[defence, ROFDefence()])
+        >>> classifier.predict(images).shape
+        (8, 10)
     """
 
     params: ClassVar[list[str]] = ["noise", *ImageDefence.shared_params]

@@ -40,6 +40,16 @@ class NLMeansDefence(ImageDefence):
     :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are filtered. Tensors stay on their device.
     :raises TypeError: If a parameter is of the wrong type.
     :raises ValueError: If a parameter is outside its interval.
+
+    Example::
+
+        >>> import numpy as np
+        >>> from art_denoise import NLMeansDefence
+        >>> defence = NLMeansDefence(h=0.05, clip_values=(0, 255), channels_first=False)
+        >>> images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
+        >>> denoised, _ = defence(images)  # ART calls it so, if it is one of a classifier's `preprocessing_defences`
+        >>> denoised.shape
+        (4, 32, 32, 3)
     """
 
     params: ClassVar[list[str]] = [

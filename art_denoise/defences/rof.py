@@ -40,6 +40,24 @@ class ROFDefence(ImageDefence):
     :param device_type: "gpu" (falls back to the CPU) or "cpu": where arrays are filtered. Tensors stay on their device.
     :raises TypeError: If a parameter is of the wrong type.
     :raises ValueError: If a parameter is outside its interval.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import ROFDefence
+        >>> classifier = PyTorchClassifier(
+        ...     torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10)),
+        ...     loss=torch.nn.CrossEntropyLoss(),
+        ...     input_shape=(3, 32, 32),
+        ...     nb_classes=10,
+        ...     clip_values=(0, 1),
+        ...     preprocessing_defences=[ROFDefence(weight=10 / 255)],
+        ... )
+        >>> images = np.random.default_rng(0).random((4, 3, 32, 32), dtype=np.float32)
+        >>> classifier.predict(images).shape
+        (4, 10)
     """
 
     params: ClassVar[list[str]] = ["weight", "solver", "eps", "tol", "max_iter", *ImageDefence.shared_params]

@@ -70,11 +70,6 @@ def evaluate_defence(
 ) -> Results:
     """Say what a defence buys on a classifier against attackers who know more and more of it, and what to doubt.
 
-    ::
-
-        results = evaluate_defence(classifier, [ROFDefence()], x, y, eps=8 / 255)
-        print(results.summary())
-
     First stands the worst that all attackers do, image by image: an image counts as robust if it is classified right
     unattacked and whatever attacks it. Then what casts doubt on that, and then attacker by attacker: random noise;
     attackers who do not know the defence; who take its gradient as the identity (BPDA); who have its own gradient, with
@@ -109,6 +104,31 @@ def evaluate_defence(
         that it fails on counts as wrong.
 
     Cost: for each image and defence some 200 forward and backward passes, fewer where attacks succeed early.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import ROFDefence, evaluate_defence
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> labels = classifier.predict(images).argmax(axis=1)
+        >>> results = evaluate_defence(
+        ...     classifier,
+        ...     [ROFDefence()],
+        ...     images,
+        ...     labels,
+        ...     eps=8 / 255,
+        ...     attacks=["random-signs", "best-pgd:max_iter=5,knowledge=exact"],  # leave them out for the whole ladder
+        ...     verbose=False,
+        ... )
+        >>> print(results.summary().splitlines()[0])
+        What the defence buys: the classifier
+        >>> [row["attack"] for row in results.records() if row["defence"] == "none"]
+        [None, 'random-signs', 'best-pgd:max_iter=5']
     """
     if transfer_from is not None and not isinstance(transfer_from, Mapping):
         raise TypeError(

@@ -35,6 +35,21 @@ def fooling(classifier: PyTorchClassifier, perturbation: Perturbation, x: np.nda
 
     :param classifier: Classifier with `clip_values`; its defences are in place on both sides.
     :param x: Images (N, C, H, W), floats in the classifier's units or bytes; an array or a memory map.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise.attacks import random_signs
+        >>> from art_denoise.evaluation.fooling import fooling
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> share = fooling(classifier, random_signs((3, 32, 32), eps=8 / 255), images)
+        >>> 0 <= share.value <= 1, share.n
+        (True, 8)
     """
     images = _images(classifier, x)
     return _share(_changed(classifier, perturbation, images, labels_of(classifier, images)))
@@ -70,6 +85,23 @@ def orientations(
     :param x: Images, as for :func:`fooling`; some hundreds.
     :param verbose: Show a progress bar.
     :return: The ways, those that fool most first. "as it is" is among them.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise.attacks import random_signs
+        >>> from art_denoise.evaluation.fooling import orientations
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> ways = orientations(classifier, random_signs((3, 32, 32), eps=8 / 255), images, verbose=False)
+        >>> len(ways), "as it is" in [way.name for way in ways]
+        (16, True)
+        >>> ways[0].p_value  # of the best way against itself
+        1.0
     """
     images = _images(classifier, x)
     labels = labels_of(classifier, images)
@@ -168,6 +200,22 @@ def craft_on_each(
     :param attack: Makes the attack, e.g. `lambda classifier: SGDUAP(classifier, max_iter=5)`, or `SGDUAP` itself.
     :param x: Images to craft from, as for :meth:`UniversalAttack.craft`.
     :return: The perturbations by name of the model, which is their `source`.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import SGDUAP
+        >>> from art_denoise.evaluation.fooling import craft_on_each
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> models = {"mine": classifier}
+        >>> found = craft_on_each(models, lambda model: SGDUAP(model, max_iter=2, verbose=False), images)
+        >>> found["mine"].source
+        'mine'
     """
     return {name: attack(classifier).craft(x).with_record(source=name) for name, classifier in classifiers.items()}
 
@@ -188,6 +236,22 @@ def transfer_matrix(
     :param published: Published rates to stand beside, in percent by source and target. `PUBLISHED` are those of the
         authors, on ImageNet, for models by the names of this package.
     :param verbose: Show a progress bar.
+
+    Example::
+
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import UniversalNoise
+        >>> from art_denoise.evaluation.fooling import craft_on_each, transfer_matrix
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> found = craft_on_each({"mine": classifier}, UniversalNoise, images)
+        >>> matrix = transfer_matrix(found, {"mine": classifier}, images, verbose=False)
+        >>> matrix.sources, matrix.targets
+        (['mine'], ['mine'])
     """
     if not perturbations or not classifiers:
         raise ValueError("`perturbations` and `classifiers` must not be empty")

@@ -15,6 +15,11 @@ def warm_up() -> None:
     compile anew: `RUN python -c "import art_denoise; art_denoise.warm_up()"`. What is compiled is kept beside the
     package, or in the user's cache, or in the folder that the variable NUMBA_CACHE_DIR names, for this kind of
     processor.
+
+    Example::
+
+        >>> from art_denoise import warm_up
+        >>> warm_up()
     """
     for dtype in (torch.float32, torch.float64):
         for channels in (1, 3):

@@ -46,11 +46,8 @@ class ROFDenoise(_Denoiser):
     """Total-variation denoising as a module: :func:`rof_denoise` of images (..., C, H, W).
 
     Before a network it is part of it, with its exact gradient; in `torchvision.transforms.v2` it stands behind
-    `ToDtype(torch.float32, scale=True)`::
-
-        network = torch.nn.Sequential(ROFDenoise(weight=5 / 255), network)
-
-    It has no weights to be learnt, nothing in its state, and is the same while a network is trained.
+    `ToDtype(torch.float32, scale=True)`. It has no weights to be learnt, nothing in its state, and is the same while a
+    network is trained.
 
     :param weight: TV weight in units of the value range, 0 to 1e6. The paper's is 10 of 255.
     :param solver: "chambolle" or "converged".
@@ -59,6 +56,15 @@ class ROFDenoise(_Denoiser):
     :param max_iter: Most iterations.
     :raises TypeError: If a parameter is of the wrong type.
     :raises ValueError: If a parameter is outside its interval.
+
+    Example::
+
+        >>> import torch
+        >>> from art_denoise import ROFDenoise
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> defended = torch.nn.Sequential(ROFDenoise(weight=5 / 255), network)
+        >>> defended(torch.rand(4, 3, 32, 32)).shape
+        torch.Size([4, 10])
     """
 
     _names = ("weight", "solver", "eps", "tol", "max_iter")
@@ -93,6 +99,15 @@ class NLMeansDenoise(_Denoiser):
     :param sigma: Standard deviation of the noise in units of the value range.
     :raises TypeError: If a parameter is of the wrong type.
     :raises ValueError: If a parameter is outside its interval.
+
+    Example::
+
+        >>> import torch
+        >>> from torchvision.transforms import Compose
+        >>> from art_denoise import NLMeansDenoise
+        >>> transform = Compose([NLMeansDenoise(h=0.03), lambda image: 2 * image - 1])
+        >>> transform(torch.rand(3, 32, 32)).shape
+        torch.Size([3, 32, 32])
     """
 
     _names = ("h", "patch_size", "patch_distance", "mode", "patch_weights", "sigma")

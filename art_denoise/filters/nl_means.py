@@ -80,6 +80,19 @@ def nl_means_denoise(
     Source: A. Buades, B. Coll, J.-M. Morel, "A non-local algorithm for image denoising", CVPR 2005,
     doi:10.1109/CVPR.2005.38; J. Froment, IPOL 4 (2014), doi:10.5201/ipol.2014.120, for sharing the squared
     differences of a shift between all pixels; J. Darbon et al., ISBI 2008, doi:10.1109/ISBI.2008.4541250, for `sigma`.
+
+    Example::
+
+        >>> import torch
+        >>> from skimage import data
+        >>> from art_denoise import nl_means_denoise
+        >>> photograph = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None] / 255
+        >>> noisy = photograph + 0.1 * torch.randn(photograph.shape, generator=torch.Generator().manual_seed(0))
+        >>> denoised = nl_means_denoise(noisy, h=0.08, patch_size=5, patch_distance=6, sigma=0.1)
+        >>> denoised.shape
+        torch.Size([1, 3, 512, 512])
+        >>> bool(torch.dist(denoised, photograph) < torch.dist(noisy, photograph) / 2)
+        True
     """
     check_filter_input(x)
     check_nl_means_arguments(h, patch_size, patch_distance, mode, patch_weights, sigma, x.shape[0])

@@ -117,6 +117,19 @@ def rof_denoise(
     imaging", J. Math. Imaging Vis. 40 (2011), doi:10.1007/s10851-010-0251-1, Algorithm 2, with modulus 1/5 and first
     step 1/5. A weight so large that the minimiser is the channel's mean is recognised beforehand where a Poisson
     equation proves it.
+
+    Example::
+
+        >>> import torch
+        >>> from skimage import data
+        >>> from art_denoise import rof_denoise
+        >>> photograph = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None] / 255
+        >>> noisy = photograph + 0.1 * torch.randn(photograph.shape, generator=torch.Generator().manual_seed(0))
+        >>> denoised = rof_denoise(noisy, weight=0.1)
+        >>> denoised.shape
+        torch.Size([1, 3, 512, 512])
+        >>> bool(torch.dist(denoised, photograph) < torch.dist(noisy, photograph) / 2)
+        True
     """
     check_filter_input(x)
     check_rof_arguments(weight, solver, eps, tol, max_iter, x.shape[0])

@@ -182,6 +182,19 @@ def inception_v1(
 
     Source: C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, arXiv:1409.4842. Deviation: torchvision's
     network has batch normalisation, and 3×3 where the paper has 5×5 convolutions.
+
+    Example::
+
+        >>> import numpy as np
+        >>> from art_denoise import ROFDefence, inception_v1
+        >>> classifier = inception_v1(
+        ...     weights=None,  # random ones; "imagenet" downloads published ones
+        ...     num_classes=10,
+        ...     input_size=64,
+        ...     preprocessing_defences=[ROFDefence()],
+        ... )
+        >>> classifier.predict(np.random.default_rng(0).random((2, 3, 64, 64), dtype=np.float32)).shape
+        (2, 10)
     """
     wrapping = {"preprocessing_defences": preprocessing_defences, "device_type": device_type}
     return _classifier("inception_v1", weights, num_classes, input_size, wrapping)
@@ -206,6 +219,14 @@ def vgg16(
 
     Source: K. Simonyan, A. Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015,
     arXiv:1409.1556, configuration D.
+
+    Example::
+
+        >>> import numpy as np
+        >>> from art_denoise import vgg16
+        >>> classifier = vgg16(weights=None, num_classes=10, input_size=32, width=1 / 4, batch_norm=True)
+        >>> classifier.predict(np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)).shape
+        (2, 10)
     """
     wrapping = {"preprocessing_defences": preprocessing_defences, "device_type": device_type}
     return _classifier("vgg16", weights, num_classes, input_size, wrapping, width=width, batch_norm=batch_norm)
@@ -224,6 +245,14 @@ def vgg19(
     """Build VGG-19, a source of black-box transfer attacks in the paper, as an ART classifier.
 
     Parameters, result and errors as :func:`vgg16`; configuration E of the same source.
+
+    Example::
+
+        >>> import numpy as np
+        >>> from art_denoise import vgg19
+        >>> classifier = vgg19(weights=None, num_classes=10, input_size=32, width=1 / 4, batch_norm=True)
+        >>> classifier.predict(np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)).shape
+        (2, 10)
     """
     wrapping = {"preprocessing_defences": preprocessing_defences, "device_type": device_type}
     return _classifier("vgg19", weights, num_classes, input_size, wrapping, width=width, batch_norm=batch_norm)

@@ -95,6 +95,27 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> str:
         is the title of the experiment, "table1" for "Table 1".
     :return: The tables as text.
     :raises OSError: If something cannot be written.
+
+    Example::
+
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> from art_denoise import ROFDefence, evaluate_defence
+        >>> from art_denoise.evaluation.report import write_report
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+        >>> loss = torch.nn.CrossEntropyLoss()
+        >>> classifier = PyTorchClassifier(network, loss, input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))
+        >>> images = np.random.default_rng(0).random((8, 3, 32, 32), dtype=np.float32)
+        >>> labels = classifier.predict(images).argmax(axis=1)
+        >>> attacks = ["best-pgd:max_iter=5,knowledge=exact"]
+        >>> results = evaluate_defence(
+        ...     classifier, [ROFDefence()], images, labels, eps=8 / 255, attacks=attacks, verbose=False
+        ... )
+        >>> text = write_report(results, "run")
+        >>> sorted(path.name for path in Path("run/report").glob("*.html"))
+        ['index.html']
     """
     report = Path(folder) / "report"
     drawn = figures.figures(results)
