@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: install table1 test nightly lint clean
+.PHONY: install table1 test nightly docs lint clean
 
 install: $(VENV)/.installed
 
@@ -18,6 +18,10 @@ test: $(VENV)/.installed
 nightly: $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable ".[dev,fuzz]"
 	$(BIN)/python -m nightly $(ARGS)
+
+# The documentation, as pages for a browser: docs/_build/html/index.html. A warning is an error.
+docs: $(VENV)/.installed
+	$(BIN)/python -m sphinx -q -W --keep-going -n docs docs/_build/html $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -34,4 +38,4 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

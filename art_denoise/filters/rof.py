@@ -64,7 +64,7 @@ def rof_denoise(
 
     The ROF model seeks the image `u` that minimises, for a noisy image `f`,
 
-    .. math:: P(u) = \tfrac12 \lVert u - f \rVert_2^2 + \mathrm{weight} \cdot \sum_p \lvert (\nabla u)_p \rvert_2
+    .. math:: P(u) = \tfrac{1}{2} \lVert u - f \rVert_2^2 + \mathrm{weight} \cdot \sum_p \lvert (\nabla u)_p \rvert_2
 
     with forward differences, zero across the border, and the isotropic norm of the gradient at each pixel. `weight`
     stands before the total variation: the greater, the smoother the result.
