@@ -8,6 +8,7 @@ from .attacks import UniversalNoise as UniversalNoise
 from .attacks import as_module as as_module
 from .attacks import load_perturbation as load_perturbation
 from .data import load_photographs as load_photographs
+from .defences import AsAugmentation as AsAugmentation
 from .defences import AsFlat as AsFlat
 from .defences import AsNumPy as AsNumPy
 from .defences import AsPyTorch as AsPyTorch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import time
@@ -24,6 +25,8 @@ from art_denoise._files import content_digest, replacing
 from art_denoise._images import Images
 from art_denoise._random import drawn_from, seed_all
 from art_denoise.attacks._classifier import labels_of
+
+_logger = logging.getLogger(__name__)
 
 #: Seconds after which a checkpoint is written inside of a pass.
 _CHECKPOINT_SECONDS = 60.0
@@ -160,6 +163,7 @@ def _until_measured(
             "seconds": round(state.seconds + time.monotonic() - started, 3),
         }
     )
+    _logger.info("after %.2f passes: fooling rate %.1f %%", passes + end / len(images), 100 * rate)
     state.updates, state.seconds = 0, 0.0
     if part + 1 == len(ends):
         state.position = state.fooled = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import logging
 import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar, get_args
@@ -19,6 +20,8 @@ from art_denoise.choices import DeviceType, Gradient
 from art_denoise.defences._parameters import Parameterised
 from art_denoise.defences._scale import are_of_another_scale, likely_range, share_outside
 from art_denoise.defences._shapes import check_shape, frames_of, videos_of
+
+_logger = logging.getLogger(__name__)
 
 #: Memory, in bytes, that the filtering of one chunk is meant to stay under, by type of device.
 CHUNK_BUDGET = {"cpu": 512 * 2**20, "cuda": 2048 * 2**20}
@@ -293,6 +296,7 @@ class ImageDefence(Parameterised, PreprocessorPyTorch, abc.ABC):
                     continue
                 # Out of the handler, whose traceback keeps the tensors of the failed attempt alive.
                 torch.cuda.empty_cache()
+                _logger.info("the memory of the GPU does not suffice for %d images at once: %d", len(chunk), size)
         result = filtered[0] if len(filtered) == 1 else torch.cat(filtered)
         return clip(self._to_caller(result), *map(float, self.clip_values))
 

@@ -10,6 +10,7 @@ import torch
 from art.config import ART_NUMPY_DTYPE
 from art.defences.preprocessor import Preprocessor
 from art.defences.preprocessor.preprocessor import PreprocessorPyTorch
+from sklearn.base import BaseEstimator, TransformerMixin
 
 from art_denoise._autograd import StraightThrough
 from art_denoise._checks import check_choice, check_integer
@@ -218,11 +219,12 @@ class AsNumPy(Adapter):
             raise TypeError(f"`preprocessor` must be one for PyTorch, got {_kind(self.preprocessor)}: use it as it is")
 
 
-class AsFlat(Adapter, PreprocessorPyTorch):
+class AsFlat(Adapter, PreprocessorPyTorch, TransformerMixin, BaseEstimator):
     """Apply a preprocessor of images to flat features that are the pixels of images, e.g. for scikit-learn.
 
     `ScikitlearnSVC(model, preprocessing_defences=[AsFlat(ROFDefence(clip_values=(0, 16)), image_shape=(1, 8, 8))])`
-    denoises rows of 64 pixels as images of 8×8. Works on every estimator that takes features (N, F).
+    denoises rows of 64 pixels as images of 8×8. Works on every estimator that takes features (N, F), and is itself a
+    step of scikit-learn's pipelines: `make_pipeline(AsFlat(…), SVC())`.
 
     :param preprocessor: A preprocessor of images, for PyTorch or NumPy.
     :param image_shape: Shape of one image in the preprocessor's layout, e.g. (C, H, W), as the features are its
@@ -274,6 +276,25 @@ class AsFlat(Adapter, PreprocessorPyTorch):
         images = np.asarray(x).reshape(len(x), *self.image_shape)
         pulled = pull_back(self.preprocessor, images, grad.reshape(*grad.shape[:-1], *self.image_shape))
         return pulled.reshape(grad.shape)
+
+    # ART asks for nothing.
+    def fit(self, x: np.ndarray, y: np.ndarray | None = None, **kwargs: Any) -> AsFlat:  # type: ignore[override]
+        """Fit the wrapped preprocessor, on features as it is given them, and return this one, as scikit-learn asks."""
+        super().fit(x, y, **kwargs)
+        return self
+
+    def transform(self, x: np.ndarray) -> np.ndarray:
+        """Apply the preprocessor to features (N, F), as a step of a pipeline of scikit-learn does.
+
+        :param x: Features (N, F), an array or what becomes one.
+        :return: The result (N, F), float32.
+        :raises ValueError: If `x` has not as many features as an image has pixels.
+        """
+        return self(np.asarray(x))[0]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether the wrapped preprocessor is fitted; most need not be."""
+        return bool(self.is_fitted)
 
     def _check_params(self) -> None:
         super()._check_params()

@@ -11,7 +11,11 @@ from art.attacks.evasion import ProjectedGradientDescent
 from art.defences.preprocessor import FeatureSqueezing, LabelSmoothing, Preprocessor, SpatialSmoothing
 from art.estimators.classification.scikitlearn import ScikitlearnLogisticRegression
 from conftest import tiny_classifier
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
 
 from art_denoise import AsFlat, AsNumPy, AsPyTorch, NLMeansDefence, ROFDefence
 
@@ -183,6 +187,23 @@ def test_no_rows_at_all():
     none = np.zeros((0, 192), dtype=np.float32)
     assert flat(none)[0].shape == flat.estimate_gradient(none, none).shape == (0, 192)
     assert flat.forward(torch.from_numpy(none))[0].shape == (0, 192)
+
+
+def test_flat_features_in_a_pipeline_of_scikit_learn():
+    digits, labels = load_digits(return_X_y=True)
+    flat = AsFlat(ROFDefence(weight=0.1, clip_values=(0, 16)), image_shape=(1, 8, 8))
+    denoised = flat(digits[:300])[0]
+    np.testing.assert_array_equal(flat.fit_transform(digits[:300]), denoised)
+    expected = GaussianNB().fit(denoised, labels[:300]).predict(flat(digits[300:])[0])
+    pipeline = make_pipeline(flat, GaussianNB()).fit(digits[:300], labels[:300])
+    np.testing.assert_array_equal(pipeline.predict(digits[300:]), expected)
+    # Copied for each fold, and set by name.
+    grid = {"asflat__preprocessor": [ROFDefence(weight=weight, clip_values=(0, 16)) for weight in (1e-4, 10.0)]}
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(digits[:300], labels[:300])
+    assert search.best_params_["asflat__preprocessor"].weight == 1e-4
+    assert flat.preprocessor.weight == 0.1
+    with pytest.raises(ValueError, match=r"`x` must be features \(N, 64\)"):
+        flat.transform(digits[:, :-1])
 
 
 def test_flat_features_of_another_number(x):

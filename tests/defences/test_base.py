@@ -16,7 +16,7 @@ def name(request) -> str:
 
 
 @pytest.mark.parametrize("name", DEFENCES)
-def test_a_chunk_too_large_for_the_memory_is_halved(name, images, monkeypatch):
+def test_a_chunk_too_large_for_the_memory_is_halved(name, images, monkeypatch, caplog):
     many = np.concatenate([images] * 5)
     expected, _ = make(name)(many)
     defence, filtered = make(name), []
@@ -28,8 +28,13 @@ def test_a_chunk_too_large_for_the_memory_is_halved(name, images, monkeypatch):
         return type(defence)._filter(defence, x)
 
     monkeypatch.setattr(defence, "_filter", scarce)
-    np.testing.assert_array_equal(defence(many)[0], expected)
+    with caplog.at_level("INFO", logger="art_denoise"):
+        np.testing.assert_array_equal(defence(many)[0], expected)
     assert filtered == [2, 2, 2, 2, 2]  # from ten, by way of five
+    told = [record.getMessage() for record in caplog.records if "does not suffice" in record.getMessage()]
+    assert told == [
+        f"the memory of the GPU does not suffice for {of} images at once: {to}" for of, to in ((10, 5), (5, 2))
+    ]
 
     def none(x: torch.Tensor) -> torch.Tensor:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
