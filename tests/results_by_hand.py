@@ -28,6 +28,7 @@ from art_denoise.evaluation.experiment import (
     params,
 )
 from art_denoise.evaluation.results import Examples, Images, Made, Panel, Results
+from art_denoise.evaluation.shown import Shown
 from art_denoise.evaluation.store import Artefact, Store
 
 N = 200
@@ -149,6 +150,41 @@ def results(
     return replace(whole, **changes)
 
 
+#: What is shown with several strengths, and which of these are in the tables.
+STRENGTHS = (
+    *(Defence((ROF.preprocessors[0].with_params(weight=weight / 255),)) for weight in (5, 10, 20)),
+    JPEG,
+)
+EXACT = (1, 3)
+
+
+def shown_images(source: str = TARGET.key, *, worked: bool = True, sure: bool = True, count: int = 2) -> Shown:
+    """Return a few images behind defences, of which each predicted label and each confidence is another.
+
+    :param source: What the attack was crafted on.
+    :param worked: Whether the attack made wrong labels of right ones.
+    :param sure: Whether the network says how sure it is.
+    :param count: Number of images.
+    """
+    rng = np.random.default_rng(len(source))
+    shape, pictures = (1 + len(STRENGTHS), 2, count), (3, 12, 10)
+    predicted = (truth()[:count] + np.arange(np.prod(shape[:2])).reshape(*shape[:2], 1)) % 7
+    return Shown(
+        key=hashlib.sha256(source.encode()).hexdigest()[:16],
+        cell=Cell(ATTACKED, TARGET.key, source),
+        defences=STRENGTHS,
+        exact=EXACT,
+        numbers=np.arange(count, dtype=np.int64),
+        labels=truth()[:count],
+        worked=np.full(count, worked),
+        images=rng.integers(0, 256, (*shape, *pictures), dtype=np.uint8),
+        predicted=predicted.astype(np.int64),
+        confidence=np.linspace(0.2, 0.9, np.prod(shape)).reshape(shape).astype(np.float32) if sure else None,
+        added=rng.uniform(-10 / 255, 10 / 255, (count, *pictures)).astype(np.float32),
+        changes=rng.normal(0, 0.02, (len(EXACT), 2, count, *pictures)).astype(np.float32),
+    )
+
+
 @dataclass(frozen=True)
 class Task:
     """As much of a task as a store has to know."""
@@ -174,5 +210,9 @@ def saved(found: Results, folder: Path) -> dict[Cell, str]:
             arrays |= {f"images {i}": panel.images, f"labels {i}": panel.labels}
         record = {"titles": [p.title for p in found.examples.panels], "worked": found.examples.worked}
         store.write(Task(examples_key, "examples"), Artefact(record, arrays))
+    for shown in found.shown:
+        names = ("numbers", "labels", "images", "predicted", "confidence", "added", "changes")
+        arrays = {name: value for name in names if (value := getattr(shown, name)) is not None}
+        store.write(Task(shown.key, "examples"), Artefact({}, {**arrays, "worked": shown.worked.astype(np.uint8)}))
     found.save(folder, keys, examples_key)
     return keys

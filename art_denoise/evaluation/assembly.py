@@ -11,6 +11,7 @@ from art_denoise.evaluation.graph import Network, Task
 from art_denoise.evaluation.images import Images
 from art_denoise.evaluation.options import Fitting
 from art_denoise.evaluation.results import Made
+from art_denoise.evaluation.studies.lee2018 import in_figures, with_strengths
 from art_denoise.evaluation.tasks.attack import attack_all
 from art_denoise.evaluation.tasks.audit import AuditGradients
 from art_denoise.evaluation.tasks.chain import Through
@@ -21,6 +22,7 @@ from art_denoise.evaluation.tasks.noise import ChooseNoise, FitNoise, NoiseTask,
 from art_denoise.evaluation.tasks.perturbations import Craft, Given, Signs
 from art_denoise.evaluation.tasks.planted import TryAttack
 from art_denoise.evaluation.tasks.score import Score
+from art_denoise.evaluation.tasks.strengths import ShowStrengths
 from art_denoise.evaluation.tried import tried_rows
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
 
 #: Images whose labels have to be the same in half precision.
 _CHECKED = 256
+
+#: Defences that are shown with several strengths, where there are more.
+_SHOWN = 6
+
+#: What pictures of strengths are of: the attack on the network alone, the defences, and which are those of tables.
+StrengthsOf = tuple[Cell, tuple[Defence, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,8 @@ class Assembly:
         # Where labels are there and what they were predicted for is gone, or damaged, a report would lack it.
         wanted += (task for _, task in self.made())
         wanted += (part for score in scores if isinstance(score.added, tuple) for part in score.added)
-        return wanted if examples is None else [*wanted, examples]
+        wanted += () if examples is None else (examples,)
+        return [*wanted, *self.strengths().values()]
 
     def score(self, cell: Cell) -> Score:
         """Return the task that predicts a cell's labels."""
@@ -187,22 +196,40 @@ class Assembly:
 
     def examples(self) -> ShowExamples | None:
         """Return the task that makes the pictures of examples: the first attack, and each defence against it."""
+        attacked, defended = self._in_pictures()
+        first = None if attacked is None else next(self.experiment.cells_of(attacked), None)
+        if attacked is None or first is None:
+            return None
+        cells = [(c, next(self.experiment.cells_of(c), None)) for c in defended]
+        there = [(c, cell) for c, cell in cells if cell is not None]
+        scores = tuple(self.score(cell) for _, cell in there)
+        titles = ("v0", attacked.text, *(c.text for c, _ in there))
+        return ShowExamples(self._clean(), self.score(first), scores, titles)
+
+    def strengths(self) -> dict[StrengthsOf, ShowStrengths]:
+        """Return the tasks that make the pictures of several strengths: of the first attack, for each column."""
+        attacked, defended = self._in_pictures()
+        if attacked is None:
+            return {}
+        own = tuple(dict.fromkeys(with_strengths(c.defence) for c in defended))
+        there = tuple(dict.fromkeys(d for defence in own[:_SHOWN] for d in in_figures(defence)))
+        exact = tuple(i for i, defence in enumerate(there) if defence in own)
+        chains, found = tuple(d.preprocessors for d in there), {}
+        for cell in self.experiment.cells_of(attacked):
+            if cell.seed == self.experiment.seeds[0]:
+                task = ShowStrengths(self._clean(), self.score(cell), chains, exact, text=cell.text)
+                found[cell, there, exact] = task
+        return found
+
+    def _clean(self) -> Score:
+        return self.score(Cell(Condition(), self.experiment.target.key, seed=self.experiment.seeds[0]))
+
+    def _in_pictures(self) -> tuple[Condition | None, list[Condition]]:
+        """Return the first attack on the network alone, and the rows of it behind each defence without v_def."""
         conditions = self.experiment.conditions
         attacked = next((c for c in conditions if c.threat is not None and c.threat.crafted and not c.defence), None)
-        if attacked is None:
-            return None
-        cells = {c: next(self.experiment.cells_of(c), None) for c in conditions}
-        defended = [
-            c
-            for c in conditions
-            if c.threat == attacked.threat and c.defence and c.defence.noise is None and cells[c] is not None
-        ]
-        first = cells[attacked]
-        if first is None:
-            return None
-        clean = self.score(Cell(Condition(), self.experiment.target.key, seed=self.experiment.seeds[0]))
-        scores = tuple(self.score(cell) for c in defended if (cell := cells[c]) is not None)
-        return ShowExamples(clean, self.score(first), scores, ("v0", attacked.text, *(c.text for c in defended)))
+        behind = [c for c in conditions if c.defence and c.defence.noise is None]
+        return attacked, [c for c in behind if attacked is not None and c.threat == attacked.threat]
 
     def audits(self) -> dict[Defence, AuditGradients]:
         """Return the tasks that look at the gradients through each defence that attackers differentiate."""

@@ -19,6 +19,7 @@ from art_denoise.evaluation.artefact import Artefact
 from art_denoise.evaluation.experiment import Cell, Condition, Defence, Experiment, Threat
 from art_denoise.evaluation.experiment_json import from_json, to_json
 from art_denoise.evaluation.records import per_image, records, write_pieces
+from art_denoise.evaluation.shown import Shown
 from art_denoise.evaluation.store import read_artefact
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ class Results:
     :param checks: What the pre-flight checks found, by title of the network.
     :param config: Every choice, version and fingerprint of the run, JSON-like.
     :param examples: Pictures; None if there are none.
+    :param shown: A few images behind defences of several strengths, once for each network that an attack was crafted
+        on; none of runs that kept none.
     :param failures: What failed on the way, and why, one line each.
     :param audits: What was found of gradients through each defence, see
         :func:`art_denoise.evaluation.gradients.audit_gradients`.
@@ -151,6 +154,7 @@ class Results:
     checks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     examples: Examples | None = None
+    shown: tuple[Shown, ...] = ()
     failures: tuple[str, ...] = ()
     audits: Mapping[Defence, dict[str, Any]] = field(default_factory=dict)
     tried: Mapping[Condition, dict[str, Any]] = field(default_factory=dict)
@@ -224,6 +228,10 @@ class Results:
             checks=content["checks"],
             config=content["config"],
             examples=_load_examples(folder, content["examples"]),
+            # Runs of earlier versions have none.
+            shown=tuple(
+                found for entry in content.get("shown", ()) if (found := _load_shown(folder, entry)) is not None
+            ),
             failures=tuple(content["failures"]),
             audits={from_json(audit["defence"]): audit["record"] for audit in content["audits"]},
             tried={from_json(one["row"]): one["record"] for one in content["tried"]},
@@ -282,6 +290,11 @@ class Results:
             "checks": dict(self.checks),
             "config": dict(self.config),
             "examples": examples_key,
+            "shown": [
+                {"cell": to_json(one.cell), "defences": [to_json(d) for d in one.defences]}
+                | {"exact": list(one.exact), "key": one.key}
+                for one in self.shown
+            ],
             "failures": list(self.failures),
             "audits": [{"defence": to_json(d), "record": record} for d, record in self.audits.items()],
             "costs": [{"defence": to_json(d), "record": record} for d, record in self.costs.items()],
@@ -336,4 +349,14 @@ def _load_examples(folder: Path, key: str | None) -> Examples | None:
         return Examples.of(read_artefact(folder / "examples" / f"{key}.safetensors", key))
     except (FileNotFoundError, ValueError, KeyError):
         # Pictures are no figures: a report can do without.
+        return None
+
+
+def _load_shown(folder: Path, entry: Mapping[str, Any]) -> Shown | None:
+    cell, defences = from_json(entry["cell"]), tuple(map(from_json, entry["defences"]))
+    try:
+        artefact = read_artefact(folder / "examples" / f"{entry['key']}.safetensors", entry["key"])
+        return Shown.of(artefact, entry["key"], cell, defences, tuple(entry["exact"]))
+    except (FileNotFoundError, ValueError, KeyError):
+        # As with the examples.
         return None

@@ -31,6 +31,7 @@ from art_denoise.evaluation.prepared import Prepared, changes, holds_results
 from art_denoise.evaluation.results import Examples, Results
 from art_denoise.evaluation.results import Images as TestImages
 from art_denoise.evaluation.run_folder import keep_choices, keep_listing
+from art_denoise.evaluation.shown import Shown
 from art_denoise.evaluation.store import Lock
 from art_denoise.evaluation.tasks.check import CheckNetwork
 from art_denoise.evaluation.workplace import Workplace
@@ -185,6 +186,11 @@ def _collected(
     examples_task = assembly.examples()
     shown = None if examples_task is None else stores.run.read(examples_task)
     there = shown is not None and shown.why_absent is None
+    strengths = [
+        Shown.of(found, task.key, *of)
+        for of, task in assembly.strengths().items()
+        if (found := stores.run.read(task)) is not None and found.why_absent is None
+    ]
     experiment = prepared.experiment.without(gone)
     told = set(experiment.cells())
     results = Results(
@@ -197,6 +203,7 @@ def _collected(
         checks=recorded(checks),
         config=prepared.config,
         examples=Examples.of(shown) if shown is not None and there else None,
+        shown=tuple(strengths),
         audits=recorded(assembly.audits()),
         tried=recorded(assembly.tries()),
         passes=passes,

@@ -236,6 +236,26 @@ def test_examples_are_of_the_first_attack_and_each_defence():
     assert {s.key for s in (examples.clean, examples.attacked, *examples.defended)} <= scores
     controls = World(Options(attacks=("random-signs",))).assembly()
     assert controls.examples() is None
+    assert controls.strengths() == {}
+
+
+def test_strengths_are_the_papers_and_the_runs_own_for_each_column():
+    strengths = World(Options(seed=3, rof_weight=7 / 255)).assembly().strengths()
+    assert [cell.source for cell, _, _ in strengths] == list(NAMES)
+    scores = set(World(Options(seed=3, rof_weight=7 / 255)).keys().values())
+    for (cell, defences, exact), task in strengths.items():
+        assert cell.condition.text == "v0 + δ"
+        said = [(p.name, round({"rof": 255, "nlm": 1}[p.name] * value, 6)) for d in defences for p in d.preprocessors
+                for _, value in p.params]  # fmt: skip
+        assert said == [("rof", 5), ("rof", 7), ("rof", 10), ("rof", 20), ("nlm", 0.02), ("nlm", 0.05), ("nlm", 0.1)]
+        assert exact == (1, 5)
+        assert task.defences == tuple(d.preprocessors for d in defences)
+        assert {task.clean.key, task.attacked.key} <= scores
+    several = World(Options(seeds=2, defences=("rof", "art:JpegCompression", "noise+nlm"))).assembly().strengths()
+    assert len(several) == len(NAMES)
+    names = [[p.name for p in d.preprocessors] for d in next(iter(several))[1]]
+    assert names == [["rof"]] * 3 + [["art:JpegCompression"]]
+    assert len({task.key for task in strengths.values()}) == len(NAMES)
 
 
 # What keys move with.

@@ -24,6 +24,7 @@ from results_by_hand import (
     labels_with,
     results,
     saved,
+    shown_images,
     truth,
 )
 
@@ -154,6 +155,32 @@ def test_what_was_saved_is_loaded(tmp_path):
     np.testing.assert_array_equal(again.examples.magnified, found.examples.magnified)
     for name in ("text", "markdown", "latex", "html", "csv", "json"):
         assert render(again, name) == render(found, name)
+
+
+def test_shown_images_are_saved_and_loaded(tmp_path):
+    found = results(shown=(shown_images(), shown_images("vgg16", sure=False)))
+    saved(found, tmp_path)
+    again = Results.load(tmp_path)
+    assert len(again.shown) == 2
+    for one, other in zip(found.shown, again.shown, strict=True):
+        for name, value in vars(one).items():
+            np.testing.assert_equal(getattr(other, name), value)
+    assert again.shown[1].confidence is None
+    assert render(again, "json") == render(found, "json")
+    # Pictures are no figures: what is gone is left out.
+    (tmp_path / "examples" / f"{found.shown[0].key}.safetensors").unlink()
+    assert [one.cell.source for one in Results.load(tmp_path).shown] == ["vgg16"]
+
+
+def test_results_that_were_written_before_there_were_shown_images(tmp_path):
+    saved(results(), tmp_path)
+    file = tmp_path / "results.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert document["content"].pop("shown") == []
+    file.write_text(as_document({"content": document["content"]}, document["schema"]))
+    again = Results.load(tmp_path)
+    assert again.shown == ()
+    assert again.records() == results().records()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from conftest import tiny_classifier
 
 from art_denoise import DefensiveNoiseDefence, Perturbation, ROFDefence
@@ -28,10 +29,11 @@ from art_denoise.evaluation.tasks.attack import AttackImages, attack_all
 from art_denoise.evaluation.tasks.audit import AuditGradients
 from art_denoise.evaluation.tasks.chain import Through
 from art_denoise.evaluation.tasks.check import CheckHalf, CheckNetwork
-from art_denoise.evaluation.tasks.examples import ShowExamples
+from art_denoise.evaluation.tasks.examples import ShowExamples, first_of_each_class
 from art_denoise.evaluation.tasks.noise import ChooseNoise, FitNoise, RandomDirection
 from art_denoise.evaluation.tasks.perturbations import Craft, Given, Signs
 from art_denoise.evaluation.tasks.score import Score
+from art_denoise.evaluation.tasks.strengths import ShowStrengths, confidences
 from art_denoise.evaluation.workplace import Stores, Workplace
 from art_denoise.models import Model
 
@@ -505,11 +507,87 @@ def test_pictures_are_of_images_that_the_attack_turned(place, monkeypatch, one_b
     )
 
 
+def test_images_are_chosen_by_a_rule():
+    truth = np.array([0, 0, 1, 1, 2, 2, 3])
+    clean = np.array([1, 0, 1, 1, 2, 2, 3])
+    attacked = np.array([2, 1, 1, 0, NOT_ATTACKED, ATTACK_FAILED, 3])
+    # Turned: 1 and 3. Of the others that were attacked, 0 and 2 are of classes that are there already.
+    chosen, worked = first_of_each_class(truth, clean, attacked, 3)
+    assert chosen.tolist() == [1, 3, 6]
+    assert worked.tolist() == [True, True, False]
+    assert first_of_each_class(truth, clean, attacked, 1)[0].tolist() == [1]
+    # Where the attack turned none, the first that was attacked.
+    chosen, worked = first_of_each_class(truth, clean, np.where(attacked < 0, attacked, clean), 2)
+    assert chosen.tolist() == [0, 2]
+    assert not worked.any()
+    assert not len(first_of_each_class(truth, clean, np.full(7, NOT_ATTACKED), 2)[0])
+
+
+def test_how_sure_a_network_is():
+    logits = np.array([[0.0, np.log(3.0)], [2.0, 2.0]], dtype=np.float32)
+    np.testing.assert_allclose(confidences(logits), [0.75, 0.5], rtol=1e-6)
+    probabilities = np.array([[0.1, 0.9], [0.6, 0.4]], dtype=np.float32)
+    np.testing.assert_allclose(confidences(probabilities), [0.9, 0.6], rtol=1e-6)
+    assert confidences(np.eye(3, dtype=np.float32)) is None
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_pictures_of_strengths_are_what_the_network_sees_and_says(place, monkeypatch, one_by_one):
+    monkeypatch.setattr(attacking, "PART", 16)
+    added = parts() if one_by_one else craft("sgd-uap:max_iter=5,batch_size=8")
+    scores = [Score(NETWORK, TEST), Score(NETWORK, TEST, added)]
+    weak = parse_defence("rof:weight=5").preprocessors
+    found = made(place, ShowStrengths(*scores, (weak, ROF), exact=(1,), count=3, text="δ")).arrays
+    labels = [place.artefact(score).arrays["labels"] for score in scores]
+    split = SPLITS["test"]
+    numbers, worked = first_of_each_class(split.labels, *labels, 3)
+    assert found["numbers"].tolist() == numbers.tolist()
+    assert found["worked"].tolist() == worked.tolist()
+    assert found["labels"].tolist() == split.labels[numbers].tolist()
+    images = [clean(split)[numbers], clean(split)[numbers] + found["added"]]
+    assert 0 < np.abs(found["added"]).max() <= EPS + 1e-3
+    for row, weight in enumerate((None, 5, 30)):
+        defence = None if weight is None else ROFDefence(weight / 255, device_type="cpu")
+        for state in (0, 1):
+            seen = images[state] if defence is None else defence(images[state].astype(np.float32))[0]
+            # Half of a step of 255, and what float16 leaves of what is added.
+            np.testing.assert_allclose(found["images"][row, state] / 255, seen, atol=0.5 / 255 + 1e-3)
+            probabilities = torch.from_numpy(tiny_classifier().predict(seen.astype(np.float32))).softmax(1).numpy()
+            np.testing.assert_allclose(found["confidence"][row, state], probabilities.max(1), atol=2e-3)
+            assert found["predicted"][row, state].tolist() == probabilities.argmax(1).tolist()
+    # The labels are those of the tables.
+    for state in (0, 1):
+        assert found["predicted"][0, state].tolist() == labels[state][numbers].tolist()
+    strong = ROFDefence(30 / 255, device_type="cpu")
+    for state in (0, 1):
+        changed = strong(images[state].astype(np.float32))[0] - images[state]
+        np.testing.assert_allclose(found["changes"][0, state], changed, atol=2e-3)
+
+
+def test_pictures_of_strengths_of_what_says_labels_only(place):
+    classifier = place.classifier(NETWORK)
+    predict = classifier.predict
+    classifier.predict = lambda x, **kwargs: np.eye(4, dtype=np.float32)[predict(x, **kwargs).argmax(1)]
+    added = craft("sgd-uap:max_iter=2,batch_size=8")
+    found = made(place, ShowStrengths(Score(NETWORK, TEST), Score(NETWORK, TEST, added), (ROF,))).arrays
+    assert "confidence" not in found
+    assert found["predicted"].shape == (2, 2, len(found["numbers"]))
+
+
+def test_no_pictures_where_nothing_was_attacked(place):
+    scores = [Score(NETWORK, TEST), Score(NETWORK, TEST, craft("sgd-uap:max_iter=2,batch_size=8"))]
+    for score in scores:
+        place.stores.run.write(score, Artefact({}, {"labels": np.full(N, NOT_ATTACKED)}))
+    assert made(place, ShowStrengths(*scores, (ROF,), text="δ")).why_absent == "no image was attacked by δ"
+    assert made(place, ShowExamples(*scores, (), ("v0", "v0 + δ"))).why_absent == "no image was attacked"
+
+
 def test_what_tasks_say_of_themselves(place):
     tasks = [
         craft(SGD), Signs(SHAPE, EPS, 0), Given("theirs", ""), *parts(), fit(), ChooseNoise((fit(),), (0.1,), TUNE),
         RandomDirection(fit(), 0, 0), Score(NETWORK, TEST, text="a cell"), CheckHalf(NETWORK, TEST, 256),
         CheckNetwork(NETWORK, TEST, 256, None, True, "net"), AuditGradients(NETWORK, TEST, Through(ROF), 0, "D_ROF"),
+        ShowStrengths(Score(NETWORK, TEST), Score(NETWORK, TEST, craft(SGD)), (ROF,), text="δ"),
     ]  # fmt: skip
     for task in tasks:
         assert len(task.key) == 16

@@ -70,6 +70,9 @@ _STRENGTHS = {
     "nlm": ("h", "NL-means h, of 1", 1.0, (0, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15)),
 }
 
+#: The strengths in the paper's Figures 2 to 4, by preprocessor: the parameter, and its values, as shares of the range.
+_IN_FIGURES = {"rof": ("weight", (5 / 255, 10 / 255, 20 / 255)), "nlm": ("h", (0.02, 0.05, 0.1))}
+
 
 def table1(
     target: Network,
@@ -101,7 +104,7 @@ def table1(
     :param sweep: Also a sweep over the strengths of defences that have one.
     :param seeds: Seeds of the perturbations.
     """
-    defences = [_with_strengths(defence) for defence in defences]
+    defences = [with_strengths(defence) for defence in defences]
     first, others = attacks[0], [] if paper_only else list(attacks[1:])
     signs = replace(SIGNS, eps=first.eps, norm=first.norm)
     known = list(zip(defences, [*knows, *[Knowledge.EXACT] * (len(defences) - len(knows))], strict=True))
@@ -198,7 +201,21 @@ def table1(
     return whole.without([row for row in whole.conditions if not whole.columns(row)])
 
 
-def _with_strengths(defence: Defence) -> Defence:
+def in_figures(defence: Defence) -> tuple[Defence, ...]:
+    """Return a defence with the strengths that the paper's figures show and with its own, from weak to strong.
+
+    One that the paper has not is alone; one that is several preprocessors, too.
+    """
+    defence = with_strengths(defence)
+    preprocessor = defence.preprocessors[0] if len(defence.preprocessors) == 1 else None
+    if preprocessor is None or preprocessor.name not in _IN_FIGURES or defence.noise is not None:
+        return (defence,)
+    name, values = _IN_FIGURES[preprocessor.name]
+    own = dict(preprocessor.params)[name]
+    return tuple(Defence((preprocessor.with_params(**{name: value}),)) for value in sorted({*values, own}))
+
+
+def with_strengths(defence: Defence) -> Defence:
     """Return a defence that says its strengths, also where they are the paper's: the same defence is the same value."""
     papers = {p.name: dict(p.params) for d in (ROF, NLM) for p in d.preprocessors}
     said = tuple(p.with_params(**papers.get(p.name, {}) | dict(p.params)) for p in defence.preprocessors)
