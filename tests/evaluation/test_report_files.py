@@ -16,8 +16,9 @@ from results_by_hand import OTHER, SIGNS, SOURCES, UAP, N, experiment, labels_wi
 
 from art_denoise.evaluation.components import parse_attack, parse_defence
 from art_denoise.evaluation.experiment import Condition, Defence, Section, Transfer
-from art_denoise.evaluation.report import figures, render, write_report
-from art_denoise.evaluation.report.figures import save_transfer, stamp
+from art_denoise.evaluation.report import figure_files, figures, render, write_report
+from art_denoise.evaluation.report.figure_files import stamp
+from art_denoise.evaluation.report.figures import save_transfer
 from art_denoise.evaluation.report.table import Accuracy
 from art_denoise.evaluation.report.transfer import transfers
 
@@ -28,7 +29,7 @@ TEXTS = {
     *("checklist.csv", "cells.csv", "per_image.csv"),
 }
 
-FIGURES = {"examples.png", "sweep.png", "transfer-deepfool-uap.png"}
+FIGURES = {f"{name}.{end}" for name in ("examples", "sweep", "transfer-deepfool-uap") for end in ("png", "pdf")}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_files(written):
         assert len(list(csv.reader(file))) == 1 + N * len(results().labels)
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     # The page holds its figures; rates are coloured in their table.
-    for name in FIGURES - {"transfer-deepfool-uap.png"}:
+    for name in ("examples.png", "sweep.png"):
         content = (folder / "report" / "figures" / name).read_bytes()
         assert f'src="data:image/png;base64,{base64.b64encode(content).decode()}"' in page
 
@@ -122,7 +123,7 @@ def test_figures_that_are_gone_or_changed_are_told(folder, damage):
         assert stamp(file) is None
 
 
-@pytest.mark.parametrize(("name", "damage"), [*zip(sorted(FIGURES), (_edit, Path.unlink, _cut), strict=True)])
+@pytest.mark.parametrize(("name", "damage"), [*zip(sorted(FIGURES), 2 * (_edit, Path.unlink, _cut), strict=True)])
 def test_figures_that_are_gone_or_changed_come_back(folder, written, name, damage):
     damage(folder / "report" / "figures" / name)
     others = {file: time for file, time in times(folder).items() if not file.endswith(name)}
@@ -135,7 +136,7 @@ def test_a_figure_that_was_painted_over_comes_back(folder, written):
     """With its text kept, as an editor may do."""
     file = folder / "report" / "figures" / "sweep.png"
     content = file.read_bytes()
-    chunks = [(name, data) for name, data, _ in figures._chunks(content)]
+    chunks = [(name, data) for name, data, _ in figure_files._chunks(content)]
     pixels = zlib.compress(zlib.decompress(b"".join(data for name, data in chunks if name == b"IDAT")), 1)
     chunks = [c for c in chunks if c[0] not in (b"IDAT", b"IEND")] + [(b"IDAT", pixels), (b"IEND", b"")]
     file.write_bytes(
@@ -166,30 +167,42 @@ def test_figures_are_drawn_anew_only_if_what_they_show_has_changed(folder, writt
     assert drawn == []
     found = results()
     write_report(replace(found, images=replace(found.images, classes={0: "cat"})), folder)
-    assert drawn == ["_draw_examples"]
+    # Each as PNG and as PDF.
+    assert drawn == ["_draw_examples"] * 2
     # Of the table alone: no figure shows it.
     labels = dict(found.labels)
     cell = next(c for c in labels if "v_def" in c.condition.text)
     labels[cell] = (labels[cell] + 1) % 7
     write_report(replace(found, labels=labels), folder)
-    assert drawn == ["_draw_examples"] * 2
+    assert drawn == ["_draw_examples"] * 4
     cell = next(c for c in labels if c.condition.text == "v0 + δ" and c.target == OTHER.key)
     labels[cell] = (labels[cell] + 1) % 7
     write_report(replace(found, labels=labels), folder)
-    assert drawn == [*["_draw_examples"] * 2, "_heat_map"]
-    monkeypatch.setattr(figures, "_source", lambda: "other code")
+    assert drawn == [*["_draw_examples"] * 4, *["_heat_map"] * 2]
+    monkeypatch.setattr(figure_files, "_source", lambda: "other code")
     write_report(replace(found, labels=labels), folder)
-    assert sorted(drawn[3:]) == ["_curves", "_draw_examples", "_heat_map"]
+    assert sorted(drawn[6:]) == ["_curves", "_curves", "_draw_examples", "_draw_examples", "_heat_map", "_heat_map"]
 
 
 def test_a_figure_is_a_png_that_others_can_read(written):
     from PIL import Image
 
-    for name in FIGURES:
+    for name in (name for name in FIGURES if name.endswith(".png")):
         with Image.open(written[0] / "report" / "figures" / name) as image:
             image.load()
             assert image.text["art_denoise"].startswith(stamp(written[0] / "report" / "figures" / name))
             assert len(np.unique(np.asarray(image))) > 10
+
+
+def test_a_figure_is_a_pdf_that_is_the_same_when_it_is_drawn_again(written, folder):
+    for name in (name for name in FIGURES if name.endswith(".pdf")):
+        content = (written[0] / "report" / "figures" / name).read_bytes()
+        assert content.startswith(b"%PDF-")
+        # Behind the end of the file a comment says what it is of.
+        end, comment = content.splitlines()[-2:]
+        assert end == b"%%EOF"
+        assert comment.decode().split()[:2] == ["%art_denoise", stamp(written[0] / "report" / "figures" / name)]
+        assert b"/CreationDate" not in content
 
 
 def test_what_is_of_other_results_is_removed(folder):
@@ -236,7 +249,7 @@ def test_two_transfers_of_one_attack_have_a_figure_each(tmp_path):
     asked = experiment(transfers=(Transfer(UAP, SIGNS, "a"), Transfer(replace(UAP, eps=4 / 255), None, "b")), sweeps=())
     write_report(results(asked, examples=None), tmp_path)
     names = {file.name for file in (tmp_path / "report" / "figures").iterdir()}
-    assert names == {"transfer-deepfool-uap.png", "transfer-deepfool-uap-2.png"}
+    assert names == {f"transfer-deepfool-uap{number}.{end}" for number in ("", "-2") for end in ("png", "pdf")}
 
 
 def test_the_caption_of_examples_says_whether_the_attacks_worked():
@@ -303,7 +316,7 @@ def test_what_defences_cost_and_leave_is_drawn_if_there_are_several(tmp_path):
     defences = [Defence(), *(parse_defence(text) for text in ("rof", "nlm", "art:JpegCompression"))]
     threats = [None, parse_attack("pgd"), parse_attack("pgd:knowledge=exact")]
 
-    def drawn(count: int) -> list[figures.Figure]:
+    def drawn(count: int) -> list[figure_files.Figure]:
         rows = tuple(Condition(threat, defence) for threat in threats for defence in defences[:count])
         asked = experiment(
             sections=(Section("", rows),), sources=SOURCES[:1], comparisons=(), transfers=(), sweeps=(), networks=()
@@ -320,5 +333,6 @@ def test_what_defences_cost_and_leave_is_drawn_if_there_are_several(tmp_path):
         "D_nlm(v0)",
         "D_JpegCompression(v0)",
     ]
-    figures.keep(figure, tmp_path)
-    assert figures.stamp(tmp_path / "figures/worth.png") == figure.key
+    figure_files.keep(figure, tmp_path)
+    for file in figure.files(tmp_path):
+        assert stamp(file) == figure.key

@@ -18,7 +18,7 @@ import pytest
 
 from art_denoise.evaluation.report import all_tables, figures, write_report
 from art_denoise.evaluation.report.renderers import html
-from tests.results_by_hand import results
+from tests.results_by_hand import results, shown_images
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -51,10 +51,14 @@ onload = () => {
 </script>"""
 
 
+#: With pictures of several strengths.
+FOUND = results(shown=(shown_images(), shown_images("vgg16")))
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    write_report(results(), folder)
+    write_report(FOUND, folder)
     return folder / "report"
 
 
@@ -89,9 +93,10 @@ def test_the_page_is_whole_and_as_wide_as_its_window(report, server, width):
     seen = json.loads(unescape(re.search(r'<pre id="seen">(.*?)</pre>', shown, re.DOTALL)[1]))
     assert seen["width"] <= width
     assert seen["beyond"] == []
-    assert seen["tables"] == sum(map(len, all_tables(results()).values()))
-    drawn = [figure.picture for figure in figures.figures(results()) if figure.picture.kind != "transfer"]
+    assert seen["tables"] == sum(map(len, all_tables(FOUND).values()))
+    drawn = [figure.picture for figure in figures.figures(FOUND) if figure.picture.kind != "transfer"]
     assert sorted(alt for alt, _ in seen["pictures"]) == sorted(picture.text for picture in drawn)
+    assert len(drawn) == 7
     assert all(size > 0 for _, size in seen["pictures"])
     assert seen["requests"] == []
     assert {path for path in asked if "favicon" not in path} == {"/frame.html", "/index.html"}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from art_denoise._files import replacing
 from art_denoise.evaluation._csv import csv_records
 from art_denoise.evaluation.records import as_bytes, per_image, write_pieces
-from art_denoise.evaluation.report import facts, figures, headline, renderers, robustbench
+from art_denoise.evaluation.report import facts, figure_files, figures, headline, paper_figures, renderers, robustbench
 from art_denoise.evaluation.report.document import Document, Picture
 from art_denoise.evaluation.report.doubts import doubt_lines
 from art_denoise.evaluation.report.table import Table
@@ -77,6 +77,7 @@ def document(results: Results, pictures: tuple[Picture, ...] = ()) -> Document:
         facts=tuple(facts.facts(results)),
         reading=tuple(facts.reading(results)),
         pictures=pictures,
+        without=paper_figures.left_out(results),
         cells=results.records(),
         config=results.config,
     )
@@ -91,7 +92,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> str:
     :param folder: Run folder. Its `report/` gets the tables as text, Markdown, LaTeX and JSON, `NAME.txt` and so on,
         and as a page, `index.html`; as CSV a file each: `NAME.csv` is of the accuracies, the others are called by their
         kind, as `transfer.csv`; `cells.csv` and `per_image.csv`, every cell and every image in it;
-        `robustbench.json`, a record of each defence in RobustBench's form; and `figures/`. NAME
+        `robustbench.json`, a record of each defence in RobustBench's form; and `figures/`, each as PNG and PDF. NAME
         is the title of the experiment, "table1" for "Table 1".
     :return: The tables as text.
     :raises OSError: If something cannot be written.
@@ -120,7 +121,7 @@ def write_report(results: Results, folder: str | os.PathLike[str]) -> str:
     report = Path(folder) / "report"
     drawn = figures.figures(results)
     for figure in drawn:
-        figures.keep(figure, report)
+        figure_files.keep(figure, report)
     texts = dict(_texts(results, drawn, report))
     for name, content in texts.items():
         _put(report / name, content)
@@ -143,11 +144,10 @@ def check_report(results: Results, folder: str | os.PathLike[str]) -> dict[str, 
         if content is not None:
             found[name] = _difference(report / name, iter([as_bytes(content)]))
     found[_PER_IMAGE] = _difference(report / _PER_IMAGE, per_image(results))
-    for figure in drawn:
-        name = figure.picture.file
-        key = figures.stamp(report / name)
+    for file in (file for figure in drawn for file in figure.files(report)):
+        key = figure_files.stamp(file)
         # One that another matplotlib drew has another key; its digest says that it is as it was drawn.
-        found[name] = _difference(report / name, iter([])) if key is None else ""
+        found[file.relative_to(report).as_posix()] = _difference(file, iter([])) if key is None else ""
     return found
 
 
@@ -157,7 +157,7 @@ def _difference(file: Path, pieces: Iterator[bytes]) -> str:
     return "" if _is_made_of(file, pieces) else "it is not what this version of the package writes of the results"
 
 
-def _texts(results: Results, drawn: list[figures.Figure], report: Path) -> Iterator[tuple[str, str | None]]:
+def _texts(results: Results, drawn: list[figure_files.Figure], report: Path) -> Iterator[tuple[str, str | None]]:
     """Yield the names of the texts of a report with what they hold; None: such results have none."""
     tables = all_tables(results)
     around = document(results, tuple(_with_content(figure.picture, report) for figure in drawn))
@@ -189,7 +189,7 @@ def _name(title: str) -> str:
     """Return what a report's files are called."""
     if title == "Table 1":
         return "table1"
-    name = figures.slug(title) or "report"
+    name = figure_files.slug(title) or "report"
     return f"{name}-table" if name in _TAKEN else name
 
 
@@ -240,9 +240,9 @@ def _is_at_work(process: int) -> bool:
     return True
 
 
-def _remove_others(folder: Path, drawn: list[figures.Figure]) -> None:
+def _remove_others(folder: Path, drawn: list[figure_files.Figure]) -> None:
     """Remove figures that this package drew of other results; nothing else is touched."""
-    there = {Path(figure.picture.file).name for figure in drawn}
-    for file in folder.glob("*.png"):
-        if file.name not in there and figures.stamp(file) is not None:
+    there = {file.name for figure in drawn for file in figure.files(folder)}
+    for file in (*folder.glob("*.png"), *folder.glob("*.pdf")):
+        if file.name not in there and figure_files.stamp(file) is not None:
             file.unlink()

@@ -17,12 +17,14 @@ class Picture:
     :param text: What it shows, for who cannot see it.
     :param kind: Tables that it stands beside; "": none.
     :param content: The file itself; empty where it is not at hand.
+    :param caption: How it is to be read, in whole sentences; "" where what it shows says it all.
     """
 
     file: str
     text: str
     kind: str = ""
     content: bytes = field(default=b"", repr=False)
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Document:
     :param facts: What was found on the way, sentences.
     :param reading: How everything is to be read, sentences.
     :param pictures: Its figures.
+    :param without: Which figures there are not, and why, sentences.
     :param cells: Every result, one record each.
     :param config: Every choice of the run.
     """
@@ -73,6 +76,7 @@ class Document:
     facts: tuple[str, ...] = ()
     reading: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    without: tuple[str, ...] = ()
     cells: Sequence[Mapping[str, Any]] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,34 +1,22 @@
-"""Figures, from results alone, and how they are kept: drawn anew if, and only if, there is another one to be drawn.
-
-Drawing takes seconds, telling whether it has to be done milliseconds. So a figure carries a key of what is drawn and of
-the code here that draws it, and a digest of the file; a file that does not have both is not believed.
-"""
+"""Figures, from results alone."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import re
-import struct
-import unicodedata
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, partial
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from art_denoise._files import replacing
 from art_denoise._words import one_line
 from art_denoise.evaluation.experiment import Knowledge
 from art_denoise.evaluation.report.document import Picture
+from art_denoise.evaluation.report.figure_files import Figure, class_name, digest_of, plain, save_drawing, slug
 from art_denoise.evaluation.report.names import NOBODY
+from art_denoise.evaluation.report.paper_figures import paper_figures
 from art_denoise.evaluation.report.table import Accuracy, Rate, Row, Table
 from art_denoise.evaluation.report.tables import sweeps
 from art_denoise.evaluation.report.transfer import transfer_table
@@ -43,62 +31,12 @@ if TYPE_CHECKING:
 #: Defences, none among them, that are compared in a figure if there are at least so many.
 _FEWEST_COMPARED = 3
 
-#: Keyword of the text in a PNG file that says what it is of.
-_STAMP = "art_denoise"
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True, eq=False)
-class Figure:
-    """A figure that can be drawn.
-
-    :param picture: Its place, and what it shows.
-    :param data: All that is drawn, JSON-like.
-    :param draw: Draws it with matplotlib.
-    """
-
-    picture: Picture
-    data: Any
-    draw: Callable[[], Drawing]
-
-    @property
-    def key(self) -> str:
-        """16 hexadecimal digits that change with what is drawn, with the code that draws, and with matplotlib."""
-        drawn = json.dumps([self.data, _source(), version("matplotlib")], sort_keys=True)
-        return hashlib.sha256(drawn.encode()).hexdigest()[:16]
-
 
 def figures(results: Results) -> list[Figure]:
     """Return the figures that there are results for."""
     found = [*_transfers(results), *_sweeps(results), *_worths(results)]
-    return [*([_examples(results, results.examples)] if results.examples is not None else []), *found]
-
-
-def keep(figure: Figure, folder: Path) -> None:
-    """See to it that a figure is in a folder: draw it, unless it is there, whole, and of the same things.
-
-    :raises OSError: If it cannot be written.
-    """
-    file = folder / figure.picture.file
-    if stamp(file) != figure.key:
-        _write(file, figure.draw(), figure.key)
-
-
-def stamp(file: Path) -> str | None:
-    """Return the key in a PNG file of this package; None if there is no such file, or it is not as it was written."""
-    try:
-        content = file.read_bytes()
-    except OSError:
-        return None
-    chunks = list(_chunks(content))
-    for name, data, place in chunks:
-        keyword, _, text = data.partition(b"\0")
-        if name == b"tEXt" and keyword == _STAMP.encode():
-            key, _, digest = text.decode("latin-1").partition(" ")
-            rest = content[: place[0]] + content[place[1] :]
-            return key if digest == hashlib.sha256(rest).hexdigest() else None
-    return None
+    examples = [] if results.examples is None else [_examples(results, results.examples)]
+    return [*paper_figures(results), *examples, *found]
 
 
 def save_transfer(table: Table, path: Path) -> None:
@@ -107,43 +45,7 @@ def save_transfer(table: Table, path: Path) -> None:
     :param table: A table of kind "transfer".
     :param path: PNG file; written whole or not at all.
     """
-    _write(path, _heat_map(table), "")
-
-
-def _write(file: Path, drawing: Drawing, key: str) -> None:
-    content = io.BytesIO()
-    # Without the version of matplotlib in it the same figure is the same file.
-    drawing.savefig(content, format="png", dpi=110, metadata={"Software": None})
-    with replacing(file) as beside:
-        beside.write_bytes(_stamped(content.getvalue(), key))
-
-
-def _stamped(png: bytes, key: str) -> bytes:
-    """Return a PNG file with a key, and a digest of the file without it, as a text before its end."""
-    data = f"{_STAMP}\0{key} {hashlib.sha256(png).hexdigest()}".encode("latin-1")
-    chunk = struct.pack(">I", len(data)) + b"tEXt" + data + struct.pack(">I", zlib.crc32(b"tEXt" + data))
-    end = png.rindex(b"IEND") - 4
-    return png[:end] + chunk + png[end:]
-
-
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, tuple[int, int]]]:
-    """Yield the name, the data and the place of each part of a PNG file, as far as it is one."""
-    at = len(_PNG) if content.startswith(_PNG) else len(content)
-    while at + 12 <= len(content):
-        (length,) = struct.unpack(">I", content[at : at + 4])
-        yield content[at + 4 : at + 8], content[at + 8 : at + 8 + length], (at, at + 12 + length)
-        at += 12 + length
-
-
-@cache
-def _source() -> str:
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-
-
-def slug(text: str) -> str:
-    """Return a text as the name of a file: letters, digits and hyphens; "" if there are none."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:60].rstrip("-")
+    save_drawing(_heat_map(table), path)
 
 
 # Examples
@@ -154,13 +56,13 @@ def _examples(results: Results, examples: Examples) -> Figure:
     panels = [
         {
             "title": one_line(panel.title),
-            "images": _digest(panel.images),
-            "labels": [_class_name(names, label) for label in panel.labels.tolist()],
+            "images": digest_of(panel.images),
+            "labels": [class_name(names, label) for label in panel.labels.tolist()],
             "right": (panel.labels == examples.labels).tolist(),
         }
         for panel in examples.panels
     ]
-    data = {"panels": panels, "magnified": _digest(examples.magnified), "worked": examples.worked}
+    data = {"panels": panels, "magnified": digest_of(examples.magnified), "worked": examples.worked}
     noun = results.images.noun
     text = f"Examples: test {noun}s as they are, what the attack adds, attacked, and behind each defence"
     return Figure(Picture("figures/examples.png", text), data, partial(_draw_examples, data, examples))
@@ -191,19 +93,10 @@ def _draw_examples(data: Mapping[str, Any], examples: Examples) -> Drawing:
         ax.set_yticks([])
         if panel is not None:
             colour = "tab:green" if panel["right"][i] else "tab:red"
-            ax.set_xlabel(_plain(panel["labels"][i], 24), color=colour, fontsize=8)
+            ax.set_xlabel(plain(panel["labels"][i], 24), color=colour, fontsize=8)
         if i == 0:
-            ax.set_title(_plain(heading, 34), fontsize=9 if len(heading) <= 24 else 7)
+            ax.set_title(plain(heading, 34), fontsize=9 if len(heading) <= 24 else 7)
     return drawing
-
-
-def _class_name(names: Mapping[int, str], label: int) -> str:
-    return one_line(names.get(label, f"class {label}"))
-
-
-def _digest(array: np.ndarray) -> str:
-    content = np.ascontiguousarray(array)
-    return hashlib.sha256(f"{content.dtype.str} {content.shape}".encode() + content.tobytes()).hexdigest()
 
 
 # Transfer
@@ -238,8 +131,8 @@ def _heat_map(table: Table) -> Drawing:
     ax = drawing.subplots()
     image = ax.imshow(rates, vmin=0, vmax=100, cmap="viridis", aspect="auto")
     drawing.colorbar(image, label="fooling rate, %")
-    ax.set_xticks(range(len(columns)), [_plain(column.name.text, 14) for column in columns])
-    ax.set_yticks(range(len(rows)), [_plain(row.name.text, 20) for row in rows])
+    ax.set_xticks(range(len(columns)), [plain(column.name.text, 14) for column in columns])
+    ax.set_yticks(range(len(rows)), [plain(row.name.text, 20) for row in rows])
     ax.set_xlabel("scored on")
     ax.set_ylabel("crafted on")
     for (i, row), j in product(enumerate(rows), range(len(columns))):
@@ -293,11 +186,11 @@ def _curves(data: Mapping[str, Any]) -> Drawing:
     for ax, panel in zip(axes, panels, strict=True):
         for name, points in panel["lines"].items():
             x, values, lows, highs = zip(*points, strict=True)
-            (drawn,) = ax.plot(x, values, marker="o", markersize=3, label=_plain(name, 60))
+            (drawn,) = ax.plot(x, values, marker="o", markersize=3, label=plain(name, 60))
             ax.fill_between(x, lows, highs, color=drawn.get_color(), alpha=0.15, linewidth=0)
-        ax.set_xlabel(_plain(panel["axis"], 60))
+        ax.set_xlabel(plain(panel["axis"], 60))
         ax.grid(alpha=0.3)
-    axes[0].set_ylabel(f"top-1 accuracy of {_plain(data['target'], 40)}, %")
+    axes[0].set_ylabel(f"top-1 accuracy of {plain(data['target'], 40)}, %")
     axes[0].set_ylim(0, 100)
     axes[-1].legend(fontsize=8)
     return drawing
@@ -352,7 +245,7 @@ def _scatter(data: Mapping[str, Any]) -> Drawing:
     for i, point in enumerate(points):
         colour = f"C{i % 10}"
         marker = "X" if point["doubted"] else "o"
-        ax.plot(point["clean"], point["robust"], marker, color=colour, label=_plain(point["name"], 48))
+        ax.plot(point["clean"], point["robust"], marker, color=colour, label=plain(point["name"], 48))
         if point["oblivious"] is not None:
             ax.plot(point["clean"], point["oblivious"], "o", color=colour, fillstyle="none")
             ax.plot([point["clean"]] * 2, [point["robust"], point["oblivious"]], color=colour, alpha=0.25, linewidth=1)
@@ -378,9 +271,3 @@ def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether one defence is at least as good in both, and better in one."""
     pairs = [(one[name], other[name]) for name in ("clean", "robust")]
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
-
-
-def _plain(text: str, most: int) -> str:
-    """Return a text short enough for its place; dollar signs would be mathematics."""
-    text = one_line(text)
-    return (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")

@@ -143,8 +143,8 @@ def _chapters(tables: Sequence[Table], document: Document) -> list[_Chapter]:
         first.append(_Chapter("found", "What was found on the way", lines=document.facts))
     found = [*first, *(chapter for chapter in found if chapter.anchor != _FIRST)]
     others = tuple(picture for picture in document.pictures if picture.kind not in by_kind)
-    if others:
-        found.append(_Chapter("pictures", "Pictures", pictures=others))
+    if others or document.without:
+        found.append(_Chapter("pictures", "Pictures", pictures=others, lines=document.without))
     if _LAST in by_kind:
         found.append(_of_kind(_LAST, by_kind[_LAST], document))
     if document.reading:

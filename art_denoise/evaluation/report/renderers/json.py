@@ -18,7 +18,8 @@ A document has
 - `latex` is a name in LaTeX's mathematics, or null: then its text is to be escaped.
 - `cells`: every result, one record each, as of `Results.records()`.
 - `facts` and `reading`: what was found on the way, and how everything is read, sentences; `pictures`: figures with
-  their `file` and `text`; `config`: every choice of the run.
+  their `file`, `text`, what they show, and `caption`, how they are read; `without`: which figures there are not, and
+  why, sentences; `config`: every choice of the run.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def render(tables: Sequence[Table], document: Document = TABLES_ALONE) -> str:
         "cells": list(document.cells),
         "facts": list(document.facts),
         "reading": list(document.reading),
-        "pictures": [{"file": picture.file, "text": picture.text} for picture in document.pictures],
+        "pictures": [{"file": p.file, "text": p.text, "caption": p.caption} for p in document.pictures],
+        "without": list(document.without),
         "config": dict(document.config),
     }
     return json.dumps(_finite(whole), indent=1, allow_nan=False) + "\n"
