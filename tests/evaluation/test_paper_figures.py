@@ -239,6 +239,17 @@ def test_captions_say_where_there_is_no_confidence():
     assert "%" not in "".join(ax.get_title() for ax in figure.draw().axes)
 
 
+def test_captions_say_what_numbers_are_of_and_that_one_draw_is_shown():
+    found = whole()
+    caption = by_name(found)["strengths-incv1"].picture.caption
+    assert "ROF's weights are of 255. *: as in the tables." in caption
+    assert "NL-means" not in caption
+    assert "one draw is shown" not in caption
+    cell = next(iter(found.labels))
+    drawn = replace(found, drawn={cell: np.stack([found.labels[cell]] * 2)})
+    assert "one draw is shown" in by_name(drawn)["strengths-incv1"].picture.caption
+
+
 def test_all_is_said_in_sentences_also_for_who_cannot_see():
     for name, figure in by_name(whole()).items():
         assert figure.picture.caption.endswith(".")

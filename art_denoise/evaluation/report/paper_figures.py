@@ -148,7 +148,7 @@ def _strengths(results: Results, shown: Shown) -> Figure:
     ]
     caption = (
         f"{text}, as in Figures 2 to 4 of Lee, Park & Lee (2018). Above: as it is, below: attacked; the true label is "
-        f"{said.truth(0)}. ROF's weights are of 255, the h of NL-means is of 1, and *: the strength in the tables. "
+        f"{said.truth(0)}. {said.units}*: as in the tables. "
         f"{said.signs} {said.rule(1)}"
     )
     number = [one.cell for one in results.shown].index(shown.cell)
@@ -261,6 +261,11 @@ class _Words:
         self.signs = _SIGNS.format(confidence=sure)
         if shown.confidence is None:
             self.signs += " The network returns labels only, so that there is no probability."
+        if results.drawn:
+            self.signs += " Of what defences draw at random, one draw is shown."
+        there = {p.name for defence in shown.defences for p in defence.preprocessors}
+        units = {"rof": "ROF's weights are of 255. ", "nlm": "The h of NL-means is of 1. "}
+        self.units = "".join(text for name, text in units.items() if name in there)
 
     def truth(self, number: int) -> str:
         """Return what an image really is."""
