@@ -89,6 +89,8 @@ def example(name: str, kind: Any, shown: Shown) -> tuple[list[str], Any]:
             **Options().filled().schedules,
             "vgg19": Schedule(epochs=6, learning_rate=0.5),
         }
+    if name == "targets":
+        return [option, "vgg16", option, "vgg19"], ("vgg16", "vgg19")
     if name in ("data", "device"):
         return ([option, "folder"], "folder") if name == "data" else ([option, "cuda:1"], "cuda:1")
     if get_origin(kind) is Literal:
@@ -109,6 +111,10 @@ def test_every_field_of_options_is_an_option(field):
     name = field[0]
     # Most are for folders only, a few for the photographs.
     data = [] if name in ("data", "quick", "shares", "schedules") else ["--data", "folder"]
+    if name == "targets":
+        # As which only one command has several models.
+        assert chosen("transfer", *data, *arguments)[0].options.targets == value
+        return
     choice, _ = chosen("table1", *data, *arguments)
     assert getattr(choice.options.filled(), name) == value
     data_by_default = Options(data=choice.options.data)
@@ -195,6 +201,8 @@ def test_a_share_of_0_is_left_out():
         (["table1", "--data", "imagenet"], "runs/imagenet"),
         (["table1", "--quick", "--out", "x/y"], "x/y"),
         (["evaluate"], "runs/evaluation"),
+        (["transfer"], "runs/transfer"),
+        (["transfer", "--data", "a/pets", "--model", "vgg16"], "runs/transfer-pets"),
         (["evaluate", "--quick"], "runs/evaluation-quick"),
         (["evaluate", "--data", "a/pets/"], "runs/evaluation-pets"),
         (["craft", "sgd-uap"], "runs/craft/sgd-uap-inception_v1.safetensors"),
@@ -605,7 +613,7 @@ def test_every_command_shows_where_an_error_comes_from_on_demand(capsys, tmp_pat
         raise ValueError("it is wrong")
 
     # Whatever a command is made of, it begins with one of these.
-    for place in ("cli.commands.choose", "cli.commands._check_format", "evaluation.components.defence_names"):
+    for place in ("cli.choosing.choose", "cli.commands._check_format", "evaluation.components.defence_names"):
         monkeypatch.setattr(f"art_denoise.{place}", fail)
     for place in ("commands.pictures.denoise", "commands.pictures.compare", "verify", "info"):
         monkeypatch.setattr(f"art_denoise.cli.program.{place.removeprefix('commands.')}", fail)

@@ -57,7 +57,11 @@ MISTAKES = {
     "table1 --model broken.py:load": "SyntaxError in broken.py, line 2",
     "table1 --data pets --model resnet5": "got 'resnet5': did you mean torchvision:resnet50?",
     "table1 --data pets --model torchvision:resnet500": "no classification network 'resnet500': it has resnet50",
+    "transfer --model vgg16 --model vg16": "--model on the photographs must be inception_v1, vgg16, vgg19",
+    "transfer --model vgg16 --model vgg16": "--model must hold at least one model, and each once",
     # Perturbations.
+    "transfer --source nowhere.npy": "there is no file nowhere.npy",
+    "transfer --source nowhere.py:load": "there is no file nowhere.py",
     "table1 --source nowhere.npy": "there is no file nowhere.npy",
     "table1 --source a.txt": "--source has 'a.txt', which is neither a model",
     "table1 --source nowhere.npy:ordr=bgr": "after the file may stand order=",
@@ -71,6 +75,9 @@ MISTAKES = {
     "table1 --defence art:JpegCompresion": "ART has no preprocessor 'art:JpegCompresion', but art:JpegCompression",
     "table1 --attack pgdd": "there is no attack 'pgdd', but pgd",
     "table1 --attack art:NewtonFoool": "ART has no evasion attack 'art:NewtonFoool', but art:NewtonFool",
+    "transfer --attack sgd-upa": "there is no attack 'sgd-upa', but sgd-uap",
+    "transfer --attack pgd:knowledge=exact": "--attack has pgd with knowledge=exact",
+    "transfer --defence rof": "no option --defence of transfer",
     "tune --defence rofs": "there is no defence 'rofs', but rof",
     "craft sgd-upa": "there is no attack 'sgd-upa', but sgd-uap",
     # Where it is kept.

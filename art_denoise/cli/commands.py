@@ -5,37 +5,39 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
-import re
 import sys
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from art_denoise._words import one_line, printable
-from art_denoise.cli.chosen import FILE, Choice, Run, all_options, as_file, as_options, choose
+from art_denoise._words import printable
+from art_denoise.cli.choosing import (
+    WITHOUT,
+    chosen_craft,
+    chosen_evaluate,
+    chosen_table1,
+    chosen_transfer,
+    chosen_tune,
+)
+from art_denoise.cli.chosen import FILE, Choice, Run, all_options, as_file, as_options
 from art_denoise.cli.errors import explained, nearest
 from art_denoise.cli.fields import Option
 from art_denoise.cli.statuses import DOUBTED, FAILED, WRONG
+from art_denoise.models.names import PAPER_NAMES
 
 if TYPE_CHECKING:
     from art_denoise.evaluation.options import Options
     from art_denoise.evaluation.results import Results
 
-#: Networks that perturbations are crafted on in the place of the target, the first that is not the target itself.
-_OTHERS = ("vgg16", "inception_v1")
-
-#: Fields that are no options of a command, as they would change nothing there.
-WITHOUT: dict[str, tuple[str, ...]] = {
-    "table1": (),
-    "evaluate": ("rows", "sweep", "noise_knowing"),
-    "tune": ("rows", "sweep", "noise_knowing", "sources", "attacks", "seeds"),
-    "craft": ("rows", "sweep", "noise_knowing", "sources", "attacks", "seeds"),
-}
-
-
 #: What makes the experiment of a command, in `art_denoise.evaluation.from_options`.
-_STUDIES = {"table1": "table1", "evaluate": "evaluation", "craft": "crafting", "tune": "strengths"}
+_STUDIES = {
+    "table1": "table1",
+    "evaluate": "evaluation",
+    "craft": "crafting",
+    "tune": "strengths",
+    "transfer": "transfer",
+}
 
 
 def _study(command: str, options: Options) -> str:
@@ -48,7 +50,8 @@ def options_for(command: str) -> tuple[Option, ...]:
     options = all_options(frozenset(WITHOUT[command]))
     shown = {"sources": "the target; on the photographs also another network", "attacks": "a ladder of attackers"}
     families = {"defences": "the paper's two, and what is common"}
-    defaults = {"evaluate": shown, "tune": families}.get(command, {})
+    matrix = {"targets": ", ".join(PAPER_NAMES), "sources": "the networks of --model"}
+    defaults = {"evaluate": shown, "tune": families, "transfer": matrix}.get(command, {})
     return tuple(replace(option, default=defaults.get(option.field, option.default)) for option in options)
 
 
@@ -62,12 +65,6 @@ def table1(given: dict[str, Any]) -> int:
     return _run("table1", choice, folder)
 
 
-def chosen_table1(given: dict[str, Any]) -> tuple[Choice, Path]:
-    """Return what was chosen for Table 1, and its run folder."""
-    choice = choose(given, "table1", WITHOUT["table1"])
-    return choice, _folder(choice, "table1")
-
-
 def evaluate(given: dict[str, Any]) -> int:
     """Say what a defence buys against somebody who knows it, and what casts doubt on the figure.
 
@@ -77,19 +74,6 @@ def evaluate(given: dict[str, Any]) -> int:
     """
     choice, folder = chosen_evaluate(given)
     return _run("evaluate", choice, folder)
-
-
-def chosen_evaluate(given: dict[str, Any]) -> tuple[Choice, Path]:
-    """Return what was chosen for an evaluation, and its run folder."""
-    choice = choose(given, "evaluate", WITHOUT["evaluate"])
-    options = choice.options
-    if options.sources is None:
-        # Another network to transfer from, which can be trained here; elsewhere it would have to be downloaded.
-        others = [name for name in _OTHERS if name != options.model]
-        transfers = options.attacks is None and options.on_photographs
-        options = replace(options, sources=(options.model, *(others[:1] if transfers else [])))
-    choice = replace(choice, options=options)
-    return choice, _folder(choice, "evaluation")
 
 
 def tune(given: dict[str, Any]) -> int:
@@ -120,16 +104,16 @@ def tune(given: dict[str, Any]) -> int:
     return printed
 
 
-def chosen_tune(given: dict[str, Any]) -> tuple[Choice, Path]:
-    """Return what was chosen for the strengths of defences, and the run folder."""
-    from art_denoise.evaluation.studies.tuning import BASELINES, strengths_of
+def transfer(given: dict[str, Any]) -> int:
+    """Print how many labels perturbations change from network to network, without a defence, as a table with intervals.
 
-    choice = choose(given, "tune", WITHOUT["tune"])
-    families = choice.options.defences or BASELINES
-    defences = tuple(dict.fromkeys(text for family in families for text in strengths_of(family)))
-    options = replace(choice.options, defences=defences, sources=(choice.options.model,))
-    choice = replace(choice, options=options)
-    return choice, _folder(choice, "strengths")
+    Each attack is crafted on each --source, or read from it if that is a file of a perturbation, and scored on each
+    --model. Without options: the two universal attacks, among the paper's three networks, trained on the photographs.
+    The report has the tables as heat maps, too.
+    """
+    choice, folder = chosen_transfer(given)
+    # Its tables are few, and all that there is.
+    return _run("transfer", replace(choice, run=replace(choice.run, full=True)), folder)
 
 
 def craft(given: dict[str, Any], attack: str | None = None) -> int:
@@ -153,36 +137,6 @@ def craft(given: dict[str, Any], attack: str | None = None) -> int:
         load_perturbation(folder / "perturbations" / f"{made[0].key}.safetensors").save(file)
         show(f"Perturbation: {file}")
     return printed
-
-
-def chosen_craft(given: dict[str, Any], attack: str | None = None) -> tuple[Choice, Path]:
-    """Return what was chosen for a perturbation, and the file that it becomes.
-
-    :raises ValueError: If it is none that can be crafted alone.
-    """
-    from art_denoise.evaluation.components import parse_attack
-
-    # A file of options may name the attack.
-    choice = choose(given, "craft", set(WITHOUT["craft"]) - {"attacks"})
-    attacks = (attack,) if attack is not None else choice.options.attacks or ()
-    if len(attacks) != 1:
-        raise ValueError("craft must be told one attack, as in: art-denoise craft sgd-uap")
-    threat = parse_attack(attacks[0])
-    if threat.attack.kind != "universal":
-        raise ValueError(
-            f"{threat.attack.name} is not crafted once for all images: give deepfool-uap or sgd-uap, or leave it to "
-            "art-denoise evaluate"
-        )
-    if threat.knowledge.knows_defence and len(choice.options.defences or ()) != 1:
-        raise ValueError(
-            f"who crafts with knowledge={threat.knowledge.value} knows one defence: name it, as in --defence rof"
-        )
-    options = replace(choice.options, attacks=attacks, sources=(choice.options.model,))
-    name = "-".join(re.sub(r"[^\w.=-]+", "-", part).strip("-.") for part in (attacks[0], Path(options.model).name))
-    file = choice.run.out or Path("runs", "craft", f"{name}.safetensors")
-    if file.suffix != ".safetensors":
-        raise ValueError(f"`out` must be a file whose name ends in .safetensors, got {str(file)!r}")
-    return replace(choice, options=options), file
 
 
 def formats() -> list[str]:
@@ -277,17 +231,6 @@ def _from_options() -> Any:
     from art_denoise.evaluation import from_options
 
     return from_options
-
-
-def _folder(choice: Choice, command: str) -> Path:
-    """Return the run folder: the one that was asked for, or one in runs, by the command and the data."""
-    options = choice.options
-    if choice.run.out is not None:
-        return choice.run.out
-    name = "quick" if options.quick else "" if options.on_photographs else one_line(Path(options.data).resolve().name)
-    if command == "table1":
-        return Path("runs", name or command)
-    return Path("runs", f"{command}-{name}" if name else command)
 
 
 def _run(command: str, choice: Choice, folder: Path) -> int:

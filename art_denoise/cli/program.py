@@ -49,6 +49,7 @@ def app() -> App:
     add(_with_options(commands.table1))
     add(_with_options(commands.evaluate))
     add(_with_options(commands.tune))
+    add(_with_options(commands.transfer))
     attack = inspect.Parameter(
         "attack",
         inspect.Parameter.POSITIONAL_ONLY,

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from art_denoise.cli.choosing import chosen_craft, chosen_evaluate, chosen_table1, chosen_transfer, chosen_tune
 from art_denoise.cli.chosen import FILE, Choice, as_options
-from art_denoise.cli.commands import chosen_craft, chosen_evaluate, chosen_table1, chosen_tune, say, show
+from art_denoise.cli.commands import say, show
 from art_denoise.cli.errors import explained
 from art_denoise.cli.statuses import FAILED, WRONG
 
@@ -22,6 +23,7 @@ _CHOOSE: dict[str, Callable[[dict[str, Any]], tuple[Choice, Path]]] = {
     "ladder": chosen_evaluate,
     "crafting": chosen_craft,
     "strengths": chosen_tune,
+    "transfer": chosen_transfer,
 }
 
 

@@ -29,7 +29,8 @@ def check_early(options: Options, machine: Machine) -> None:
     :raises ValueError: In one sentence.
     :raises OSError: If a folder cannot be written to, or is a file.
     """
-    check_name(options.model, trained=options.on_photographs)
+    for model in options.targets or (options.model,):
+        check_name(model, trained=options.on_photographs)
     for source in options.sources or ():
         _check_source(source, options)
     for text in options.defences or ():
@@ -39,7 +40,7 @@ def check_early(options: Options, machine: Machine) -> None:
     if not options.on_photographs:
         check_images(options.data, options.data_dir, options.classes)
         if machine.weights_dir is not None:
-            _check_weights(machine.weights_dir, (options.model, *(options.sources or ())))
+            _check_weights(machine.weights_dir, (*(options.targets or (options.model,)), *(options.sources or ())))
     if machine.decoded_dir is not None:
         check_writable(machine.decoded_dir)
 

@@ -118,7 +118,8 @@ def _read(options: Options, machine: Machine) -> dict[str, object]:
     :raises _UnknownError: If a user's code is run, or there is no such file or folder.
     :raises OSError: If it cannot be read.
     """
-    texts = (options.model, *(options.sources or ()), *(options.defences or ()), *(options.attacks or ()))
+    several = (options.targets, options.sources, options.defences, options.attacks)
+    texts = (options.model, *(text for texts in several for text in texts or ()))
     read: dict[str, object] = {text: _digest(file.read_bytes()) for text in texts for file in _files_in(text)}
     if options.classes is not None:
         read["classes"] = _digest(Path(options.classes).read_bytes())

@@ -15,6 +15,7 @@ from art_denoise.evaluation.options import Options
 from art_denoise.evaluation.origins import OWN_PREPROCESSORS
 from art_denoise.evaluation.setting import Setting
 from art_denoise.evaluation.studies import grid, honest, lee2018, tuning
+from art_denoise.evaluation.studies import transfer as transferring
 
 #: Who attacks the images of Table 1 one by one: enough to see what a defence is worth against him, in half a minute.
 _SINGLE = "best-pgd:max_iter=10,num_random_init=0,loss=margin,images=200"
@@ -113,6 +114,17 @@ def crafting(options: Options, setting: Setting) -> Experiment:
     """Return the first attack by itself, against the defences that are asked for."""
     defences = chosen_defences(options) if options.defences is not None else []
     return grid.perturbation(setting.networks[0], chosen_attacks(options)[0], defences, seed=options.seed)
+
+
+def transfer(options: Options, setting: Setting) -> Experiment:
+    """Return perturbations from network to network, without a defence."""
+    networks = {network.key: network for network in setting.networks}
+    return transferring.transfer(
+        [networks[model.name] for model in setting.targets],
+        [column.source for column in setting.columns],
+        attacks=chosen_attacks(options),
+        seeds=range(options.seed, options.seed + options.seeds),
+    )
 
 
 def chosen_attacks(options: Options) -> list[Threat]:

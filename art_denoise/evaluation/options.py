@@ -106,6 +106,8 @@ class Options:
     :param schedules: How each network is trained; photographs only.
     :param model: Target: inception_v1, vgg16, vgg19, torchvision:NAME[:WEIGHTS], or path/to/file.py:function, which
         returns a network for images in [0, 1]. On the photographs, a network that is trained on them.
+    :param targets: Networks that perturbations are scored on: inception_v1, vgg16, vgg19, torchvision:NAME[:WEIGHTS] or
+        path/to/file.py:function. None: `model` alone.
     :param sources: Columns: models to craft perturbations on, and files of perturbations,
         FILE.npy:order=bgr,layout=HWC,units=255. None: in Table 1 the target and, if that is one of the paper's
         networks, the two others.
@@ -158,6 +160,7 @@ class Options:
     shares: Annotated[Mapping[str, int] | None, Shown(SIZES)] = None
     schedules: Annotated[Mapping[str, Schedule] | None, Shown(WHAT)] = None
     model: Annotated[str, Shown(WHAT)] = "inception_v1"
+    targets: Annotated[tuple[str, ...] | None, Shown(WHAT, "model")] = None
     sources: Annotated[tuple[str, ...] | None, Shown(WHAT, "source")] = None
     defences: Annotated[tuple[str, ...] | None, Shown(DEFENCES, "defence")] = None
     attacks: Annotated[tuple[str, ...] | None, Shown(ATTACKS, "attack")] = None
@@ -225,12 +228,14 @@ class Options:
         for name in ("noise_sigmas", "noise_eps"):
             if getattr(self, name) is not None:
                 self._check_sizes(name)
-        for name in ("sources", "defences", "attacks"):
+        for name in ("targets", "sources", "defences", "attacks"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, str) or not all(isinstance(text, str) for text in value)):
                 raise TypeError(f"`{name}` must be a list of texts, got {value!r}")
         if self.attacks is not None and not self.attacks:
             raise ValueError("`attacks` must hold at least one attack: leave it out for those of Table 1")
+        if self.targets is not None and not 0 < len({*self.targets}) == len(self.targets):
+            raise ValueError("`targets` must hold at least one model, and each once")
         self._check_data()
 
     def _check_sizes(self, name: str) -> None:
@@ -273,7 +278,7 @@ class Options:
 
 
 #: Fields that name files and folders, alone or with what follows them, as in net.py:load.
-_PLACES = ("data", "data_dir", "classes", "model", "sources", "defences", "attacks")
+_PLACES = ("data", "data_dir", "classes", "model", "targets", "sources", "defences", "attacks")
 
 
 def placed(options: Mapping[str, Any]) -> dict[str, Any]:

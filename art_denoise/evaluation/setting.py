@@ -52,6 +52,7 @@ class Setting:
     :param columns: Where perturbations come from.
     :param decoded_dir: Folder of decoded images.
     :param trained: Names of the models that are trained on the images.
+    :param others: Further models that perturbations are scored on.
     """
 
     source: ImageSource
@@ -59,12 +60,18 @@ class Setting:
     columns: tuple[Column, ...]
     decoded_dir: Path
     trained: frozenset[str] = frozenset()
+    others: tuple[Model, ...] = ()
+
+    @property
+    def targets(self) -> tuple[Model, ...]:
+        """The models that perturbations are scored on."""
+        return (self.target, *self.others)
 
     @property
     def models(self) -> dict[str, Model]:
-        """The target and all models that perturbations are crafted on, by name."""
+        """The targets and all models that perturbations are crafted on, by name."""
         crafted = {column.model.name: column.model for column in self.columns if column.model is not None}
-        return {self.target.name: self.target, **crafted}
+        return {**{model.name: model for model in self.targets}, **crafted}
 
     @property
     def given(self) -> dict[str, Perturbation]:
@@ -107,7 +114,8 @@ def find_setting(options: Options, machine: Machine, stands_for: Attack, *, down
         "noise-fit": options.noise_images,
         "test": options.test_images,
     }
-    columns = _columns(options, target, lambda spec: find(spec, None), stands_for)
+    others = tuple(find(spec, None) for spec in _others(options))
+    columns = _columns(options, (target, *others), lambda spec: find(spec, None), stands_for)
     if not any(column.model for column in columns):
         sizes["craft"] = 0
     elif sizes["craft"] == 0:
@@ -123,7 +131,12 @@ def find_setting(options: Options, machine: Machine, stands_for: Attack, *, down
         seed=options.seed,
         download=download,
     )
-    return Setting(source, target, columns, decoded_dir)
+    return Setting(source, target, columns, decoded_dir, others=others)
+
+
+def _others(options: Options) -> tuple[str, ...]:
+    """Return the models that perturbations are scored on besides the target."""
+    return tuple(spec for spec in options.targets or () if spec != options.model)
 
 
 def _on_photographs(options: Options, decoded_dir: Path, stands_for: Attack) -> Setting:
@@ -131,17 +144,22 @@ def _on_photographs(options: Options, decoded_dir: Path, stands_for: Attack) -> 
     if options.shares is None:
         raise ValueError("`shares` must be given: fill the options")
     source = Photographs(shares=options.shares, craft_images=options.craft_images, seed=options.seed)
-    trained: dict[str, Model] = {}
+    found: dict[str, Model] = {}
 
     def find(spec: str) -> Model:
         check_name(spec, trained=True)
-        if spec in PAPER_NAMES:
-            return trained.setdefault(spec, _photograph_model(spec))
-        return find_model(spec, input_size=CROP_SIZE, num_classes=len(PHOTOGRAPHS))
+        if spec not in found:
+            trained = spec in PAPER_NAMES
+            found[spec] = (
+                _photograph_model(spec)
+                if trained
+                else find_model(spec, input_size=CROP_SIZE, num_classes=len(PHOTOGRAPHS))
+            )
+        return found[spec]
 
-    target = find(options.model)
-    columns = _columns(options, target, find, stands_for)
-    return Setting(source, target, columns, decoded_dir, frozenset(trained))
+    target, others = find(options.model), tuple(map(find, _others(options)))
+    columns = _columns(options, (target, *others), find, stands_for)
+    return Setting(source, target, columns, decoded_dir, frozenset(found) & PAPER_NAMES.keys(), others)
 
 
 def _photograph_model(name: str) -> Model:
@@ -179,8 +197,11 @@ def _finder(options: Options, machine: Machine) -> Callable[[str, int | None], M
     return find
 
 
-def _columns(options: Options, target: Model, find: Callable[[str], Model], stands_for: Attack) -> tuple[Column, ...]:
+def _columns(
+    options: Options, targets: tuple[Model, ...], find: Callable[[str], Model], stands_for: Attack
+) -> tuple[Column, ...]:
     """Return the columns: the target first if it is among the sources."""
+    target = targets[0]
     sources = options.sources
     if sources is None:
         base, _, rest = options.model.partition(":")
@@ -198,9 +219,12 @@ def _columns(options: Options, target: Model, find: Callable[[str], Model], stan
     twice = [key for key in keys if keys.count(key) > 1]
     if twice:
         raise ValueError(f"`sources` must be of different names, {twice[0]!r} is there twice")
-    if any(c.model is not None and c.model is not target and c.model.name == target.name for c in columns):
+    models = dict.fromkeys([*targets, *(c.model for c in columns if c.model is not None)])
+    called = Counter(model.name for model in models)
+    alike = [name for name, count in called.items() if count > 1]
+    if alike:
         raise ValueError(
-            f"`sources` must be of other names than the target, and another model is called {target.name!r}, too: "
+            f"`sources` must be of other names than the target, and another model is called {alike[0]!r}, too: "
             "rename its file or its function"
         )
     if not columns:

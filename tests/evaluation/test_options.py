@@ -27,7 +27,7 @@ from art_denoise.evaluation.studies import lee2018
 from art_denoise.models.schedule import Schedule
 
 #: What may stay open: how many images there are decides.
-OPEN = {"data_dir", "classes", "sources", "defences", "attacks", "input_size", "num_classes"}
+OPEN = {"data_dir", "classes", "targets", "sources", "defences", "attacks", "input_size", "num_classes"}
 SIZES = {"craft_images", "deepfool_images", "tune_images", "noise_images", "test_images"}
 
 
