@@ -191,7 +191,7 @@ OF_OTHERS = {"nightly.md": {"--part", "--quick", "--write"}}
 def test_options_in_the_documentation_are_options():
     options = {f"--{option.name}" for option in all_options()}
     options |= {"--help", "--version", "--no-preflight", "--no-progress", "--format", "--sample", "--out", "--side"}
-    options |= {"--clean", "--option", DEBUG}
+    options |= {"--clean", "--option", "--install-completion", "--output", DEBUG}
     assert len(options) > 30
     for page in (ROOT / "README.md", *DOCS):
         mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8")))

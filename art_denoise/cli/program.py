@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 from cyclopts.exceptions import CycloptsError
@@ -24,6 +24,9 @@ from art_denoise.cli.errors import explained, sentence
 from art_denoise.cli.info import info
 from art_denoise.cli.statuses import FAILED, UNREAD, WRONG
 from art_denoise.cli.verify import verify
+
+#: Shells that can complete what is written.
+Shell = Literal["bash", "zsh", "fish", "powershell"]
 
 #: Heading of the options that every command has.
 _OPTIONS = Group("Options", sort_key=99)
@@ -68,6 +71,8 @@ def app() -> App:
     }
     for name, command in others.items():
         add(_with_debug(command, inspect.signature(command, eval_str=True)), name=name)
+    completing = _with_debug(_install_completion, inspect.signature(_install_completion, eval_str=True))
+    add(completing, name="--install-completion", group=_OPTIONS)
     return made
 
 
@@ -179,6 +184,28 @@ def _info(*, clean: Annotated[bool, Parameter(help="Empty the cache.", negative=
 
 
 _info.__doc__ = _unwrapped(info.__doc__ or "")
+
+
+def _install_completion(
+    *,
+    shell: Annotated[Shell | None, Parameter(help="The shell; by default the one that this is called from.")] = None,
+    output: Annotated[Path | None, Parameter(help="File to write; by default where the shell looks for it.")] = None,
+) -> int:
+    """Have the shell complete commands and options.
+
+    Writes a file for bash, zsh, fish or PowerShell and, unless --output says where to, a line that reads it into what
+    the shell reads at its start.
+    """
+    # It costs nobody else anything.
+    from cyclopts.completion.detect import ShellDetectionError, detect_shell
+
+    try:
+        chosen = detect_shell() if shell is None else shell
+    except ShellDetectionError:
+        raise ValueError("which shell this is called from cannot be seen: say it, as --shell bash") from None
+    file = app().install_completion(shell=chosen, output=output, add_to_startup=output is None)
+    commands.show(f"Completion for {chosen}: {file}, read by each {chosen} that is started from now on")
+    return 0
 
 
 def status(arguments: list[str]) -> int:
