@@ -217,7 +217,8 @@ class Assembly:
         chains, found = tuple(d.preprocessors for d in there), {}
         for cell in self.experiment.cells_of(attacked):
             if cell.seed == self.experiment.seeds[0]:
-                task = ShowStrengths(self._clean(), self.score(cell), chains, exact, text=cell.text)
+                behind = tuple(self.score(replace(cell, condition=c)) for c in defended)
+                task = ShowStrengths(self._clean(), self.score(cell), chains, exact, behind, text=cell.text)
                 found[cell, there, exact] = task
         return found
 

@@ -250,7 +250,9 @@ def test_strengths_are_the_papers_and_the_runs_own_for_each_column():
         assert said == [("rof", 5), ("rof", 7), ("rof", 10), ("rof", 20), ("nlm", 0.02), ("nlm", 0.05), ("nlm", 0.1)]
         assert exact == (1, 5)
         assert task.defences == tuple(d.preprocessors for d in defences)
-        assert {task.clean.key, task.attacked.key} <= scores
+        # Of cells that there are labels for anyway.
+        assert {score.key for score in (task.clean, task.attacked, *task.behind)} <= scores
+        assert [score.preprocessors for score in task.behind] == [defences[i].preprocessors for i in exact]
     several = World(Options(seeds=2, defences=("rof", "art:JpegCompression", "noise+nlm"))).assembly().strengths()
     assert len(several) == len(NAMES)
     names = [[p.name for p in d.preprocessors] for d in next(iter(several))[1]]

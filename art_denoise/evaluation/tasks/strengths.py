@@ -33,6 +33,7 @@ class ShowStrengths(Task):
     :param attacked: The same, attacked.
     :param defences: The defences.
     :param exact: Numbers of those defences of which what they change is kept, not only how it looks.
+    :param behind: Labels behind defences in the tables: what fails there would fail here, and is told of once.
     :param count: Number of images.
     :param text: The attack, for messages.
     """
@@ -43,6 +44,7 @@ class ShowStrengths(Task):
     attacked: Score
     defences: tuple[tuple[Preprocessor, ...], ...]
     exact: tuple[int, ...] = ()
+    behind: tuple[Score, ...] = ()
     count: int = 3
     text: str = field(default="", compare=False)
 
