@@ -191,6 +191,11 @@ class Experiment:
             there = [s for s in there if s.key == self.target.key]
         return tuple(there)
 
+    def chosen(self, sweep: Sweep) -> tuple[float, ...]:
+        """Return the strengths of a sweep that a defence in the rows has."""
+        there = {condition.defence for condition in self.conditions} - {Defence()}
+        return tuple(strength for strength, defence in sweep.points if defence in there)
+
     def cells_of(self, condition: Condition, target: str | None = None) -> Iterator[Cell]:
         """Yield the cells of a row: each column, each seed."""
         seeds = self.seeds if condition.threat is not None else self.seeds[:1]

@@ -272,7 +272,10 @@ def test_curves_are_those_of_the_table():
     drawing = next(f for f in figures.figures(results()) if f.picture.kind == "sweep").draw()
     (ax,) = drawing.axes
     (table,) = [t for t in results_tables("sweep")]
-    for line, place in zip(ax.get_lines(), range(len(table.columns)), strict=True):
+    *lines, marked = ax.get_lines()
+    # D_jpeg is in the table of accuracies with the quality 50.
+    assert list(marked.get_xdata()) == [50, 50]
+    for line, place in zip(lines, range(len(table.columns)), strict=True):
         values = [row.values[place] for row in table.rows]
         assert all(isinstance(value, Accuracy) for value in values)
         assert line.get_label() == table.columns[place].name.text

@@ -414,6 +414,20 @@ def test_sweeps():
     assert table.head.text == "quality"
 
 
+def test_sweeps_say_which_strength_the_other_tables_are_of():
+    points = ((0, Defence()), (5, JPEG), (10, ROF))
+    for rows, said, told in (
+        ((Condition(None, ROF), Condition(UAP, ROF)), [False, False, True], " The other tables are of 10."),
+        ((Condition(None, JPEG), Condition(None, ROF)), [False, True, True], " The other tables are of 5 and 10."),
+        ((Condition(),), [False, False, False], "attacker knows."),
+    ):
+        sweep = Sweep("D", "strength", points, (None,))
+        asked = experiment(sections=(Section("", rows),), comparisons=(), transfers=(), sweeps=(sweep,))
+        table = table_of(results(asked), "sweep")
+        assert [dict(row.more)["in the other tables"] for row in table.rows] == said
+        assert table.note.endswith(told)
+
+
 def test_a_sweep_that_is_not_computed_yet_is_left_out():
     asked = experiment()
     asked = replace(asked, sweeps=(*asked.sweeps, Sweep("D_ROF", "weight", ((10, ROF),), (None,))))

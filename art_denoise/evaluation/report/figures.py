@@ -168,11 +168,13 @@ def _sweeps(results: Results) -> Iterator[Figure]:
                     low, high = share.interval if isinstance(share, Share) else share.spread
                     point = (float(row.name.text), 100 * share.value, 100 * low, 100 * high)
                     lines.setdefault(one_line(column.name.text), []).append(point)
-        panels.append({"axis": one_line(table.head.text), "lines": lines})
+        chosen = [float(row.name.text) for row in table.rows if dict(row.more)["in the other tables"]]
+        panels.append({"axis": one_line(table.head.text), "lines": lines, "chosen": chosen})
     if panels:
         target = results.experiment.target
         data = {"target": target.title or target.text or target.key, "panels": panels}
         text = "Accuracy by the strength of the defences, with intervals"
+        text += "; a dashed line at the strength of the other tables" * any(panel["chosen"] for panel in panels)
         yield Figure(Picture("figures/sweep.png", text, "sweep"), data, partial(_curves, data))
 
 
@@ -188,6 +190,8 @@ def _curves(data: Mapping[str, Any]) -> Drawing:
             x, values, lows, highs = zip(*points, strict=True)
             (drawn,) = ax.plot(x, values, marker="o", markersize=3, label=plain(name, 60))
             ax.fill_between(x, lows, highs, color=drawn.get_color(), alpha=0.15, linewidth=0)
+        for at in panel["chosen"]:
+            ax.axvline(at, color="0.35", linestyle="--", linewidth=1, label="in the other tables", zorder=0)
         ax.set_xlabel(plain(panel["axis"], 60))
         ax.grid(alpha=0.3)
     axes[0].set_ylabel(f"top-1 accuracy of {plain(data['target'], 40)}, %")

@@ -142,11 +142,12 @@ def sweeps(results: Results) -> tuple[Table, ...]:
     for sweep in experiment.sweeps:
         names = row_names(map(Condition, sweep.threats))
         lines = [(c.threat, source, name) for c, name in names.items() for source in experiment.columns(c)]
+        chosen = experiment.chosen(sweep)
         rows = tuple(
             Row(
                 Name(f"{strength:g}"),
                 tuple(accuracy_in(results, cells_of(experiment, Condition(t, defence), s)) for t, s, _ in lines),
-                (("defence", write_defence(defence)),),
+                (("defence", write_defence(defence)), ("in the other tables", strength in chosen)),
             )
             for strength, defence in sweep.points
         )
@@ -155,6 +156,7 @@ def sweeps(results: Results) -> tuple[Table, ...]:
             title=f"Top-1 accuracy by the strength of {sweep.title}",
             note=note_of(
                 f"The rows are the strengths: {sweep.axis}; 0 is no defence. In brackets what the attacker knows.",
+                _in_other_tables(chosen),
                 seeds_note(experiment, "accuracy"),
             ),
             legend=Shown("accuracy in %", "95 % interval"),
@@ -165,6 +167,12 @@ def sweeps(results: Results) -> tuple[Table, ...]:
         if not is_empty(table):
             tables.append(with_mark(table))
     return tuple(tables)
+
+
+def _in_other_tables(strengths: Sequence[float]) -> str:
+    if not strengths:
+        return ""
+    return f"The other tables are of {' and '.join(f'{strength:g}' for strength in strengths)}."
 
 
 def perturbations(results: Results) -> tuple[Table, ...]:
