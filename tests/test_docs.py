@@ -19,7 +19,7 @@ from conftest import tiny_classifier
 from art_denoise import __all__ as names
 from art_denoise import defences
 from art_denoise.cli import commands
-from art_denoise.cli.chosen import all_options, choose
+from art_denoise.cli.chosen import all_options, choose, tomllib
 from art_denoise.cli.debugging import DEBUG
 from art_denoise.cli.program import app
 from art_denoise.cli.statuses import STATUSES
@@ -209,12 +209,37 @@ def anchors(page: Path) -> set[str]:
     }
 
 
+def links(page: Path) -> list[tuple[str, str]]:
+    """Where a page's links and pictures lead, each with the heading that is meant there, or ""."""
+    return re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8"))
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
-        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8")):
+        for target, anchor in links(page):
+            if ":" in target:
+                continue
             to = page.parent / target if target else page
             assert to.exists(), f"{page.name}: {target}"
             assert not anchor or anchor in anchors(to), f"{page.name}: {target}#{anchor}"
+
+
+def test_links_of_the_readme_lead_somewhere_from_anywhere():
+    """PyPI shows it, too, where a link needs the whole address. Those into the repository lead to files of this one."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        repository = tomllib.load(file)["project"]["urls"]["Repository"]
+    raw = repository.replace("https://github.com/", "https://raw.githubusercontent.com/")
+    found = []
+    for target, anchor in links(ROOT / "README.md"):
+        assert target.startswith("https://"), target
+        for base in (f"{repository}/blob/main/", f"{raw}/main/"):
+            if target.startswith(base):
+                to = ROOT / target.removeprefix(base)
+                assert to.is_file(), target
+                assert not anchor or anchor in anchors(to), f"{target}#{anchor}"
+                found.append(to.name)
+        assert found[-1:] == [target.rpartition("/")[2]] or not target.startswith((repository, raw)), target
+    assert {"attacked.png", "table1.md"} <= set(found)
 
 
 def test_no_table_stands_twice():
