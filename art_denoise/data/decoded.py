@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 from art_denoise._documents import as_document, document_in, keep_document, read_document
 from art_denoise._files import READ_ONLY, replacing, set_aside, write_text
 from art_denoise._images import release_pages
+from art_denoise._progress import is_drawn
 from art_denoise.data.decoding import Framing, decode_image
 
 #: Files that are decoded before their end is noted down.
@@ -290,7 +291,11 @@ class _Decoding:
             open(self.part, "r+b" if self.part.exists() else "w+b") as data,
             open(self.notes, "a", encoding="utf-8") as notes,
             tqdm(
-                total=len(self.files), initial=self.done, desc=progress, disable=progress is None, unit="image"
+                total=len(self.files),
+                initial=self.done,
+                desc=progress,
+                disable=progress is None or not is_drawn(),
+                unit="image",
             ) as bar,
         ):
             data.truncate(len(self.digests) * self.image_bytes)

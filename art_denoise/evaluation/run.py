@@ -22,16 +22,19 @@ from art_denoise.data.sets import ImageSet
 from art_denoise.evaluation.assembly import Assembly
 from art_denoise.evaluation.engines import local
 from art_denoise.evaluation.engines.starting import end_if_read_again
-from art_denoise.evaluation.experiment import Cell
+from art_denoise.evaluation.experiment import Cell, Experiment
 from art_denoise.evaluation.finished import mark, stamp_of, unmark
 from art_denoise.evaluation.from_options import Study, remarks_on, table1
 from art_denoise.evaluation.graph import Task
 from art_denoise.evaluation.options import Machine, Options
 from art_denoise.evaluation.prepared import Prepared, changes, holds_results
+from art_denoise.evaluation.report.names import cell_names, longer
+from art_denoise.evaluation.report.table import Name
 from art_denoise.evaluation.results import Examples, Results
 from art_denoise.evaluation.results import Images as TestImages
 from art_denoise.evaluation.run_folder import keep_choices, keep_listing
 from art_denoise.evaluation.shown import Shown
+from art_denoise.evaluation.statistics import accuracy
 from art_denoise.evaluation.store import Lock
 from art_denoise.evaluation.tasks.check import CheckNetwork
 from art_denoise.evaluation.workplace import Workplace
@@ -88,7 +91,7 @@ def run(
         failed = do(list(checks.values()), jobs=1).failures
         if failed:
             raise ValueError(next(iter(failed.values())).error)
-        outcome = do(assembly.wanted())
+        outcome = do(assembly.wanted(), found=_told(prepared, assembly, images))
         results = _collected(prepared, assembly, images, outcome, checks, remarks)
         if not results.failures:
             with _as_far_as_writable():
@@ -134,6 +137,34 @@ def _open(prepared: Prepared, change: bool, stack: ExitStack) -> None:
     listing = prepared.setting.source.listing()
     if listing:
         keep_listing(folder, listing)
+
+
+def _told(prepared: Prepared, assembly: Assembly, images: ImageSet) -> Callable[[Task], str | None]:
+    """Return what says which share of the images is right in a cell, when it is done."""
+    experiment, store = prepared.experiment, prepared.stores.run
+    names = {score.key: name.text for name, score in _with_names(experiment, assembly)}
+    truth = images.splits[experiment.scored_on].labels
+
+    def told(task: Task) -> str | None:
+        artefact = store.read(task) if task.key in names else None
+        if artefact is None or artefact.why_absent is not None:
+            return None
+        share = accuracy(artefact.arrays["labels"], truth)
+        return f"{names[task.key]}: {100 * share.value:.1f} % of {share.n} {images.noun}s right"
+
+    return told
+
+
+def _with_names(experiment: Experiment, assembly: Assembly) -> Iterator[tuple[Name, Task]]:
+    """Yield the names of cells with their tasks; of cells of other networks than the target, with the network."""
+    scores = assembly.scores()
+    networks = {network.key: network for network in (*experiment.networks, experiment.target)}
+    for key in dict.fromkeys(cell.target for cell in scores):
+        # What an attacker knows depends on who is attacked.
+        of_network = replace(experiment, target=networks[key])
+        other = "" if key == experiment.target.key else f" on {networks[key].title or key}"
+        for cell, name in cell_names(of_network, [cell for cell in scores if cell.target == key]).items():
+            yield longer(name, other), scores[cell]
 
 
 def _collected(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -25,15 +26,38 @@ def test_tasks_are_done_once_each(tmp_path, jobs):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_one_bar_says_how_much_is_done_and_of_what(tmp_path, capsys, jobs):
+def test_one_bar_says_how_much_is_done_and_of_what(tmp_path, capsys, monkeypatch, jobs):
+    monkeypatch.setattr("art_denoise.evaluation.engines.progress.is_drawn", lambda: True)
     bad = Sum(1, what="raise")
-    run(tmp_path, [Sum(2, (bad,)), Sum(3, (Sum(4),))], jobs=jobs, progress=True)
-    shown = capsys.readouterr().err.replace("\r", "\n").splitlines()
-    assert all(line.lstrip().startswith("Run: ") for line in shown if line.strip())
+    run(
+        tmp_path,
+        [Sum(2, (bad,)), Sum(3, (Sum(4),))],
+        jobs=jobs,
+        progress=True,
+        found=lambda task: f"found {task.number}",
+    )
+    shown = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if line.strip()]
+    above = [line.strip() for line in shown if "|" not in line]
+    # What cannot be done any more has found nothing.
+    assert sorted(above) == ["add 1 failed", "found 3", "found 4"]
     assert any("0 of 4 done; add " in line for line in shown)
-    # What cannot be done any more is done with.
     assert "100.0%" in shown[-1]
     assert shown[-1].endswith("4 of 4 done")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_in_a_file_each_task_is_a_line(tmp_path, capsys, jobs):
+    run(
+        tmp_path, [Sum(3, (Sum(4),))], jobs=jobs, progress=True, found=lambda task: "a\nb" if task.number == 3 else None
+    )
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"Run: 50.0 %, 1 of 2 done, about \d+ s left; add 4", first)
+    assert second == "Run: 100.0 %, 2 of 2 done, about 0 s left; a b"
+
+
+def test_without_progress_nothing_is_said(tmp_path, capsys):
+    run(tmp_path, [Sum(3, (Sum(4),))], progress=False, found=lambda task: "found")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_work_is_done_in_other_processes(tmp_path):

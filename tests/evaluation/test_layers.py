@@ -73,7 +73,7 @@ def test_tasks_do_not_know_of_reports_runs_and_engines(module):
 @pytest.mark.parametrize("module", modules("evaluation/engines"))
 def test_engines_know_only_tasks_stores_and_each_other(module):
     known = {f"art_denoise.evaluation.{name}" for name in ("graph", "store", "artefact", "workplace", "engines")}
-    known.add("art_denoise._words")
+    known |= {"art_denoise._words", "art_denoise._progress"}
     own = {name for name in imported(module) if name.startswith("art_denoise.")}
     assert all(any(name == k or name.startswith(f"{k}.") for k in known) for name in own), own
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_its_file_of_options_chooses_the_same(tmp_path):
 
 
 @pytest.mark.long
-def test_rates_are_those_of_the_perturbations(tmp_path):
+def test_rates_are_those_of_the_perturbations_and_told_as_they_come(tmp_path, capsys):
     project = write_project(tmp_path)
     mine, uap = project / "mine.py", project / "uap.npy"
     np.save(uap, np.random.default_rng(0).uniform(-0.12, 0.12, (3, 16, 16)).astype(np.float32))
@@ -94,8 +95,21 @@ def test_rates_are_those_of_the_perturbations(tmp_path):
         tune_images=0,
         noise_images=0,
     )
-    folder, machine = project / "run", machine_of(project)
+    folder, machine = project / "run", machine_of(project, progress=True)
     results = run(folder, options, machine, study)
+    said = capsys.readouterr().err
+    assert "\r" not in said
+    told = re.findall(r"; ([^;]+): ([\d.]+) % of 24 images right\n", said)
+    right = {cell: 100 * np.mean(labels == results.images.labels) for cell, labels in results.labels.items()}
+    assert sorted(float(share) for _, share in told) == sorted(round(share, 1) for share in right.values())
+    clean = {name: float(share) for name, share in told if name.startswith("v0") and "+" not in name}
+    names = {cell.target: cell for cell in right if cell.condition.threat is None}
+    assert clean == {
+        "v0": round(right[names["mine-rough"]], 1),
+        "v0 on mine-net": round(right[names["mine-net"]], 1),
+    }
+    # Crafted on neither.
+    assert {"v0 + δ, mine (transfer)", "v0 + δ, mine (transfer) on mine-net"} <= {name for name, _ in told}
     assert not results.failures
     tables = transfers(results)
     assert [[row.name.text for row in table.rows] for table in tables] == [

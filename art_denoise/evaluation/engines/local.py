@@ -76,6 +76,7 @@ def run(
     jobs: int = 1,
     threads: int | None = None,
     progress: bool = True,
+    found: Callable[[Task], str | None] = lambda task: None,
 ) -> Outcome:
     """Do what has to be done for the tasks that are wanted.
 
@@ -87,7 +88,8 @@ def run(
         more than one.
     :param jobs: Number of processes; 1 is this one.
     :param threads: Threads of PyTorch in each process, which rounding depends on; None: as many as it chooses itself.
-    :param progress: Show one progress bar.
+    :param progress: Show one progress bar, and what each task has found.
+    :param found: Returns what a task that is done has found, in a sentence; None: nothing to tell.
     :raises OSError: If there is something to do, and nothing can be kept.
     """
     # Read, not looked for: what is damaged is set aside and has to be done again.
@@ -98,7 +100,7 @@ def run(
     for store in dict.fromkeys(map(stores.of, tasks.values())):
         store.check_writable()
     schedule = _Schedule(tasks, outcome)
-    with Bar(tasks, progress) as bar:
+    with Bar(tasks, progress, found) as bar:
         if jobs <= 1 or len(tasks) == 1:
             _alone(schedule, stores, make_workplace(), bar)
         else:
@@ -176,7 +178,7 @@ def _alone(schedule: _Schedule, stores: Stores, workplace: Workplace, bar: Bar) 
 
 
 def _settle(schedule: _Schedule, task: Task, failure: Failure | None, bar: Bar) -> None:
-    bar.end(task)
+    bar.end(task, failure is not None)
     if failure is None:
         schedule.done(task)
         return
