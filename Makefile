@@ -21,7 +21,7 @@ nightly: $(VENV)/.installed
 
 # The documentation, as pages for a browser: docs/_build/html/index.html. A warning is an error.
 docs: $(VENV)/.installed
-	$(BIN)/python -m sphinx -q -W --keep-going -n docs docs/_build/html $(ARGS)
+	$(BIN)/sphinx-build -q -W --keep-going -n docs docs/_build/html $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ extensions = [
     "extensions.links",
     "extensions.mathml",
     "extensions.names",
+    "extensions.shape",
 ]
 exclude_patterns = ["_build", "extensions"]
 
@@ -69,4 +70,4 @@ html_title = f"{project} {release}"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = html_copy_source = False

@@ -24,6 +24,7 @@ from art_denoise.cli.debugging import DEBUG
 from art_denoise.cli.program import app
 from art_denoise.cli.statuses import STATUSES
 from art_denoise.evaluation.components import parse_attack, parse_defence
+from art_denoise.evaluation.studies.tuning import strengths_of
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -90,7 +91,14 @@ def attacker() -> dict:
 HAVING = {"README.md": reader, "art.md": reader, "attacks.md": attacker}
 
 
-@pytest.mark.parametrize("page", named([page for page in PAGES if any(b.language == "python" for b in blocks(page))]))
+def pages_with_code() -> list:
+    pages = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+    # Trains a network, and attacks it.
+    long = {"tutorial.md": [pytest.mark.long]}
+    return [pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=long.get(page.name, [])) for page in pages]
+
+
+@pytest.mark.parametrize("page", pages_with_code())
 @pytest.mark.filterwarnings("ignore:.*lie outside `clip_values`:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::UserWarning:art")  # where it adds the noise of randomized smoothing
 @pytest.mark.filterwarnings("ignore:'binom_test' is deprecated:DeprecationWarning")  # in the oldest ART
@@ -159,9 +167,12 @@ def test_commands_can_be_given(page):
         if without is None or "config" in bound.kwargs or ".py:" in line:
             continue
         options = choose(bound.kwargs, command.__name__, without).options
-        for parse, given in ((parse_defence, options.defences), (parse_attack, options.attacks)):
-            for text in given or ():
-                parse(text)
+        for written in options.defences or ():
+            # Only the command that tries strengths takes several.
+            for text in strengths_of(written) if command.__name__ == "tune" else [written]:
+                parse_defence(text)
+        for text in options.attacks or ():
+            parse_attack(text)
 
 
 def test_every_defence_is_on_the_page_for_users_of_art():
@@ -273,7 +284,8 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     pytest.importorskip("sphinx")
     site = tmp_path / "site"
     environment = {k: v for k, v in os.environ.items() if k != "ART_DENOISE_DOCS_ONLINE"}
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-n", "-d", str(tmp_path / "read")]
+    build = "import sys; from sphinx.cmd.build import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", build, "-q", "-W", "--keep-going", "-n", "-d", str(tmp_path / "read")]
     built = subprocess.run(
         [*command, str(ROOT / "docs"), str(site)], capture_output=True, text=True, env=environment, check=False
     )
@@ -283,7 +295,9 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     # A name in a docstring leads to where it is described, and a formula needs nothing from the network.
     assert 'href="reference-filters.html#art_denoise.rof_denoise"' in page
     assert "<mfrac" in (site / "reference-filters.html").read_text(encoding="utf-8")
-    assert "--fail-on-flag" in (site / "reference-commands.html").read_text(encoding="utf-8")
+    shown = re.sub(r"<[^>]+>", "", (site / "reference-commands.html").read_text(encoding="utf-8"))
+    assert "--fail-on-flag" in shown
+    assert "art-denoise report [OPTIONS] FOLDER" in shown
     for page in site.rglob("*.html"):
         fetched = re.findall(
             r"<(?:script|img)[^>]+src=\"(https?:[^\"]+)|<link[^>]+href=\"(https?:[^\"]+)", page.read_text("utf-8")
