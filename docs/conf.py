@@ -66,6 +66,8 @@ if os.environ.get("ART_DENOISE_DOCS_ONLINE"):
     }
 
 html_theme = "furo"
+# The theme's own underlines the names of modules, as if they were links.
+pygments_dark_style = "monokai"
 html_title = f"{project} {release}"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
