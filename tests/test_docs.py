@@ -88,7 +88,7 @@ def attacker() -> dict:
 
 
 #: What a reader of a page has; of all other pages nothing but what stands there.
-HAVING = {"README.md": reader, "art.md": reader, "attacks.md": attacker}
+HAVING = {"README.md": reader, "index.md": reader, "art.md": reader, "attacks.md": attacker}
 
 
 def pages_with_code() -> list:
