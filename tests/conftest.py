@@ -104,6 +104,9 @@ def tiny_classifier(
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--estimators-table", help="write what the tests of the estimators found to this Markdown file")
     parser.addoption(
+        "--write-notebook", action="store_true", help="write examples/quickstart.ipynb with what its cells show now"
+    )
+    parser.addoption(
         "--write-golden", action="store_true", help="write tests/golden.json anew, for review of what changes"
     )
 
