@@ -136,6 +136,14 @@ def test_no_name_is_lost(capsys):
     assert [name for name in OLD_NAMES if name not in shown] == []
 
 
+@pytest.mark.parametrize("option", ["--model", "--source", "--defence"])
+def test_help_says_how_things_are_called_otherwise(capsys, monkeypatch, option):
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert main(["table1", "--help"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"│ {option} "))
+    assert "title=NAME" in line
+
+
 def test_nothing_given_is_nothing_chosen():
     choice, folder = chosen("table1")
     assert (choice.options, choice.machine, folder) == (Options(), Machine(), Path("runs/table1"))

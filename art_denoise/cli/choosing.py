@@ -9,7 +9,7 @@ from typing import Any
 
 from art_denoise._words import one_line
 from art_denoise.cli.chosen import Choice, choose
-from art_denoise.models.names import PAPER_NAMES
+from art_denoise.models.names import PAPER_NAMES, split_title
 
 #: Networks that perturbations are crafted on in the place of the target, the first that is not the target itself.
 _OTHERS = ("vgg16", "inception_v1")
@@ -40,7 +40,7 @@ def chosen_evaluate(given: dict[str, Any]) -> tuple[Choice, Path]:
     options = choice.options
     if options.sources is None:
         # Another network to transfer from, which can be trained here; elsewhere it would have to be downloaded.
-        others = [name for name in _OTHERS if name != options.model]
+        others = [name for name in _OTHERS if name != split_title(options.model)[0]]
         transfers = options.attacks is None and options.on_photographs
         options = replace(options, sources=(options.model, *(others[:1] if transfers else [])))
     choice = replace(choice, options=options)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -152,7 +152,11 @@ def parse_defence(text: str) -> Defence:
             for parameter in given:
                 raise unknown("parameter", parameter, ("kind",), text, of="noise")
         else:
-            preprocessors.append(_preprocessor(name, _typed(given, intensities(name, False), text), text))
+            title = given.pop("title", None)
+            made = _preprocessor(name, _typed(given, intensities(name, False), text), text)
+            if title is not None:
+                made = replace(made, text=f"D_{title}", latex=_in_latex("D", title))
+            preprocessors.append(made)
     return Defence(tuple(preprocessors), noise) if preprocessors or noise else NOTHING
 
 

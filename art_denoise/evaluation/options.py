@@ -105,14 +105,16 @@ class Options:
     :param shares: Blocks of a photograph in each split; photographs only.
     :param schedules: How each network is trained; photographs only.
     :param model: Target: inception_v1, vgg16, vgg19, torchvision:NAME[:WEIGHTS], or path/to/file.py:function, which
-        returns a network for images in [0, 1]. On the photographs, a network that is trained on them.
+        returns a network for images in [0, 1]. On the photographs, a network that is trained on them. With :title=NAME
+        behind it, tables call it so.
     :param targets: Networks that perturbations are scored on: inception_v1, vgg16, vgg19, torchvision:NAME[:WEIGHTS] or
-        path/to/file.py:function. None: `model` alone.
+        path/to/file.py:function. With :title=NAME behind it, tables call it so. None: `model` alone.
     :param sources: Columns: models to craft perturbations on, and files of perturbations,
-        FILE.npy:order=bgr,layout=HWC,units=255. None: in Table 1 the target and, if that is one of the paper's
-        networks, the two others.
+        FILE.npy:order=bgr,layout=HWC,units=255,title=NAME, where NAME is what tables call it. None: in Table 1 the
+        target and, if that is one of the paper's networks, the two others.
     :param defences: Defences: rof:weight=5, nlm:h=0.02, a chain noise+rof, ART's own art:JpegCompression:quality=75, or
-        path/to/file.py:function, which returns ART preprocessors. None: the paper's two.
+        path/to/file.py:function, which returns ART preprocessors. With title=NAME among the parameters, tables call it
+        so. None: the paper's two.
     :param attacks: Attacks: deepfool-uap, sgd-uap, pgd:knowledge=bpda,max_iter=20, square, art:NAME, ... None: in
         Table 1 the two universal ones.
     :param input_size: Height and width of the images; None: of the target's weights.

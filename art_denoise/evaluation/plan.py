@@ -103,6 +103,10 @@ def _model_lines(prepared: Prepared) -> list[str]:
         white_box = column.model is setting.target
         kind = "from a file" if column.model is None else "white-box" if white_box else "transfer"
         lines.append(f"Column {column.source.text}: {kind}.")
+    stages = (p.text or p.name for row in prepared.experiment.conditions for p in row.defence.preprocessors)
+    if defences := ", ".join(dict.fromkeys(stages)):
+        lines.append(f"Defences: {defences}.")
+    lines.append("What tables call a column or a defence is said by title=NAME, as in FILE:title=NAME.")
     for model in setting.models.values():
         if model.weights_file is not None:
             there = "there" if model.weights_file.is_file() else f"to be downloaded{_download_size(model)}"

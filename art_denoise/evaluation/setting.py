@@ -24,7 +24,7 @@ from art_denoise.evaluation.experiment import Attack, Network, Source
 from art_denoise.evaluation.options import Machine, Options, check_device
 from art_denoise.evaluation.written import read_source
 from art_denoise.models.find import Model, find_model
-from art_denoise.models.names import PAPER_NAMES, TITLES, check_name, slug
+from art_denoise.models.names import PAPER_NAMES, TITLES, check_name, slug, split_title
 from art_denoise.models.networks import RECIPES
 from art_denoise.models.photographs import photograph_network
 
@@ -149,27 +149,31 @@ def _on_photographs(options: Options, decoded_dir: Path, stands_for: Attack) -> 
     def find(spec: str) -> Model:
         check_name(spec, trained=True)
         if spec not in found:
-            trained = spec in PAPER_NAMES
+            name, title = split_title(spec)
             found[spec] = (
-                _photograph_model(spec)
-                if trained
+                _photograph_model(name, title)
+                if name in PAPER_NAMES
                 else find_model(spec, input_size=CROP_SIZE, num_classes=len(PHOTOGRAPHS))
             )
         return found[spec]
 
     target, others = find(options.model), tuple(map(find, _others(options)))
     columns = _columns(options, (target, *others), find, stands_for)
-    return Setting(source, target, columns, decoded_dir, frozenset(found) & PAPER_NAMES.keys(), others)
+    trained = frozenset(model.name for model in found.values()) & PAPER_NAMES.keys()
+    return Setting(source, target, columns, decoded_dir, trained, others)
 
 
-def _photograph_model(name: str) -> Model:
-    """Return one of the paper's networks as a model of the photographs; its weights are trained by a task."""
+def _photograph_model(name: str, title: str | None) -> Model:
+    """Return one of the paper's networks as a model of the photographs; its weights are trained by a task.
+
+    :param title: What it is called in tables; None: as in the paper.
+    """
     build: Callable[[], torch.nn.Module] = partial(photograph_network, name)
     return Model(
         name,
         name=name,
-        text=PAPER_NAMES[name],
-        title=TITLES[name],
+        text=title or PAPER_NAMES[name],
+        title=title or TITLES[name],
         make=build,
         sketch=build,
         digest=lambda: "",
@@ -204,7 +208,7 @@ def _columns(
     target = targets[0]
     sources = options.sources
     if sources is None:
-        base, _, rest = options.model.partition(":")
+        base, _, rest = split_title(options.model)[0].partition(":")
         others = [name for name in PAPER_NAMES if name != base] if base in PAPER_NAMES else []
         sources = (options.model, *(f"{name}:{rest}" if rest == "none" else name for name in others))
     columns: list[Column] = []
@@ -241,6 +245,8 @@ def _given_column(source: str, path: str, told: Mapping[str, Any], target: Model
 
     :param told: What is said of the file that it does not say itself.
     """
+    told = dict(told)
+    name = told.pop("title", Path(path).stem)
     with warnings.catch_warnings():
         # What was assumed is told in the report; that it is much larger than attacks are is told at once.
         warnings.filterwarnings("ignore", ".*does not say what it holds", UserWarning)
@@ -259,7 +265,6 @@ def _given_column(source: str, path: str, told: Mapping[str, Any], target: Model
             f"source {source!r} is a perturbation {perturbation.array.shape}, the images are (3, {size}, {size}): "
             f"add size={size} after a colon to resize it"
         )
-    name = Path(path).stem
     return Column(Source(slug(name), name, stands_for), given=perturbation)
 
 

@@ -18,6 +18,7 @@ _OF_FILES: dict[str, Callable[[str], str | float]] = {
     "size": int,
     "name": str,
     "index": int,
+    "title": str,
 }
 
 
@@ -39,9 +40,10 @@ def read_source(source: str) -> tuple[str, dict[str, Any]] | None:
     for part in filter(None, source[len(path) :].lstrip(":").split(",")):
         name, equals, value = part.partition("=")
         if name not in _OF_FILES or not equals:
+            said = "=, ".join(key for key in _OF_FILES if key != "title")
             raise ValueError(
-                f"source {source!r}: after the file may stand {'=, '.join(_OF_FILES)}=, as for load_perturbation, "
-                f"separated by commas, got {part!r}"
+                f"source {source!r}: after the file may stand {said}=, as for load_perturbation, and title=, "
+                f"what tables call it, separated by commas, got {part!r}"
             )
         try:
             told[name] = _OF_FILES[name](value)

@@ -7,7 +7,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from art_denoise.models.names import (
     is_function_of_file,
     no_such_network,
     slug,
+    split_title,
 )
 from art_denoise.models.networks import RECIPES, Recipe, build_network, published_network, wrap
 from art_denoise.models.trial import number_of_logits
@@ -127,7 +128,8 @@ def find_model(
         of torchvision's classification networks, with its default weights. After either, ":WEIGHTS": the name of other
         weights of torchvision's, a file of weights, or "none", random weights to try a program with.
         "path/to/file.py:function": a function without arguments that returns a `torch.nn.Module` for images
-        (N, 3, H, W) in [0, 1], RGB, returning logits (N, K); code in the file is run.
+        (N, 3, H, W) in [0, 1], RGB, returning logits (N, K); code in the file is run. After any of them,
+        ":title=NAME": what it is called in tables.
     :param input_size: Height and width of the images; None: of the weights, or 224.
     :param num_classes: Number of logits; None: of the weights, or what the function's network returns.
     :param weights_dir: Folder of torchvision's files of weights; None: where torchvision keeps them.
@@ -139,6 +141,7 @@ def find_model(
     if num_classes is not None:
         check_integer("num_classes", num_classes, low=2)
     check_name(spec)
+    spec, title = split_title(spec)
     name, _, rest = spec.partition(":")
     if is_function_of_file(spec):
         model = _of_file(spec, input_size)
@@ -147,7 +150,7 @@ def find_model(
         model = _of_torchvision(spec, architecture, weights, input_size, num_classes, weights_dir, seed)
     if num_classes is not None and model.num_classes != num_classes:
         raise ValueError(f"model {spec!r} returns {model.num_classes} logits, not `num_classes` = {num_classes}")
-    return model
+    return model if title is None else replace(model, text=title, title=title)
 
 
 @dataclass(frozen=True)

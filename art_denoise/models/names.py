@@ -28,6 +28,12 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")
 
 
+def split_title(spec: str) -> tuple[str, str | None]:
+    """Return the name of a model without what it is to be called in tables, ":title=NAME", and that."""
+    found = re.fullmatch(r"(.+?):title=([^:=,]*[^:=,\s][^:=,]*)", spec)
+    return (spec, None) if found is None else (found[1], found[2].strip())
+
+
 def is_function_of_file(spec: str) -> bool:
     """Return whether a model is named as "path/to/file.py:function"."""
     return re.search(r"\.py:[A-Za-z_]\w*$", spec) is not None
@@ -41,6 +47,7 @@ def check_name(spec: str, *, trained: bool = False, argument: str = "model") -> 
     :param argument: What it is the value of, for messages.
     :raises ValueError: With the names that are nearest.
     """
+    spec, _ = split_title(spec)
     name, _, rest = spec.partition(":")
     if is_function_of_file(spec):
         _check_file(spec)

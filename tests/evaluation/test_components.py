@@ -387,3 +387,12 @@ def test_adding_an_attack_is_one_line_of_the_table(monkeypatch):
 def test_help_names_everything():
     assert {"none", "noise", "rof", "nlm"} < set(defence_names())
     assert all(line and "\n" not in line for line in (*defence_names().values(), *attack_names().values()))
+
+
+def test_a_defence_is_called_as_is_said(tmp_path):
+    (tmp_path / "mine.py").write_text("def f(): ...")
+    titled = parse_defence(f"{tmp_path / 'mine.py'}:f:strength=3,title=My median+rof:title=Theirs")
+    assert titled.text == "D_My median, then D_Theirs"
+    # It is the same defence, by any name.
+    assert titled == parse_defence(f"{tmp_path / 'mine.py'}:f:strength=3+rof")
+    assert titled.preprocessors[1].latex == r"D_{\mathrm{Theirs}}"

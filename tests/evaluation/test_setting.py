@@ -214,6 +214,26 @@ def test_imagenette_without_a_network(tmp_path, monkeypatch):
         find(options, download=False)
 
 
+def test_models_and_files_are_called_as_is_said(folder):
+    """By whatever they are named; keys of models stay, and with them what is kept."""
+    mine, uap = folder.parent / "mine.py", folder.parent / "uap.npy"
+    np.save(uap, np.zeros((3, 20, 20), np.float32) + 0.01)
+    model = f"{mine}:net:title=My net"
+    setting = find(options_of(folder, model=model, sources=(model, f"{uap}:units=1,title=Theirs", f"{uap}:units=1")))
+    assert (setting.target.name, setting.target.text, setting.target.title) == ("mine-net", "My net", "My net")
+    assert [c.source.text for c in setting.columns] == ["My net", "Theirs", "uap"]
+    assert [c.source.key for c in setting.columns] == ["mine-net", "Theirs", "uap"]
+    assert setting.columns[0].model is setting.target
+    trained = find(Options(model="vgg16:title=Small", sources=("vgg16:title=Small", "vgg19")))
+    assert [column.source.text for column in trained.columns] == ["Small", "VGG19"]
+    assert trained.trained == {"vgg16", "vgg19"}
+    assert [c.source.key for c in find(Options(model="vgg16:title=Small")).columns] == [
+        "vgg16",
+        "inception_v1",
+        "vgg19",
+    ]
+
+
 def test_devices():
     assert choose_device("cpu") == "cpu"
     with pytest.raises(ValueError, match="`device` must be auto, cpu, cuda or cuda:0"):
