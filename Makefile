@@ -27,7 +27,6 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --config-file= --cache-dir .mypy_cache/users --strict --follow-imports silent tests/users_types.py
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # uv resolves and downloads several times faster than pip; modules are compiled once here rather than at every start.

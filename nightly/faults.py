@@ -68,7 +68,7 @@ class _Trial:
 
     def __init__(self, place: Path, quick: bool) -> None:
         sys.path.insert(0, str(_TESTS))
-        from folders import write_project  # type: ignore[import-not-found] # the tests are no package
+        from folders import write_project
 
         self.place, self.quick, self.chance = place, quick, random.Random(0)
         self.counts: dict[str, int] = {}
