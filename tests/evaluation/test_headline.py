@@ -104,8 +104,9 @@ def test_the_first_sentence_says_what_the_defence_buys_and_costs():
     )
     (_, chart) = charts(found(USUAL))
     assert chart.sentence == (
-        "D_ROF costs 4.0 points of accuracy on crops that nobody attacks, leaves 70.0 % right against attackers who do "
-        "not know it, and 15.0 % whatever is tried by those who do."
+        "D_ROF costs 4.0 points of accuracy on crops that nobody attacks, and leaves right 72.5 % against attackers "
+        "who have another network, 70.0 % against attackers who do not know it and 15.0 % whatever is tried by those "
+        "who know it."
     )
 
 
@@ -136,9 +137,20 @@ def test_where_nobody_knows_the_defence_nothing_is_said_of_its_worth():
     assert main_sentences(some) == ("Nobody who knows the defences has attacked: what they are worth is not known.",)
     (_, chart) = charts(some)
     assert chart.sentence == (
-        "D_ROF leaves 70.0 % right against attackers who do not know it, and was attacked by nobody who does."
+        "D_ROF leaves right 72.5 % against attackers who have another network and 70.0 % against attackers who do not "
+        "know it. Nobody who knows it has attacked it."
     )
     assert all(isinstance(bar.value, (Accuracy, Missing)) for bar in chart.bars)
+
+
+def test_of_what_is_not_told_of_clean_images_the_sentence_is_whole():
+    """As of a defence after v_def, which has no row of clean images."""
+    whole = found({Condition(UAP): (60, 120), Condition(UAP, ROF): (140, 145)})
+    others = {cell: of for cell, of in whole.labels.items() if cell.source == OTHER.key}
+    (_, chart) = charts(replace(whole, labels=others))
+    assert chart.sentence == (
+        "D_ROF leaves right 72.5 % against attackers who have another network. Nobody who knows it has attacked it."
+    )
 
 
 def test_a_figure_in_doubt_is_told_of():

@@ -19,6 +19,7 @@ from art_denoise.evaluation.experiment import Condition, Defence, Section, Trans
 from art_denoise.evaluation.report import figure_files, figures, render, write_report
 from art_denoise.evaluation.report.figure_files import stamp
 from art_denoise.evaluation.report.figures import save_transfer
+from art_denoise.evaluation.report.paper_drawings import RIGHT, WRONG
 from art_denoise.evaluation.report.table import Accuracy
 from art_denoise.evaluation.report.transfer import transfers
 
@@ -262,10 +263,10 @@ def test_the_caption_of_examples_says_whether_the_attacks_worked():
         assert [ax.get_title() for ax in axes[:4]] == ["v0", "what is added, magnified", "v0 + δ", "D_jpeg(v0 + δ)"]
         # Predicted 0, 1 for what is 0, 1; none; 1, 2; 2, 3.
         said = [(ax.get_xlabel(), ax.xaxis.label.get_color()) for ax in axes[:4]]
-        assert said[0] == ("class 0", "tab:green")
+        assert said[0] == ("✓ class 0", RIGHT["color"])
         assert said[1][0] == ""
-        assert said[2] == ("class 1", "tab:red")
-        assert axes[7].get_xlabel() == "class 3"
+        assert said[2] == ("✗ class 1", WRONG["color"])
+        assert axes[7].get_xlabel() == "✗ class 3"
 
 
 def test_curves_are_those_of_the_table():
@@ -275,6 +276,7 @@ def test_curves_are_those_of_the_table():
     *lines, marked = ax.get_lines()
     # D_jpeg is in the table of accuracies with the quality 50.
     assert list(marked.get_xdata()) == [50, 50]
+    assert len({line.get_marker() for line in lines}) == len(lines)
     for line, place in zip(lines, range(len(table.columns)), strict=True):
         values = [row.values[place] for row in table.rows]
         assert all(isinstance(value, Accuracy) for value in values)

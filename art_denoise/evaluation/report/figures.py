@@ -16,6 +16,7 @@ from art_denoise.evaluation.experiment import Knowledge
 from art_denoise.evaluation.report.document import Picture
 from art_denoise.evaluation.report.figure_files import Figure, class_name, digest_of, plain, save_drawing, slug
 from art_denoise.evaluation.report.names import NOBODY
+from art_denoise.evaluation.report.paper_drawings import MARKS, RIGHT, WRONG
 from art_denoise.evaluation.report.paper_figures import paper_figures
 from art_denoise.evaluation.report.table import Accuracy, Rate, Row, Table
 from art_denoise.evaluation.report.tables import sweeps
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Defences, none among them, that are compared in a figure if there are at least so many.
 _FEWEST_COMPARED = 3
+
+#: Shapes of points, so that no line and no defence is known by its colour alone.
+_SHAPES = "os^Dv*P<"
 
 
 def figures(results: Results) -> list[Figure]:
@@ -83,7 +87,7 @@ def _draw_examples(data: Mapping[str, Any], examples: Examples) -> Drawing:
     count = len(examples.labels)
     drawing = Drawing(figsize=(1.9 * len(columns), 1.9 * count + 0.7), layout="constrained")
     title = "Attacks that worked" if examples.worked else "Attacks, whether they worked or not"
-    drawing.suptitle(f"{title}, and what the defences make of them\n(green: right, red: wrong)", fontsize=10)
+    drawing.suptitle(f"{title}, and what the defences make of them\n(✓ right, ✗ wrong)", fontsize=10)
     axes = drawing.subplots(count, len(columns), squeeze=False)
     for j, i in product(range(len(columns)), range(count)):
         heading, pictures, panel = columns[j]
@@ -92,8 +96,9 @@ def _draw_examples(data: Mapping[str, Any], examples: Examples) -> Drawing:
         ax.set_xticks([])
         ax.set_yticks([])
         if panel is not None:
-            colour = "tab:green" if panel["right"][i] else "tab:red"
-            ax.set_xlabel(plain(panel["labels"][i], 24), color=colour, fontsize=8)
+            right = panel["right"][i]
+            text = f"{MARKS[right]} {plain(panel['labels'][i], 24)}"
+            ax.set_xlabel(text, color=(RIGHT if right else WRONG)["color"], fontsize=8)
         if i == 0:
             ax.set_title(plain(heading, 34), fontsize=9 if len(heading) <= 24 else 7)
     return drawing
@@ -186,9 +191,9 @@ def _curves(data: Mapping[str, Any]) -> Drawing:
     drawing = Drawing(figsize=(5.2 * len(panels), 4.2), layout="constrained")
     axes = drawing.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
-        for name, points in panel["lines"].items():
+        for i, (name, points) in enumerate(panel["lines"].items()):
             x, values, lows, highs = zip(*points, strict=True)
-            (drawn,) = ax.plot(x, values, marker="o", markersize=3, label=plain(name, 60))
+            (drawn,) = ax.plot(x, values, marker=_SHAPES[i % len(_SHAPES)], markersize=5, label=plain(name, 60))
             ax.fill_between(x, lows, highs, color=drawn.get_color(), alpha=0.15, linewidth=0)
         for at in panel["chosen"]:
             ax.axvline(at, color="0.35", linestyle="--", linewidth=1, label="in the other tables", zorder=0)
@@ -247,11 +252,12 @@ def _scatter(data: Mapping[str, Any]) -> Drawing:
     drawing = Drawing(figsize=(7.5, 5.2), layout="constrained")
     ax = drawing.subplots()
     for i, point in enumerate(points):
-        colour = f"C{i % 10}"
-        marker = "X" if point["doubted"] else "o"
-        ax.plot(point["clean"], point["robust"], marker, color=colour, label=plain(point["name"], 48))
+        colour, shape = f"C{i % 10}", _SHAPES[i % len(_SHAPES)]
+        ax.plot(point["clean"], point["robust"], shape, color=colour, label=plain(point["name"], 48))
+        if point["doubted"]:
+            ax.plot(point["clean"], point["robust"], "x", color="black", markersize=11)
         if point["oblivious"] is not None:
-            ax.plot(point["clean"], point["oblivious"], "o", color=colour, fillstyle="none")
+            ax.plot(point["clean"], point["oblivious"], shape, color=colour, fillstyle="none")
             ax.plot([point["clean"]] * 2, [point["robust"], point["oblivious"]], color=colour, alpha=0.25, linewidth=1)
     sure = [point for point in points if not point["doubted"]]
     best = sorted((p["clean"], p["robust"]) for p in sure if not any(_beats(other, p) for other in sure))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from art_denoise._words import listed
 from art_denoise.evaluation.audit import LEVEL
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import NOTHING, Cell, Condition, Defence, Knowledge
@@ -77,6 +78,7 @@ _ATTACKERS: tuple[tuple[str, str, Callable[[Cell], bool]], ...] = (
 )
 #: The same of others: what a chart calls them, and a table.
 _Heading = tuple[str, str]
+_TRANSFER: _Heading = _ATTACKERS[0][:2]
 _UNAWARE: _Heading = _ATTACKERS[1][:2]
 _NOBODY, _NOISE = ("nobody attacks", "nobody"), ("random noise of the size of the attacks", "random noise")
 _ALL = ("all of them, the worst for each image", "all of them")
@@ -272,13 +274,20 @@ def _sentence(results: Results, defence: Defence, sides: Mapping[Defence, _Side]
     cost = _cost(side, sides.get(NOTHING))
     if cost is not None:
         said.append(f"{cost} on {results.images.noun}s that nobody attacks")
-    unaware = side.values[_UNAWARE]
-    if isinstance(unaware, Accuracy):
-        said.append(f"leaves {_percent(unaware)} right against attackers who do not know it")
-    if side.worst is not None:
-        known = f"and {_percent(side.worst)} whatever is tried by those who do"
-        said.append(known if side.is_known else "and was attacked by nobody who does")
-    return f"{side.name.text} {', '.join(said)}."
+    left = [
+        f"{_percent(value)} against attackers who {who}"
+        for heading, who in ((_TRANSFER, "have another network"), (_UNAWARE, "do not know it"))
+        if isinstance(value := side.values[heading], Accuracy)
+    ]
+    worst = side.worst if side.is_known else None
+    if worst is not None:
+        left.append(f"{_percent(worst)} whatever is tried by those who know it")
+    if left:
+        said.append(f"leaves right {listed(left)}")
+    if not said:
+        return f"Nobody who knows {side.name.text} has attacked it."
+    sentence = f"{side.name.text} {', and '.join(said)}."
+    return sentence if worst is not None else f"{sentence} Nobody who knows it has attacked it."
 
 
 def _percent(value: Accuracy) -> str:

@@ -24,9 +24,12 @@ _WIDTH, _LETTERS, DPI = 7.0, 7.5, 170
 #: Inches beside pictures, for the names of rows, and those above one for each line of text.
 _BESIDE, _LINE = 0.3, 0.125
 
+#: What stands before a label that is wrong, and before one that is right.
+MARKS = ("✗", "✓")
+
 #: Colours of right and of wrong, of Okabe & Ito (2008), and how thick and how whole the frame is.
-_RIGHT: Mapping[str, Any] = {"color": "#0072B2", "linewidth": 1.5, "linestyle": "-"}
-_WRONG: Mapping[str, Any] = {"color": "#D55E00", "linewidth": 1.5, "linestyle": (0, (3, 1.5))}
+RIGHT: Mapping[str, Any] = {"color": "#0072B2", "linewidth": 1.5, "linestyle": "-"}
+WRONG: Mapping[str, Any] = {"color": "#D55E00", "linewidth": 1.5, "linestyle": (0, (3, 1.5))}
 
 #: Colours of differences, of which zero is white, and of amplitudes.
 _DIVERGING, _SEQUENTIAL = "PuOr", "cividis"
@@ -51,7 +54,7 @@ def draw_rows(rows: Sequence[Mapping[str, Any]], pictures: Sequence[Sequence[np.
             ax.axis("off")
             continue
         said = rows[i]["cells"][j]["said"]
-        _show(ax, pictures[i][j], {} if said is None else _RIGHT if said["right"] else _WRONG)
+        _show(ax, pictures[i][j], {} if said is None else RIGHT if said["right"] else WRONG)
         ax.set_title(texts[i][j], fontsize=_LETTERS, pad=3)
         if j == 0:
             ax.set_ylabel(_lines(rows[i]["name"], _most_letters(size)), fontsize=_LETTERS)
@@ -159,7 +162,7 @@ def _above(cell: Mapping[str, Any], most: int) -> str:
     lines = [cell["heading"]] if cell["heading"] else []
     said = cell["said"]
     if said is not None:
-        lines.append(plain(f"{'✓' if said['right'] else '✗'} {said['label']}", most))
+        lines.append(plain(f"{MARKS[said['right']]} {said['label']}", most))
         lines += [] if said["confidence"] is None else [f"{said['confidence']:.0f} %"]
     return _lines("\n".join(lines), most)
 

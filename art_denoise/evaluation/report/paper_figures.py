@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from art_denoise._words import one_line
+from art_denoise._words import listed, one_line
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Cell, Condition, Defence
 from art_denoise.evaluation.report import paper_drawings as drawings
@@ -111,7 +111,7 @@ def _denoised(results: Results, shown: Shown) -> Figure:
         rows.append({"name": f"true label:\n{said.truth(i)}", "cells": cells})
         added = about_grey(shown.added[i], times)
         pictures.append([added if place is None else shown.images[place][i] for place in places])
-    behind = _and([f"behind {said.defences[i]}" for i in defences])
+    behind = listed([f"behind {said.defences[i]}" for i in defences])
     text = f"Test {said.noun}s as they are, what {said.whole} adds, attacked" + (f", and {behind}" if behind else "")
     alt = [f"{said.truth(i)}: {said.read(places, headings, i)}" for i in chosen]
     caption = (
@@ -178,7 +178,7 @@ def _changes(results: Results, shown: Shown) -> Iterator[Figure]:
         "values": [digest_of(values), *map(digest_of, pictures)],
     }
     text = (
-        f"What {_and([said.defences[i] for i in chosen])} change of a test {said.noun}, D(v) − v, as it is and with "
+        f"What {listed([said.defences[i] for i in chosen])} change of a test {said.noun}, D(v) − v, as it is and with "
         f"{said.whole}"
     )
     sizes = [
@@ -210,8 +210,8 @@ def _spectra(results: Results) -> Iterator[Figure]:
         headings[-1] += [f"left by {said.defences[i]}:\n{share}" for i, share in zip(chosen, shares, strict=True)]
         spectra = [amplitudes(one) for one in (shown.added, *left)]
         logarithms.append(np.log10(np.maximum(255 * np.stack(spectra), 1e-9)))
-        listed = [f"{share} by {said.defences[i]}" for i, share in zip(chosen, shares, strict=True)]
-        alt.append(f"of {said.whole} there is left {_and(listed)}")
+        parts = [f"{share} by {said.defences[i]}" for i, share in zip(chosen, shares, strict=True)]
+        alt.append(f"of {said.whole} there is left {listed(parts)}")
     values = np.stack(logarithms)
     # To tenths of a power of ten.
     least, most = (float(step(10 * end) / 10) for step, end in zip((np.floor, np.ceil), _ends(values), strict=True))
@@ -318,7 +318,7 @@ class _Words:
             f"{row.defence.text} {int((results.labels[cell][such] == results.images.labels[such]).sum())}"
             for row, cell in self._rows()[:_DEFENCES]
         ]
-        tail = f" Of these, as many are right again: behind {_and(again)}." if again and defended else ""
+        tail = f" Of these, as many are right again: behind {listed(again)}." if again and defended else ""
         kind = f"{int(such.sum())} of {len(such)} {noun}s are such, which are no fair sample of all"
         return f"{said}; {kind}.{tail}"
 
@@ -359,7 +359,3 @@ def _title(defence: Defence) -> str:
         if preprocessor.name == "nlm" and "h" in given:
             return f"NL-means {given['h']:.4g}"
     return one_line(defence.text)
-
-
-def _and(texts: Sequence[str]) -> str:
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from art_denoise._words import listed
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Cell, Comparison, Condition, Experiment, Source
 from art_denoise.evaluation.records import attack_name
@@ -172,7 +173,7 @@ def sweeps(results: Results) -> tuple[Table, ...]:
 def _in_other_tables(strengths: Sequence[float]) -> str:
     if not strengths:
         return ""
-    return f"The other tables are of {' and '.join(f'{strength:g}' for strength in strengths)}."
+    return f"The other tables are of {listed([f'{strength:g}' for strength in strengths])}."
 
 
 def perturbations(results: Results) -> tuple[Table, ...]:
