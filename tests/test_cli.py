@@ -167,7 +167,8 @@ def test_a_field_more_is_an_option_more():
         plain: int = 2
 
     first, second = options_of(More)
-    assert (first.name, first.help, first.default) == ("more", "How much; by default none. Of 255.", "3")
+    told = "How much; by default none. On a scale of 0 to 255."
+    assert (first.name, first.help, first.default) == ("more", told, "3")
     assert (second.name, second.help, second.default, second.shown.under) == ("plain", "", "2", "The run")
 
 
@@ -684,7 +685,7 @@ def test_help_shows_defaults_as_they_are_written(capsys, command, monkeypatch):
     main([command, "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     for line in (
-        "Of 255. [default: 10]",
+        "On a scale of 0 to 255. [default: 10]",
         "[default: 0.05]",
         "[default: 8,16]",
         "[default: 3 on the photographs, else 10]",

@@ -16,9 +16,10 @@ from art_denoise.cli.statuses import STATUSES
 
 
 def documented() -> dict[int, str]:
-    page = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs" / "reference-commands.md").read_text(encoding="utf-8")
     section = page.partition("## How a command ends")[2].partition("\n## ")[0]
-    return {int(status): text.replace("`", "") for status, text in re.findall(r"^\| (\d+) \| (.+) \|$", section, re.M)}
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", section, re.M)
+    return {int(status): text.replace("`", "") for status, text in rows}
 
 
 def test_help_and_documentation_say_the_same(capsys, monkeypatch):

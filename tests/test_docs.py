@@ -274,8 +274,12 @@ def test_every_public_name_is_in_the_reference():
 
 
 def test_every_status_of_the_program_is_told_of():
+    """In one place: a second table would come to say something else."""
     page = (ROOT / "docs" / "reference-commands.md").read_text(encoding="utf-8")
     assert [int(n) for n in re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)] == list(STATUSES)
+    assert [p.name for p in DOCS if re.search(r"^\| 143 \|", p.read_text(encoding="utf-8"), re.MULTILINE)] == [
+        "reference-commands.md"
+    ]
 
 
 @pytest.mark.long

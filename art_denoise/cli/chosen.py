@@ -29,12 +29,13 @@ FILE = "run.toml"
 class Run:
     """Where a run is kept, and what is done with it.
 
-    :param out: Run folder; None: a folder in runs, called by what is run and by the data.
-    :param config: TOML file of options, as the run.toml of a run folder; options of the command line win over it.
-    :param plan: Say what would be done and how long it takes, and do nothing.
-    :param change: Let a run folder go on with other choices: what depends on them is computed anew.
+    :param out: Run folder, where results are kept; None: a folder in runs, named after the command and the data.
+    :param config: TOML file of options, such as the run.toml of a run folder; options on the command line take
+        precedence.
+    :param plan: Say what would be computed and how long it would take, and stop there.
+    :param change: Continue a run folder with changed options; what depends on them is computed again.
     :param fail_on_flag: End with status 3 if anything casts doubt on the figures, for automatic checks.
-    :param full: Print every table, and not only what there is to be known first.
+    :param full: Print every table, not only the summary.
     """
 
     out: Annotated[Path | None, Shown(RUN)] = None

@@ -49,39 +49,42 @@ def options_for(command: str) -> tuple[Option, ...]:
     """Return the options of a command."""
     options = all_options(frozenset(WITHOUT[command]))
     shown = {"sources": "the target; on the photographs also another network", "attacks": "a ladder of attackers"}
-    families = {"defences": "the paper's two, and what is common"}
+    families = {"defences": "the paper's two, and common filters"}
     matrix = {"targets": ", ".join(PAPER_NAMES), "sources": "the networks of --model"}
     defaults = {"evaluate": shown, "tune": families, "transfer": matrix}.get(command, {})
     return tuple(replace(option, default=defaults.get(option.field, option.default)) for option in options)
 
 
 def table1(given: dict[str, Any]) -> int:
-    """Print Table 1 of Lee, Park & Lee (2018): universal perturbations against denoising.
+    """Repeat Table 1 of Lee, Park & Lee (2018): accuracy under one perturbation for all images, with denoisers.
 
-    Without options: on photographs that come with the installation, with three small networks trained on them, in
-    minutes on a CPU.
+    Without options it uses photographs that come with the installation and trains three small networks on them, which
+    takes minutes on a CPU.
     """
     choice, folder = chosen_table1(given)
     return _run("table1", choice, folder)
 
 
 def evaluate(given: dict[str, Any]) -> int:
-    """Say what a defence buys against somebody who knows it, and what casts doubt on the figure.
+    """Measure what a defence is worth against attackers who know it, and what casts doubt on the figures.
 
-    Without --attack: a ladder of attackers, from random noise to the exact gradient of the defence, image by image and
-    with one perturbation for all images, and those who only ask; the worst of them, image by image, stands first. With
-    it: any defences against any attacks. art-denoise list names both. Without any option: the paper's two denoisers.
+    Without --attack, a ladder of attackers is tried: random noise, attackers who do not know the defence, attackers
+    with its exact gradient (on each image, and with one perturbation for all images), and attackers who only query
+    scores or labels. The result counts an image as right only if it is right under all of them. With --attack, only the
+    attacks that you name are tried. art-denoise list names all defences and attacks. Without --defence, the paper's two
+    denoisers, ROF and non-local means, are evaluated.
     """
     choice, folder = chosen_evaluate(given)
     return _run("evaluate", choice, folder)
 
 
 def tune(given: dict[str, Any]) -> int:
-    """Choose how strong defences may be, so that each costs as much on clean images, and can be compared.
+    """Choose the strength of defences so that all cost the same accuracy on clean images, and can be compared.
 
-    Each --defence is tried with each of its strengths on images for tuning: those known of its name, or those that
-    stand in parentheses, from weak to strong, as in --defence mine.py:defence:strength=(1,2,4). For a cost of 1, 2 and
-    5 points the strongest is chosen, and written down for art-denoise evaluate --config FOLDER/tuned-2.toml.
+    Each --defence is tried with several strengths on images for tuning. Common defences have strengths of their own;
+    others are given them in parentheses, from weak to strong, as in --defence mine.py:defence:strength=(1,2,4). For
+    costs of at most 1, 2 and 5 points, the strongest is chosen and written to a file of options, as in art-denoise
+    evaluate --config FOLDER/tuned-2.toml.
     """
     choice, folder = chosen_tune(given)
     if choice.run.plan:
@@ -105,11 +108,11 @@ def tune(given: dict[str, Any]) -> int:
 
 
 def transfer(given: dict[str, Any]) -> int:
-    """Print how many labels perturbations change from network to network, without a defence, as a table with intervals.
+    """Measure how many labels the perturbations of one network change on another, without a defence.
 
-    Each attack is crafted on each --source, or read from it if that is a file of a perturbation, and scored on each
-    --model. Without options: the two universal attacks, among the paper's three networks, trained on the photographs.
-    The report has the tables as heat maps, too.
+    Each attack is crafted on each --source, or read from it if that is a file with a perturbation, and scored on each
+    --model. Without options, these are the two universal attacks and the paper's three networks, trained on the
+    photographs. The report also shows the tables as heat maps.
     """
     choice, folder = chosen_transfer(given)
     # Its tables are few, and all that there is.
@@ -117,11 +120,12 @@ def transfer(given: dict[str, Any]) -> int:
 
 
 def craft(given: dict[str, Any], attack: str | None = None) -> int:
-    """Craft one universal perturbation of a network, and save it as a file.
+    """Craft one universal perturbation, that is one for all images, on a network, and save it as a file.
 
-    The file can be read by load_perturbation, and is a --source of other runs. Beside it is a folder of the same name
-    without its ending, with how it came about and what it does to the test images; interrupted, the same command goes
-    on from there. An attacker who knows a defence crafts through it: sgd-uap:knowledge=exact --defence rof.
+    Other runs take the file as a --source, and load_perturbation reads it. The folder beside it, named as the file
+    without its ending, says how it came about and what it does to the test images; after an interruption the same
+    command goes on from there. An attacker who knows a defence crafts through it: sgd-uap:knowledge=exact --defence
+    rof.
     """
     choice, file = chosen_craft(given, attack)
     folder = file.with_suffix("")
@@ -146,9 +150,10 @@ def formats() -> list[str]:
 
 
 def report(folder: Path, form: str) -> int:
-    """Print the tables of a run that was made, and write its report again.
+    """Print the tables of a finished run, and write its report again.
 
-    Needs neither the images nor the models of the run. A folder that cannot be written is left as it is.
+    This needs neither the images nor the models of the run. If the folder cannot be written to, the tables are only
+    printed.
     """
     _check_format(form)
     from art_denoise.evaluation.report import render, write_report
@@ -168,10 +173,10 @@ def report(folder: Path, form: str) -> int:
 
 
 def diff(first: Path, second: Path, form: str) -> int:
-    """Compare two runs, image by image, in what both have.
+    """Compare two runs, image by image.
 
-    Of the cells that are in both, on the images that are in both: the accuracy in each, the difference, and the p-value
-    of McNemar's test. Needs neither the images nor the models.
+    For each figure (cell of a table) that both runs have, on the images that both have: the accuracy in each, the
+    difference, and the p-value of McNemar's test. This needs neither the images nor the models.
     """
     _check_format(form)
     from art_denoise.evaluation.report import renderers
@@ -189,7 +194,7 @@ def _check_format(form: str) -> None:
 
 
 def list_names() -> int:
-    """Name the defences and the attacks, and say what each is."""
+    """List the defences and the attacks, each with a line that says what it is."""
     from art_denoise.evaluation.components import attack_names, defence_names
 
     parts = {"defence": defence_names(), "attack": attack_names()}
@@ -199,8 +204,8 @@ def list_names() -> int:
         for name, about in names.items():
             show(f"  {name:{width}}  {about}")
         show("")
-    show("Parameters stand behind the name, as in rof:weight=5 and pgd:eps=8,max_iter=20,knowledge=exact.")
-    show("Defences that follow each other are joined, as in noise+rof.")
+    show("Parameters follow the name, as in rof:weight=5 and pgd:eps=8,max_iter=20,knowledge=exact.")
+    show("Defences that are applied one after the other are joined by +, as in noise+rof.")
     return 0
 
 

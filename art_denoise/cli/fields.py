@@ -148,7 +148,7 @@ def _option(f: Field[Any], hint: Any, meaning: str) -> Option:
     meaning = " ".join(meaning.split()).replace("; None:", "; by default").replace("None:", "By default")
     meaning = re.sub(r"`(\w+)`", lambda found: f"--{found[1].replace('_', '-')}", meaning)
     if shown.of_255:
-        meaning += " Of 255."
+        meaning += " On a scale of 0 to 255."
     if get_origin(hint) is tuple:
         meaning += " Repeat it for more, or write 8,16." if shown.of_255 else " Repeat it for more."
     default = None if f.default is MISSING else f.default

@@ -37,10 +37,10 @@ _KEPT = {
 
 
 def info(clean: bool) -> int:
-    """Say which versions are installed, what can be computed on, and what is kept in the cache.
+    """Show the installed versions, the devices to compute on, and what is in the cache.
 
-    With --clean the cache is emptied: networks are trained, images decoded and data sets downloaded again when they are
-    asked for. Runs are kept.
+    With --clean the cache is emptied. Networks are then trained, images decoded and data sets downloaded again when
+    they are needed. Runs are kept.
     """
     versions = [f"art_denoise {__version__}", f"Python {platform.python_version()}"]
     for name in _PACKAGES:

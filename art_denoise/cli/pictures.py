@@ -23,11 +23,11 @@ _COMPARED = (
 
 
 def denoise(source: Path, destination: Path, defence: str) -> int:
-    """Denoise a picture, or all pictures in a folder and below it.
+    """Denoise a picture, or all pictures in a folder and its subfolders.
 
-    Size, transparency, depth of colour, profile and metadata stay. A destination is written anew; of a folder, under
-    the names that the pictures have. Pictures that cannot be read are named, all others are denoised, and the status
-    is 1.
+    Size, transparency, colour depth, colour profile and metadata are kept. OUT is overwritten; pictures of a folder
+    keep their names. If pictures of a folder cannot be read, they are named, all others are denoised, and the command
+    ends with status 1.
     """
     from art_denoise.evaluation.early import check_writable, checked_defence
 
@@ -98,10 +98,10 @@ def filtered(values: np.ndarray, defence: Defence) -> np.ndarray:
 
 
 def compare(picture: Path, out: Path | None, side: int) -> int:
-    """Show what strengths of the denoisers do to a picture, as one picture: PICTURE-denoised.png, or --out.
+    """Show several strengths of both denoisers side by side, in one new picture: PICTURE-denoised.png, or --out.
 
-    Shown is a square from its middle, each pixel as it is: strengths go by pixels, and a smaller picture would need
-    others. Beside each stands the root mean square of what was taken away.
+    It shows a square from the middle of PICTURE at full size, because the right strength depends on the size in pixels.
+    Above each denoised square stands the root mean square of the change.
     """
     from art_denoise.data.pictures import check_format, read_picture
     from art_denoise.evaluation.components import parse_defence

@@ -33,7 +33,7 @@ _OPTIONS = Group("Options", sort_key=99)
 
 _ATTACK = "The attack: deepfool-uap or sgd-uap, with parameters as in sgd-uap:max_iter=20."
 _FOLDER = "Folder of a run."
-_DENOISES = "What denoises, as rof:weight=5, nlm:h=0.03 or any other defence that art-denoise list names."
+_DENOISES = "The denoiser: rof:weight=5, nlm:h=0.03 or any other defence that art-denoise list names."
 _FORM = f"Format of what is printed: {', '.join(commands.formats())}. The report is written in all of them."
 
 
@@ -42,7 +42,7 @@ def app() -> App:
     made = App(
         name="art-denoise",
         version=__version__,
-        help="Set denoising, or any other defence, against attacks on an image classifier, and say what it buys.",
+        help="Measure what denoising, or any other defence, is worth against attacks on an image classifier.",
         help_format="plaintext",
         help_epilogue=statuses.told(),
     )
@@ -128,8 +128,8 @@ _report.__doc__ = _unwrapped(commands.report.__doc__ or "")
 
 
 def _diff(
-    first: Annotated[Path, Parameter(help="Folder of the one run.")],
-    second: Annotated[Path, Parameter(help="Folder of the run that is compared with it.")],
+    first: Annotated[Path, Parameter(help="Folder of the first run.")],
+    second: Annotated[Path, Parameter(help="Folder of the second run.")],
     /,
     *,
     form: Annotated[str, Parameter(name="--format", help=_FORM)] = "text",
@@ -144,8 +144,8 @@ def _verify(
     folder: Annotated[Path, Parameter(help=_FOLDER)],
     /,
     *,
-    sample: Annotated[str, Parameter(help="How many cells are scored again, drawn at random: a number, or all.")] = "3",
-    seed: Annotated[int, Parameter(help="Seed of the draw of cells.")] = 0,
+    sample: Annotated[str, Parameter(help="How many randomly chosen cells are scored again: a number, or all.")] = "3",
+    seed: Annotated[int, Parameter(help="Seed of that random choice.")] = 0,
 ) -> int:
     return verify(folder, sample, seed)
 
@@ -154,8 +154,8 @@ _verify.__doc__ = _unwrapped(verify.__doc__ or "")
 
 
 def _denoise(
-    source: Annotated[Path, Parameter(name="IN", help="Picture, or folder of pictures.")],
-    destination: Annotated[Path, Parameter(name="OUT", help="File or folder to write.")],
+    source: Annotated[Path, Parameter(name="IN", help="A picture, or a folder of pictures, to read.")],
+    destination: Annotated[Path, Parameter(name="OUT", help="The file or folder to write.")],
     /,
     *,
     defence: Annotated[str, Parameter(help=_DENOISES)] = "rof",
@@ -167,7 +167,7 @@ _denoise.__doc__ = _unwrapped(pictures.denoise.__doc__ or "")
 
 
 def _compare(
-    picture: Annotated[Path, Parameter(help="Picture.")],
+    picture: Annotated[Path, Parameter(help="The picture to denoise.")],
     /,
     *,
     out: Annotated[Path | None, Parameter(help="File to write.")] = None,
@@ -191,10 +191,10 @@ def _install_completion(
     shell: Annotated[Shell | None, Parameter(help="The shell; by default the one that this is called from.")] = None,
     output: Annotated[Path | None, Parameter(help="File to write; by default where the shell looks for it.")] = None,
 ) -> int:
-    """Have the shell complete commands and options.
+    """Let the shell complete commands and options.
 
-    Writes a file for bash, zsh, fish or PowerShell and, unless --output says where to, a line that reads it into what
-    the shell reads at its start.
+    This writes a file for bash, zsh, fish or PowerShell and, unless --output is given, adds a line to the file that the
+    shell reads at its start.
     """
     # It costs nobody else anything.
     from cyclopts.completion.detect import ShellDetectionError, detect_shell
@@ -202,7 +202,7 @@ def _install_completion(
     try:
         chosen = detect_shell() if shell is None else shell
     except ShellDetectionError:
-        raise ValueError("which shell this is called from cannot be seen: say it, as --shell bash") from None
+        raise ValueError("the shell that this is called from is not known: name it, as --shell bash") from None
     file = app().install_completion(shell=chosen, output=output, add_to_startup=output is None)
     commands.show(f"Completion for {chosen}: {file}, read by each {chosen} that is started from now on")
     return 0

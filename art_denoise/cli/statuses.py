@@ -4,13 +4,13 @@ from __future__ import annotations
 
 #: What each status means.
 STATUSES = {
-    0: "all is done",
-    1: "some of it failed, and is named: cells, pictures, or damaged files",
-    2: "an error, told in a sentence: nothing else was done",
-    3: "with --fail-on-flag: something casts doubt on the figures",
+    0: "everything is done",
+    1: "a part failed and is named: cells, pictures, or damaged files",
+    2: "nothing could be done or written: the error says why and what to do",
+    3: "with --fail-on-flag only: something casts doubt on the figures",
     130: "interrupted, as by Ctrl-C: the same command goes on from here",
-    141: "nobody reads what is printed any more",
-    143: "asked to end: the same command goes on from here",
+    141: "nobody reads the output any more, as behind head",
+    143: "asked to end by the system (SIGTERM): the same command goes on",
 }
 
 #: The statuses by name that are no signal's.

@@ -28,10 +28,11 @@ _CHOOSE: dict[str, Callable[[dict[str, Any]], tuple[Choice, Path]]] = {
 
 
 def verify(folder: Path, sample: str, seed: int) -> int:
-    """Verify a run: compare every kept file with the digest in it, and score some cells again.
+    """Verify a run: compare every file with the digest that it holds, and compute some figures again.
 
-    Cells are scored with the model, the images and the defences that the run.toml of the folder names, beside the
-    folder: nothing in it is changed. Status 1 if a file is damaged, labels come out otherwise or cannot be compared.
+    A few cells of the tables are scored again with the model, the images and the defences that run.toml in the folder
+    names. Nothing in the folder is changed. The status is 1 if a file is damaged, or if labels differ or cannot be
+    compared.
     """
     if sample != "all" and not (sample.isascii() and sample.isdigit()):
         raise ValueError(f"--sample must be a number of cells, 0 or more, or all, got {sample!r}")

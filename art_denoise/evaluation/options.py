@@ -95,62 +95,67 @@ class Options:
 
     Fields that are None by default have a default that depends on `data` and `quick`; :meth:`filled` puts it in.
 
-    :param seed: Seed of splits, weights, augmentation, crafting, draws and controls.
-    :param seeds: Number of perturbations of each kind, with seeds `seed`, `seed` + 1, ...; tables give mean and spread.
+    :param seed: Seed of everything that is random: splits, weights, augmentation, crafting, draws and controls.
+    :param seeds: How many perturbations of each kind are crafted, with the seeds `seed`, `seed` + 1, ...; tables give
+        their mean and spread.
     :param data: Images: "photographs", "imagenette", "imagenet", or a folder that holds one folder of images for each
         class, or two such folders, train and val.
-    :param data_dir: Folder of "imagenet" or "imagenette".
-    :param classes: File that says which class each folder is, JSON or CSV.
-    :param skip_broken: Leave out images that cannot be read, and say which.
-    :param shares: Blocks of a photograph in each split; photographs only.
+    :param data_dir: Folder that holds the data set "imagenet" or "imagenette".
+    :param classes: JSON or CSV file that says which class each folder of images is.
+    :param skip_broken: Leave out images that cannot be read, and name them in the report.
+    :param shares: How many blocks of each photograph are in each split; photographs only.
     :param schedules: How each network is trained; photographs only.
-    :param model: Target: inception_v1, vgg16, vgg19, torchvision:NAME[:WEIGHTS], or path/to/file.py:function, which
-        returns a network for images in [0, 1]. On the photographs, a network that is trained on them. With :title=NAME
-        behind it, tables call it so.
+    :param model: The target, the network that is defended: inception_v1, vgg16, vgg19, torchvision:NAME[:WEIGHTS], or
+        path/to/file.py:function, where the function returns a network for images in [0, 1]. On the photographs,
+        the first three are small networks trained on them. Append :title=NAME to name it in tables.
     :param targets: Networks that perturbations are scored on: inception_v1, vgg16, vgg19, torchvision:NAME[:WEIGHTS] or
-        path/to/file.py:function. With :title=NAME behind it, tables call it so. None: `model` alone.
-    :param sources: Columns: models to craft perturbations on, and files of perturbations,
-        FILE.npy:order=bgr,layout=HWC,units=255,title=NAME, where NAME is what tables call it. None: in Table 1 the
-        target and, if that is one of the paper's networks, the two others.
-    :param defences: Defences: rof:weight=5, nlm:h=0.02, a chain noise+rof, ART's own art:JpegCompression:quality=75, or
-        path/to/file.py:function, which returns ART preprocessors. With title=NAME among the parameters, tables call it
-        so. None: the paper's two.
+        path/to/file.py:function. Append :title=NAME to name one in tables. None: `model` alone.
+    :param sources: Where perturbations come from, a column of the table each: models to craft them on, or files of
+        perturbations, as in FILE.npy:order=bgr,layout=HWC,units=255,title=NAME, where NAME is their name in tables.
+        None: in Table 1 the target and, if that is one of the paper's networks, the two others.
+    :param defences: Defences: rof:weight=5, nlm:h=0.02, a chain such as noise+rof, a preprocessor of ART such as
+        art:JpegCompression:quality=75, or path/to/file.py:function, where the function returns preprocessors of ART.
+        Add title=NAME to the parameters to name a defence in tables. None: the paper's two denoisers.
     :param attacks: Attacks: deepfool-uap, sgd-uap, pgd:knowledge=bpda,max_iter=20, square, art:NAME, ... None: in
-        Table 1 the two universal ones.
-    :param input_size: Height and width of the images; None: of the target's weights.
-    :param num_classes: Number of logits of the target; None: of its weights, or as it is.
+        Table 1 the two universal ones, deepfool-uap and sgd-uap.
+    :param input_size: Height and width of the images, in pixels; None: what the target's weights ask for.
+    :param num_classes: Number of classes (logits) of the target; None: that of its weights, or what it returns.
     :param preflight: Check the models before anything else, and stop if one does not do what it should.
-    :param rows: All rows, or the paper's only, without the table of transfer.
-    :param sweep: Also score over strengths of the denoisers, as in the paper's appendix.
-    :param eps: L∞ bound of the perturbations and of the random signs.
-    :param craft_images: Images that universal perturbations are crafted on; None: on the photographs all training
-        crops.
-    :param deepfool_images: How many of these DeepFoolUAP is crafted on, which takes many times as long for each; None:
-        all, on the photographs 80.
-    :param tune_images: Images that σ and ε of v_def, the defensive noise, and strengths are chosen on; 0 leaves v_def
-        out.
-    :param noise_images: Images that v_def is fitted on; 0 leaves v_def out.
-    :param test_images: Images that are scored.
-    :param craft_passes: Most passes of DeepFoolUAP over the images that it is crafted on.
-    :param craft_batch_size: Images that make one update of DeepFoolUAP; 1 is the paper's algorithm.
-    :param craft_steps: Most steps of DeepFool for an image.
-    :param craft_overshoot: Overshoot of DeepFool: how far beyond the boundary it steps.
-    :param craft_until: Fooling rate at which DeepFoolUAP ends.
-    :param sgd_passes: Passes of SGDUAP, the stronger attack, over the images that it is crafted on.
-    :param sgd_batch_size: Images that make one step of SGDUAP.
-    :param draws: How often images are scored behind a defence that draws at random: one counts as classified right if
-        it is each time.
-    :param rof_weight: Weight of the ROF defence.
-    :param nlm_h: Filter strength h of the NL-means defence.
-    :param noise_sigmas: Standard deviations of the draws that v_def is made of, to choose from on the tuning split.
-    :param noise_eps: Root mean squares of v_def, to choose from on the tuning split.
-    :param noise_draws: Draws for each misclassified image.
-    :param noise_accept: Draws that make v_def: flip, those that turn a wrong prediction into a right one; or loss,
-        those that lower the loss.
-    :param noise_through: What v_def is fitted through: the denoiser that it precedes, or the classifier alone.
-    :param noise_knowing: Also fit v_def on images that each attack has perturbed, in rows of their own.
-    :param costs: Measure what defences take in time and memory, which differs from run to run.
-    :param quick: On the photographs: every step on few images; the figures mean nothing.
+    :param rows: Which rows the table has: all; or paper, those of the paper only, without the table of transfer
+        between networks.
+    :param sweep: Also score a range of strengths of the denoisers, as in the paper's appendix.
+    :param eps: The most that an attack may change each value of an image (the bound in the norm L∞), unless the attack
+        has an eps of its own.
+    :param craft_images: Number of images that universal perturbations are crafted on; None: on the photographs all
+        training crops.
+    :param deepfool_images: How many of the images of `craft_images` DeepFoolUAP uses, which takes many times as long
+        for each as SGDUAP; None: all, on the photographs 80.
+    :param tune_images: Number of images for choosing strengths, and the σ and ε of v_def, the paper's defensive noise;
+        0 leaves v_def out.
+    :param noise_images: Number of images that v_def, the defensive noise, is fitted on; 0 leaves v_def out.
+    :param test_images: Number of images that every reported figure is computed on.
+    :param craft_passes: Most passes of DeepFoolUAP over its images.
+    :param craft_batch_size: Number of images for each update of DeepFoolUAP; 1 is the paper's algorithm.
+    :param craft_steps: Most steps of DeepFool for each image.
+    :param craft_overshoot: Overshoot of DeepFool: how far it steps beyond the decision boundary.
+    :param craft_until: Fooling rate at which DeepFoolUAP stops.
+    :param sgd_passes: Passes of SGDUAP, the stronger attack, over its images.
+    :param sgd_batch_size: Number of images for each step of SGDUAP.
+    :param draws: How often each image is scored behind a defence that draws at random; it counts as right only if it is
+        classified right every time.
+    :param rof_weight: Weight (strength) of the ROF defence.
+    :param nlm_h: Strength h of the NL-means defence.
+    :param noise_sigmas: Standard deviations of the random draws that v_def, the defensive noise, is made of; the best
+        is chosen on the tuning split.
+    :param noise_eps: Root mean squares of v_def, the defensive noise; the best is chosen on the tuning split.
+    :param noise_draws: Number of random draws for each misclassified image when v_def is fitted.
+    :param noise_accept: Which draws v_def is made of: flip, those that turn a wrong prediction into a right one; or
+        loss, those that lower the loss.
+    :param noise_through: What v_def is fitted through: defences, the denoiser that follows it; or classifier, the
+        classifier alone.
+    :param noise_knowing: Also fit v_def on images that each attack has perturbed, and report that in rows of its own.
+    :param costs: Measure the time and memory that defences take, which differ from run to run.
+    :param quick: On the photographs, run every step on a few images, to try the program; the figures mean nothing.
     """
 
     seed: Annotated[int, Shown(RUN)] = 0
@@ -336,14 +341,14 @@ class Machine:
     """Where a run is made, and with what: nothing that a figure is meant to depend on.
 
     :param device: Where to compute: auto, cpu, cuda, or cuda:1 and so on.
-    :param mixed_precision: Score in half precision, where a check shows the same labels.
-    :param batch_size: Images that are scored at once; None: by their size, on a GPU found by trial.
-    :param jobs: Processes that share the work; None: on the photographs without a GPU as many as cores, else 1. Each
-        has networks of its own in memory.
-    :param threads: Threads of each process on a CPU, in whose number results are rounded; None: on the photographs 1,
-        so that machines agree, else as many as cores.
-    :param workers: Threads that decode images; None: as many as cores.
-    :param weights_dir: Folder of torchvision's files of weights; None: where torchvision keeps them.
+    :param mixed_precision: Score in half precision if a check on 256 images gives the same labels.
+    :param batch_size: Number of images that are scored at once; None: chosen by their size, on a GPU by trial.
+    :param jobs: Number of processes that share the work; each keeps its own networks in memory. None: on the
+        photographs without a GPU as many as cores, else 1.
+    :param threads: Number of threads of each process on a CPU, which results depend on in their last digits; None: on
+        the photographs 1, so that machines agree, else as many as cores.
+    :param workers: Number of threads that decode images; None: as many as cores.
+    :param weights_dir: Folder with torchvision's files of weights; None: where torchvision keeps them.
     :param decoded_dir: Folder for decoded images; None: in the user's cache.
     :param progress: Show progress bars.
     """
