@@ -702,7 +702,7 @@ def test_a_terminal_without_greek_letters_shows_question_marks(encoding):
     environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     result = python("import sys; from art_denoise.cli import main; sys.exit(main(['table1', '--help']))", **environment)
     assert (result.returncode, result.stderr) == (0, b"")
-    assert b"Images that ? and ? of v_def" in result.stdout
+    assert b"the bound in the norm L?)" in result.stdout
 
 
 def test_who_does_not_read_on_is_not_told_of_it():

@@ -134,11 +134,11 @@ def test_the_best_is_one_that_no_other_was_attacked_in_more_ways_than():
 
 def test_where_nobody_knows_the_defence_nothing_is_said_of_its_worth():
     some = found({CLEAN: 160, Condition(UAP): (60, 120), Condition(UAP, ROF): (140, 145)})
-    assert main_sentences(some) == ("Nobody who knows the defences has attacked: what they are worth is not known.",)
+    assert main_sentences(some) == ("No attacker who knows the defences was tried: what they are worth is not known.",)
     (_, chart) = charts(some)
     assert chart.sentence == (
         "D_ROF leaves right 72.5 % against attackers who have another network and 70.0 % against attackers who do not "
-        "know it. Nobody who knows it has attacked it."
+        "know it. No attacker who knows it was tried."
     )
     assert all(isinstance(bar.value, (Accuracy, Missing)) for bar in chart.bars)
 
@@ -149,7 +149,7 @@ def test_of_what_is_not_told_of_clean_images_the_sentence_is_whole():
     others = {cell: of for cell, of in whole.labels.items() if cell.source == OTHER.key}
     (_, chart) = charts(replace(whole, labels=others))
     assert chart.sentence == (
-        "D_ROF leaves right 72.5 % against attackers who have another network. Nobody who knows it has attacked it."
+        "D_ROF leaves right 72.5 % against attackers who have another network. No attacker who knows it was tried."
     )
 
 

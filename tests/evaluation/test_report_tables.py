@@ -186,12 +186,12 @@ def test_cells_that_cannot_be_say_why():
     )
     table = table_of(results(asked), "accuracy")
     whys = [[v.why if isinstance(v, Missing) else "" for v in row.values[1:]] for row in table.rows]
-    crafted = "it would have to be crafted on a network, and this is a file"
+    crafted = "this would have to be crafted on a network, and the column is a file"
     assert whys == [
         ["", "", ""],
         ["", "", crafted],
-        ["this is the target itself, and the attacker has another network", "", ""],
-        ["", "who queries the target has no need of another network", crafted],
+        ["this column is the target itself, and the attacker has another network", "", ""],
+        ["", "an attacker who queries the target needs no other network", crafted],
     ]
     pairs = table_of(results(asked), "comparisons")
     assert isinstance(row_of(pairs, "another").values[3], Missing)

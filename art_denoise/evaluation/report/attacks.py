@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
 
 _NOTE = (
-    "A forward pass is one image going once through the network; a gradient is one that is taken back. Planted: the "
-    "attack is tried on images for which the network, behind the defence, is given a last layer that calls one point "
-    "at the edge of the attack's ball another class (Zimmermann et al. 2022). One that does not find that class is too "
-    "weak to say anything, or stopped by something in the defence."
+    "A forward pass is one image that goes once through the network; for a gradient, it also goes back. Planted "
+    "points: the network, behind the defence, is given a last layer that calls one point at the edge of what the "
+    "attack may reach another class (Zimmermann et al. 2022). An attack that does not find that point is too weak to "
+    "say anything, or is stopped by something in the defence."
 )
 
 
@@ -64,7 +64,7 @@ def attacks(results: Results) -> tuple[Table, ...]:
             Column(Name("the attacker"), of_row=True),
             Column(Name("crafted on"), of_row=True),
             Column(Name("images")),
-            Column(Name("forward passes an image")),
+            Column(Name("forward passes per image")),
             Column(Name("of them for a gradient")),
             Column(Name("planted points found, %")),
             Column(Name("found by chance, %")),

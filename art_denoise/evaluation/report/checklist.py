@@ -70,7 +70,7 @@ def checklist(results: Results) -> tuple[Table, ...]:
         kind="checklist",
         title="What reviewers of a defence ask for, and whether it is here",
         note="After Carlini et al. (2019), Athalye et al. (2018), Tramèr et al. (2020), Croce et al. (2022) and "
-        "Zimmermann et al. (2022). What is not here is no fault of the defence, but nothing is known of it.",
+        "Zimmermann et al. (2022). What is missing here is not a fault of the defence, but remains unknown.",
         legend=Shown(""),
         head=Name("what is asked for"),
         columns=(Column(Name("here"), of_row=True), Column(Name("by what, or why not"), of_row=True)),
@@ -85,7 +85,7 @@ def _knows(run: _Looked) -> Answer:
         return "yes", "attackers with the exact gradient of the defence"
     if Knowledge.PARTLY_EXACT in run.knowledge:
         return "yes", "attackers with the gradient of all of it that has one, and the identity for the rest"
-    return ("in part", "by the identity in the place of its gradient only") if bpda else ("no", "nobody knows it")
+    return ("in part", "by the identity in the place of its gradient only") if bpda else ("no", "no attacker knows it")
 
 
 def _clean(run: _Looked) -> Answer:
@@ -105,7 +105,7 @@ def _converged(run: _Looked) -> Answer:
         return "no", "see what casts doubt on these figures"
     if doubled and single:
         return "yes", "one step, few and many: more do no more harm"
-    return "in part" if doubled or single else "no", "no attack is there with one step, with few and with many"
+    return "in part" if doubled or single else "no", "no attack was made with one step, with few and with many"
 
 
 def _restarts(run: _Looked) -> Answer:
@@ -132,10 +132,10 @@ def _sizes(run: _Looked) -> Answer:
 def _weaker(run: _Looked) -> Answer:
     without = {Knowledge.BLACK_BOX, Knowledge.TRANSFER}
     if not (run.knowledge & without and any(known is not None and known.white_box for known in run.knowledge)):
-        return "no", "there are not attackers both with gradients and without"
+        return "no", "there are no attackers with gradients, or none without"
     if run.flagged("An attack without the gradients"):
         return "no", "see what casts doubt on these figures"
-    return "yes", "who has no gradient breaks no image that is left by all who have"
+    return "yes", "attackers without gradients break no image that all those with gradients leave"
 
 
 def _asking(run: _Looked) -> Answer:
@@ -143,7 +143,11 @@ def _asking(run: _Looked) -> Answer:
     labels = run.has("hopskipjump", "boundary", "art:GeoDA", "art:SignOPTAttack")
     if scores and labels:
         return "yes", f"by scores: {', '.join(scores)}; by labels: {', '.join(labels)}"
-    return ("in part", f"{', '.join(scores + labels)} only") if scores or labels else ("no", "nobody only asks")
+    return (
+        ("in part", f"{', '.join(scores + labels)} only")
+        if scores or labels
+        else ("no", "no attack asks for scores or labels only")
+    )
 
 
 def _transfer(run: _Looked) -> Answer:
@@ -163,7 +167,7 @@ def _transfer(run: _Looked) -> Answer:
 
 def _random(run: _Looked) -> Answer:
     if not run.results.audits:
-        return "no", "nobody looked whether a defence draws at random"
+        return "no", "it was not checked whether a defence draws at random"
     if all(audit["draws"] == "none" for audit in run.results.audits.values()):
         return "does not apply", "nothing is drawn"
     averaging = any(threat.attack.kind == "per-image" for threat in run.threats)
@@ -253,13 +257,13 @@ def _broader(run: _Looked) -> Answer:
 def _quality(run: _Looked) -> Answer:
     if run.results.audits:
         return "yes", "PSNR, and the share of noise that is left"
-    return "no", "nobody looked at images behind the defence"
+    return "no", "images behind the defence were not looked at"
 
 
 def _chosen(run: _Looked) -> Answer:
     if any(c.condition.defence.noise is not None for c in run.results.labels if c.condition.defence):
-        return "yes", "v_def is; the rest is as it was asked"
-    return "does not apply", "all are as they were asked"
+        return "yes", "v_def is; other strengths are as given"
+    return "does not apply", "all strengths are as given"
 
 
 def _always(answer: Answer) -> Callable[[_Looked], Answer]:
@@ -275,7 +279,7 @@ _DEMANDS: tuple[tuple[str, Callable[[_Looked], Answer]], ...] = (
     ("random restarts, and several step sizes", _restarts),
     ("accuracy falls with the size of the attack, to chance", _sizes),
     ("the worst of all attacks, image by image", _always(("yes", "the table of the worst that attackers do"))),
-    ("who has gradients does at least what others do", _weaker),
+    ("attackers with gradients do at least as much harm as those without", _weaker),
     ("attacks without gradients, one of them by labels alone", _asking),
     ("transfer from another network, without the defence and with it", _transfer),
     ("averages over what a random defence draws", _random),

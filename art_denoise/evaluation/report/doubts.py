@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from art_denoise.evaluation.results import Results
 
 _NOTE = (
-    "Whoever knows more, takes more steps or may change more does at least as much harm, if attacks are what they are "
-    "meant to be. Where they do not, an attack may be weaker than it looks, and its figure too good: look at it before "
-    f"you believe it. Differences are told if p < {LEVEL:g} in the exact McNemar test, not corrected for their number."
+    "An attacker who knows more, takes more steps or may change more should do at least as much harm. Where that is "
+    "not so, an attack may be weaker than it looks, and its figure too good: check it before you believe it. "
+    f"Differences are listed if p < {LEVEL:g} in the exact McNemar test, without correction for how many were tested."
 )
 
 _NONE = Text(Name("–"))

@@ -58,7 +58,10 @@ def reading(results: Results) -> list[str]:
     """Return how the experiment is read where there is a choice, one sentence or two each."""
     experiment, images = results.experiment, results.images
     lines = [*_of_images(images)]
-    lines.append("Order: v0, + δ and clip to [0, 1], + v_def and clip, the defence and clip, standardise, classify.")
+    lines.append(
+        "Order: the image v0, plus the perturbation δ, clipped to [0, 1]; plus v_def, clipped; defended, clipped; "
+        "standardised for the network; classified."
+    )
     lines += _of_attacks(results)
     lines += _of_columns(results)
     known = {cell.knowledge for cell in experiment.cells()}
@@ -228,11 +231,14 @@ def _of_noise(results: Results) -> Iterator[str]:
         said = [
             f"with {_DRAWS[options['noise_accept']]}" if options.get("noise_accept") in _DRAWS else "",
             _JUDGED.get(options.get("noise_through"), ""),
-            f"{options['noise_draws']} draws an image" if "noise_draws" in options else "",
+            f"{options['noise_draws']} draws per image" if "noise_draws" in options else "",
             "on clean images of a split of their own",
         ]
         knowing = " “Knowing δ”: fitted on images that the column's attack has perturbed." if "knowing" in kinds else ""
-        yield (f"v_def: Eq. 1 {', '.join(filter(None, said))}; σ and ε chosen by the loss on a tuning split.{knowing}")
+        yield (
+            f"v_def: the defensive noise, Eq. 1 of the paper {', '.join(filter(None, said))}; "
+            f"σ and ε chosen by the loss on a tuning split.{knowing}"
+        )
     if "random" in kinds:
         yield "Random direction: Gaussian noise of the same root mean square as v_def."
     published = any(figure.condition.defence.noise is not None for figure in experiment.published)
@@ -256,8 +262,8 @@ def _weak(results: Results) -> Iterator[str]:
         for column, cost in _differences(results, Condition(), condition):
             if cost.points <= 0 or cost.p >= LEVEL:
                 yield (
-                    f"{names[condition].text.removeprefix('v0 + ')}{column} costs no accuracy that chance might not "
-                    "cost: what a defence wins back from it tells nothing."
+                    f"{names[condition].text.removeprefix('v0 + ')}{column} costs no more accuracy than chance "
+                    "might: what a defence wins back from it tells nothing."
                 )
 
 

@@ -131,7 +131,7 @@ def headline(results: Results) -> tuple[Table, ...]:
         title="What each defence leaves, by who attacks",
         note=note_of(
             quick_note(results),
-            "Of images: those that are classified right whatever is tried by who knows as much.",
+            "An image counts as right only if it is classified right under every attack of its column.",
             f"Of attacks of {size_text(_usual_size(crafted))}; others below." if len(sizes) > 1 else "",
             *(note_of_known_draws(results, sides[d].name, cells) for d, cells in draws_known.items() if d in sides),
         ),
@@ -166,11 +166,12 @@ def main_sentences(results: Results) -> tuple[str, ...]:
     known = [side for side in known if not any(side.ways < other.ways for other in known)]
     left = {defence: side.worst for defence, side in defended.items() if side in known and side.worst is not None}
     if not left:
-        return (*said, "Nobody who knows the defences has attacked: what they are worth is not known.")
+        return (*said, "No attacker who knows the defences was tried: what they are worth is not known.")
     best = max(left, key=lambda defence: left[defence].share.value)
     name, noun = sides[best].name.text, results.images.noun
     leaves = f"leaves {_percent(left[best])} of the {noun}s right"
-    subject = name if len(left) == 1 else f"{name}, the best of {len(left)} defences,"
+    most = "" if len(left) == len(defended) else " that were attacked in the most ways"
+    subject = name if len(left) == 1 else f"{name}, the best of {'the ' * bool(most)}{len(left)} defences{most},"
     sentence = f"Whatever is tried by attackers who know it, {subject} {leaves}"
     nothing = sides.get(NOTHING)
     if nothing is not None and nothing.worst is not None:
@@ -285,9 +286,9 @@ def _sentence(results: Results, defence: Defence, sides: Mapping[Defence, _Side]
     if left:
         said.append(f"leaves right {listed(left)}")
     if not said:
-        return f"Nobody who knows {side.name.text} has attacked it."
+        return f"No attacker who knows {side.name.text} was tried."
     sentence = f"{side.name.text} {', and '.join(said)}."
-    return sentence if worst is not None else f"{sentence} Nobody who knows it has attacked it."
+    return sentence if worst is not None else f"{sentence} No attacker who knows it was tried."
 
 
 def _percent(value: Accuracy) -> str:

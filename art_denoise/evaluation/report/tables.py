@@ -113,8 +113,8 @@ def comparisons(results: Results) -> tuple[Table, ...]:
         kind="comparisons",
         title="The same images, compared in pairs",
         note=note_of(
-            "How many points more of the images are classified right with it than without, with the p-value of the "
-            "exact McNemar test, corrected by Holm for the number of those under the same heading.",
+            "How many points more of the images are classified right with what the row names than without it, with the "
+            "p-value of the exact McNemar test, corrected by Holm for the number of tests under the same heading.",
             columns_note(experiment),
             seeds_note(experiment, "difference"),
         ),
@@ -199,7 +199,7 @@ def perturbations(results: Results) -> tuple[Table, ...]:
     table = Table(
         kind="perturbations",
         title="The perturbations, and what they do to the images that they were crafted from",
-        note="Fooled is an image whose label the perturbation changes, behind what it was crafted through.",
+        note="An image is fooled if the perturbation changes its label behind the defence that it was crafted through.",
         legend=Shown(""),
         head=Name(""),
         columns=tuple(columns),

@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 def why_no_cell(experiment: Experiment, condition: Condition, source: Source | None) -> str:
     """Return why a row has no cell in a column."""
     if source is not None and source.stands_for is not None:
-        return "it would have to be crafted on a network, and this is a file"
+        return "this would have to be crafted on a network, and the column is a file"
     if condition.threat is not None and condition.threat.knowledge is Knowledge.TRANSFER:
-        return "this is the target itself, and the attacker has another network"
+        return "this column is the target itself, and the attacker has another network"
     if condition.threat is not None and condition.threat.knowledge is Knowledge.BLACK_BOX:
-        return "who queries the target has no need of another network"
+        return "an attacker who queries the target needs no other network"
     threat = condition.threat
     if threat is not None and threat.knowledge.knows_defence and threat.attack.kind in experiment.on_target:
-        return "who knows the defence attacks the target itself"
-    return "the row is not of this column"
+        return "this attack, by someone who knows the defence, is made on the target only"
+    return "this row has no figure in this column"
 
 
 def over_columns(

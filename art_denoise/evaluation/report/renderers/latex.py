@@ -36,7 +36,7 @@ def _table(table: Table, label: str) -> list[str]:
     if table.mark:
         said.append(f"Bold: {latex_text(table.mark)}.")
     if table.has_same:
-        said.append("$''$: as at the left, the column has no part in it.")
+        said.append("$''$: the same as at the left; the column makes no difference.")
     for number, why in enumerate(table.reasons, 1):
         said.append(f"{_dash(str(number) if len(table.reasons) > 1 else '')}: {latex_text(why)}.")
     alignment = "l" + "".join("l" if column.of_row else "r" for column in table.columns)

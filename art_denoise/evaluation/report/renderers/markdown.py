@@ -53,7 +53,7 @@ def _table(table: Table) -> str:
     if table.mark:
         said.append(f"{_MARK}: {escaped(table.mark)}.")
     if table.has_same:
-        said.append("″: as at the left, the column has no part in it.")
+        said.append("″: the same as at the left; the column makes no difference.")
     for number, why in enumerate(table.reasons, 1):
         said.append(f"–{'' if len(table.reasons) == 1 else raised(str(number))}: {escaped(why)}.")
     lines = [

@@ -38,7 +38,7 @@ def _table(table: Table) -> str:
     if table.mark:
         said.append(f"*: {table.mark}.")
     if table.has_same:
-        said.append("″: as at the left, the column has no part in it.")
+        said.append("″: the same as at the left; the column makes no difference.")
     reasons = [
         f"–{'' if len(table.reasons) == 1 else raised(str(number))}: {one_line(why)}."
         for number, why in enumerate(table.reasons, 1)
