@@ -20,7 +20,6 @@ __all__ = [
     "NLMeansMode",
     "NormName",
     "PatchWeights",
-    "PerturbationEnding",
     "ROFSolver",
     "WrappedGradient",
 ]
@@ -60,9 +59,6 @@ AxisOrder: TypeAlias = Literal["CHW", "HWC", "CWH", "WHC"]
 
 #: `order` of the channels of a perturbation in a file.
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
-
-#: Endings of files of perturbations.
-PerturbationEnding: TypeAlias = Literal[".npy", ".npz", ".mat", ".pt", ".pth", ".safetensors"]
 
 #: `interpolation`: how images are resized; Pillow's words.
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic"]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 
 from art_denoise._defined import functions_in, names_in, names_of_installed
 from art_denoise.attacks.array_files import _READERS
-from art_denoise.choices import PerturbationEnding
+from art_denoise.evaluation.written import ENDINGS
 from art_denoise.models.names import torchvision_names
 
 
@@ -65,4 +63,4 @@ def test_filters_of_kornia_are_read_from_its_sources():
 
 
 def test_endings_of_perturbations_are_those_of_their_readers():
-    assert get_args(PerturbationEnding) == tuple(_READERS)
+    assert tuple(_READERS) == ENDINGS

@@ -125,7 +125,7 @@ def _of_safetensors(file: Path) -> dict[str, torch.Tensor]:
         return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118, it is no mapping
 
 
-#: What reads the files of others, by their endings, `PerturbationEnding`.
+#: What reads the files of others, by their endings.
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".npy": _of_numpy,
     ".npz": _of_archive,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from art_denoise.choices import PerturbationEnding
 from art_denoise.models.names import PAPER_NAMES
+
+#: Endings of files of perturbations, those that `art_denoise.attacks.array_files` reads.
+ENDINGS = (".npy", ".npz", ".mat", ".pt", ".pth", ".safetensors")
 
 #: What may be said of files of perturbations, and how it is read.
 _OF_FILES: dict[str, Callable[[str], str | float]] = {
@@ -32,7 +34,7 @@ def read_source(source: str) -> tuple[str, dict[str, Any]] | None:
         if Path(source).is_file() and not source.endswith(".py"):
             raise ValueError(
                 f"`sources` has {source!r}, which is neither a model, path/to/file.py:function, nor a file of a "
-                f"perturbation, {', '.join(get_args(PerturbationEnding))}: save the perturbation by np.save or "
+                f"perturbation, {', '.join(ENDINGS)}: save the perturbation by np.save or "
                 "Perturbation.save"
             )
         return None
@@ -55,6 +57,6 @@ def read_source(source: str) -> tuple[str, dict[str, Any]] | None:
 def _path(source: str) -> str | None:
     whole, path = source, source.rpartition(":")[0]
     for candidate in (whole, path):
-        if candidate.lower().endswith(get_args(PerturbationEnding)) and source.partition(":")[0] not in PAPER_NAMES:
+        if candidate.lower().endswith(ENDINGS) and source.partition(":")[0] not in PAPER_NAMES:
             return candidate
     return None

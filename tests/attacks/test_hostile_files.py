@@ -254,7 +254,7 @@ def test_a_record_of_ours_that_is_none(tmp_path, record):
         load_perturbation(tmp_path / "v.safetensors")
 
 
-@pytest.mark.parametrize("kind", array_files.ENDINGS)
+@pytest.mark.parametrize("kind", array_files._READERS)
 def test_a_file_larger_than_what_is_read_from_one(tmp_path, kind):
     """Three gigabytes that take no room on the disk."""
     with (tmp_path / f"v{kind}").open("wb") as opened:
