@@ -118,6 +118,16 @@ def test_the_figure_of_denoised_images_holds_what_was_predicted():
     assert "magnified 12 times" in figure.picture.caption
 
 
+def test_dollar_signs_of_classes_and_attacks_are_no_mathematics_and_stand_once():
+    found = whole()
+    images = replace(found.images, classes=dict.fromkeys(range(7), "$5 or $6"))
+    drawing = by_name(replace(found, images=images))["denoised"].draw()
+    first = next(ax for ax in drawing.axes if ax.images)
+    # How matplotlib is told that they are letters.
+    assert first.get_title().split("\n")[1].endswith(r" \$5 or \$6")
+    assert first.get_ylabel().endswith("\n" + r"\$5 or \$6")
+
+
 def test_the_figure_of_strengths_has_the_image_above_and_the_attacked_one_below():
     shown = shown_images("vgg16")
     figure = by_name(whole())["strengths-vgg16"]
@@ -181,7 +191,8 @@ def test_changes_are_shown_with_zero_in_the_middle():
     most = figure.data["most"]
     assert np.mean(np.abs(values) <= most) >= 0.99
     assert f"ends at {most:g} of 255" in figure.picture.caption
-    assert f"magnified some {127.5 / most:.2g} times" in figure.picture.caption
+    beyond = 100 * np.mean(np.abs(values) > most)
+    assert f"magnified some {127.5 / most:.2g} times; the {beyond:.2g} % beyond have" in figure.picture.caption
     drawn = [ax.images[0] for ax in figure.draw().axes if ax.images and ax.images[0].get_array().ndim == 2]
     assert len(drawn) == 4
     for image in drawn:
@@ -205,8 +216,24 @@ def test_spectra_are_of_what_is_added_and_of_what_is_left():
     for ax in drawing.axes[:6]:
         assert ax.images[0].get_cmap().name == "cividis"
         assert ax.images[0].get_clim() == (figure.data["least"], figure.data["most"])
+    # No arrow says that something is beyond the end.
+    (bar,) = {ax.images[0].colorbar for ax in drawing.axes[:6] if ax.images[0].colorbar}
+    assert bar.extend == "min"
     assert figure.data["least"] < values.min() + 0.5
     assert figure.data["most"] >= values.max()
+
+
+def test_what_is_within_the_scale_is_not_said_to_be_beyond():
+    shown = replace(shown_images(), changes=np.full_like(shown_images().changes, 7.9 / 255))
+    caption = by_name(results(shown=(shown,)))["changes"].picture.caption
+    assert (
+        "The scale ends at 8 of 255, so that changes are magnified some 16 times, and nothing is beyond it." in caption
+    )
+
+
+def test_what_was_made_on_no_network_is_said_to_be_of_the_attack_alone():
+    shown = replace(shown_images(), cell=Cell(ATTACKED, "inception_v1"))
+    assert by_name(results(shown=(shown,)))["spectra"].data["rows"] == ["δ"]
 
 
 # What is said.
@@ -224,6 +251,10 @@ def test_captions_say_by_which_rule_images_were_chosen():
     assert f"{rule}, whatever becomes of it behind defences; 10 of {N} crops are such" in caption
     assert caption.endswith("Of these, as many are right again: behind D_jpeg 4.")
     assert "right again" not in by_name(found)["changes"].picture.caption
+    # Forty were attacked, of which ten were right as they are.
+    some = np.where((np.arange(N) >= 10) & (np.arange(N) < 50), labels_with(0), -1)
+    few = by_name(replace(found, labels={**labels, attacked: some}))["strengths-incv1"].picture.caption
+    assert "; 10 of the 40 attacked crops are such" in few
     assert "The crops are the first of each class" in by_name(found)["denoised"].picture.caption
     caption = by_name(whole(worked=False))["denoised"]
     assert len(caption.data["rows"]) == 1
@@ -257,6 +288,8 @@ def test_all_is_said_in_sentences_also_for_who_cannot_see():
         if name in ("denoised", "strengths-incv1"):
             label = shown_images().predicted[2, 1, 0]
             assert f"class {label} behind ROF 10" in figure.picture.text
+        if name == "strengths-incv1":
+            assert f"as it is: class {shown_images().predicted[0, 0, 0]} without a defence" in figure.picture.text
 
 
 def test_what_is_left_out_is_said_with_the_reason():

@@ -118,7 +118,8 @@ def draw_spectra(data: Mapping[str, Any], spectra: np.ndarray) -> Drawing:
         if j == 0:
             ax.set_ylabel(_lines(data["rows"][i], _most_letters(size)), fontsize=_LETTERS)
     drawing.supxlabel("frequencies along rows and along columns, cycles per pixel", fontsize=_LETTERS)
-    _bar(drawing, drawn, axes, "log₁₀ of the amplitude, of 255", extend="both")
+    # The largest is within the scale.
+    _bar(drawing, drawn, axes, "log₁₀ of the amplitude, of 255", extend="min")
     return drawing
 
 
@@ -162,7 +163,7 @@ def _above(cell: Mapping[str, Any], most: int) -> str:
     lines = [cell["heading"]] if cell["heading"] else []
     said = cell["said"]
     if said is not None:
-        lines.append(plain(f"{MARKS[said['right']]} {said['label']}", most))
+        lines.append(f"{MARKS[said['right']]} {said['label']}")
         lines += [] if said["confidence"] is None else [f"{said['confidence']:.0f} %"]
     return _lines("\n".join(lines), most)
 

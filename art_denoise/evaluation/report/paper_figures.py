@@ -141,7 +141,7 @@ def _strengths(results: Results, shown: Shown) -> Figure:
     text = (
         f"A test {said.noun} as it is and with {said.whole}, without a defence and behind defences of several strengths"
     )
-    behind = [_UNDEFENDED, *(f"behind {name}" for name in said.defences)]
+    behind = ["without a defence", *(f"behind {name}" for name in said.defences)]
     alt = [
         f"{name}: {said.read([(j, state) for j in range(len(names))], behind, 0)}"
         for state, name in enumerate((_AS_IT_IS, f"with {said.attack}"))
@@ -170,6 +170,8 @@ def _changes(results: Results, shown: Shown) -> Iterator[Figure]:
         return
     values = 255 * shown.changes[: len(chosen), :, 0].mean(2).swapaxes(0, 1)
     most = max(1.0, float(np.ceil(np.percentile(np.abs(values), _WITHIN))))
+    beyond = 100 * float((np.abs(values) > most).mean())
+    ends = f"; the {beyond:.2g} % beyond have the colours of its ends" if beyond else ", and nothing is beyond it"
     pictures = [shown.images[0, state, 0] for state in (0, 1)]
     data = {
         "rows": [_AS_IT_IS, f"with {said.attack}"],
@@ -188,8 +190,8 @@ def _changes(results: Results, shown: Shown) -> Iterator[Figure]:
     ]
     caption = (
         f"{text}. White: nothing changes; purple: a pixel becomes brighter, orange: darker, the mean of its channels. "
-        f"The scale ends at {most:g} of 255, so that changes are magnified some {127.5 / most:.2g} times; the "
-        f"{100 - _WITHIN:.2g} % beyond have the colours of its ends. Root mean squares: {'; '.join(sizes)}. "
+        f"The scale ends at {most:g} of 255, so that changes are magnified some {127.5 / most:.2g} times{ends}. "
+        f"Root mean squares: {'; '.join(sizes)}. "
         f"{said.rule(1, defended=False)}"
     )
     picture = Picture("figures/changes.png", f"{text}. Root mean squares: {'; '.join(sizes)}.", caption=caption)
@@ -205,7 +207,7 @@ def _spectra(results: Results) -> Iterator[Figure]:
             return
         left = shown.left()[: len(chosen)]
         shares = [f"{100 * share_left(one, shown.added):.0f} %" for one in left]
-        rows.append(f"{said.attack}, {said.source}")
+        rows.append(", ".join(filter(None, (said.attack, said.source))))
         headings.append(["what is added"])
         headings[-1] += [f"left by {said.defences[i]}:\n{share}" for i, share in zip(chosen, shares, strict=True)]
         spectra = [amplitudes(one) for one in (shown.added, *left)]
@@ -311,27 +313,31 @@ class _Words:
                 f"The {noun}s are the first of each class, in the order of the test {noun}s, that are {kept}, whatever "
                 "becomes of them behind defences"
             )
-        such = self._such()
-        if such is None:
+        found = self._such()
+        if found is None:
             return f"{said}."
+        such, attacked = found
         again = [
             f"{row.defence.text} {int((results.labels[cell][such] == results.images.labels[such]).sum())}"
             for row, cell in self._rows()[:_DEFENCES]
         ]
         tail = f" Of these, as many are right again: behind {listed(again)}." if again and defended else ""
-        kind = f"{int(such.sum())} of {len(such)} {noun}s are such, which are no fair sample of all"
+        of = f"{attacked}" if attacked == len(such) else f"the {attacked} attacked"
+        kind = f"{int(such.sum())} of {of} {noun}s are such, which are no fair sample of all"
         return f"{said}; {kind}.{tail}"
 
-    def _such(self) -> np.ndarray | None:
-        """Return of which test images the attack made wrong ones out of right ones; None if that is not known."""
+    def _such(self) -> tuple[np.ndarray, int] | None:
+        """Return which test images the attack made wrong ones of right ones, and how many it was tried on.
+
+        None if that is not known.
+        """
         results, cell = self._results, self._shown.cell
         clean = results.labels.get(Cell(Condition(), cell.target, None, results.experiment.seeds[0]))
         attacked = results.labels.get(cell)
         if clean is None or attacked is None:
             return None
-        truth = results.images.labels
-        found: np.ndarray = (clean == truth) & (attacked != truth) & (attacked >= 0)
-        return found
+        truth, tried = results.images.labels, attacked >= 0
+        return (clean == truth) & (attacked != truth) & tried, int(tried.sum())
 
     def _rows(self) -> list[tuple[Condition, Cell]]:
         """Return the rows of the tables that meet the same attack behind a defence without v_def."""
