@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 from cyclopts.exceptions import (
     CoercionError,
@@ -56,6 +57,12 @@ def sentence(error: CycloptsError) -> str:
         name = error.token.keyword
         if error.target_type is bool:
             return f"{name} takes no value: it stands alone, or as --no-{name.lstrip('-')} for the opposite"
+        if error.target_type is int:
+            return f"{name} must be an integer, got {error.token.value!r}"
+        if get_origin(error.target_type) is Literal:
+            # Python may have them in the order of somebody else's equal type.
+            words = sorted(get_args(error.target_type))
+            return f"{name} must be {', '.join(words[:-1])} or {words[-1]}, got {error.token.value!r}"
         return f"{name} must say what each value is of, as {name}.NAME: --help lists the names"
     if isinstance(error, RepeatArgumentError):
         return f"{error.token.keyword} is there twice: give it once"

@@ -204,7 +204,8 @@ def _install_completion(
     except ShellDetectionError:
         raise ValueError("the shell that this is called from is not known: name it, as --shell bash") from None
     file = app().install_completion(shell=chosen, output=output, add_to_startup=output is None)
-    commands.show(f"Completion for {chosen}: {file}, read by each {chosen} that is started from now on")
+    when = f"read by each {chosen} that is started from now on" if output is None else "read when it is sourced"
+    commands.show(f"Completion for {chosen}: {file}, {when}")
     return 0
 
 
