@@ -14,6 +14,7 @@ import pytest
 from sums import Sum, run, tree
 
 from art_denoise.evaluation.engines import local
+from art_denoise.evaluation.engines.progress import Bar
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -53,6 +54,17 @@ def test_in_a_file_each_task_is_a_line(tmp_path, capsys, jobs):
     first, second = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"Run: 50.0 %, 1 of 2 done, about \d+ s left; add 4", first)
     assert second == "Run: 100.0 %, 2 of 2 done, about 0 s left; a b"
+
+
+def test_no_time_is_left_at_the_end_rather_than_less_than_none(capsys):
+    # Ten parts of a tenth each, and what they are summed up to is a little more than all.
+    tasks = {task.key: task for task in map(Sum, range(10))}
+    with Bar(tasks, True, lambda task: None) as bar:
+        bar._share = 1e-9
+        for task in tasks.values():
+            bar.start(task)
+            bar.end(task, False)
+    assert capsys.readouterr().err.splitlines()[-1] == "Run: 100.0 %, 10 of 10 done, about 0 s left; add 9"
 
 
 def test_without_progress_nothing_is_said(tmp_path, capsys):

@@ -88,7 +88,8 @@ class Bar:
             if found is not None:
                 self._bar.write(one_line(found), file=sys.stderr)
             return
-        left = (time.monotonic() - self._since) * (1 / self._share - 1)
+        # What is summed up in parts may end a little above all.
+        left = (time.monotonic() - self._since) * max(0.0, 1 / self._share - 1)
         about = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
         with suppress(OSError, AttributeError):
             line = (
