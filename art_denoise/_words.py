@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 #: Unicode's categories of what is not shown but acted upon, by terminals for one: control and format characters, and
 #: separators of lines and paragraphs.
@@ -14,11 +14,6 @@ def some(texts: Iterable[str]) -> str:
     """Name up to three things, and say how many more there are."""
     first = list(texts)
     return ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")
-
-
-def listed(texts: Sequence[str]) -> str:
-    """Name several things one after the other, the last behind "and"."""
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def printable(text: str) -> str:

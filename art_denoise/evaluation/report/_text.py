@@ -1,9 +1,10 @@
-"""Text in forms: as wide as it looks, and in LaTeX."""
+"""Text in forms: as wide as it looks, as a list in a sentence, and in LaTeX."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from art_denoise._words import one_line
 
@@ -153,3 +154,8 @@ def _latex(character: str) -> str:
     if base.isascii() and base.isalpha() and mark in _ACCENTS:
         return rf"\{_ACCENTS[mark]}{{{base}}}"
     return f"[U+{ord(character):04X}]"
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Name several things one after the other, the last behind "and"."""
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

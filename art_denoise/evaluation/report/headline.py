@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from art_denoise._words import listed
 from art_denoise.evaluation.audit import LEVEL
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import NOTHING, Cell, Condition, Defence, Knowledge
+from art_denoise.evaluation.report._text import listed
 from art_denoise.evaluation.report.document import Bar, Chart
 from art_denoise.evaluation.report.names import cells_of, row_names
 from art_denoise.evaluation.report.table import (

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from art_denoise._words import listed, one_line
+from art_denoise._words import one_line
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Cell, Condition, Defence
 from art_denoise.evaluation.report import paper_drawings as drawings
+from art_denoise.evaluation.report._text import listed
 from art_denoise.evaluation.report.document import Picture
 from art_denoise.evaluation.report.figure_files import Figure, class_name, digest_of, slug
 from art_denoise.evaluation.report.names import bare, row_names, source_names
@@ -138,17 +139,20 @@ def _strengths(results: Results, shown: Shown) -> Figure:
             cells = [{"heading": "" if state else names[j], "said": said.of(j, state, 0)} for j in columns]
             rows.append({"name": name, "cells": cells})
             pictures.append([shown.images[j, state, 0] for j in columns])
-    text = (
-        f"A test {said.noun} as it is and with {said.whole}, without a defence and behind defences of several strengths"
-    )
-    behind = ["without a defence", *(f"behind {name}" for name in said.defences)]
+    several = len(shown.defences) > len(shown.exact)
+    behind = "defences of several strengths" if several else listed(said.defences)
+    text = f"A test {said.noun} as it is and with {said.whole}, without a defence"
+    text += f" and behind {behind}" if behind else ""
+    places = ["without a defence", *(f"behind {name}" for name in said.defences)]
     alt = [
-        f"{name}: {said.read([(j, state) for j in range(len(names))], behind, 0)}"
+        f"{name}: {said.read([(j, state) for j in range(len(names))], places, 0)}"
         for state, name in enumerate((_AS_IT_IS, f"with {said.attack}"))
     ]
+    like = ", as in Figures 2 to 4 of Lee, Park & Lee (2018)" if several else ""
+    called = listed([one_line(shown.defences[i].text) for i in shown.exact])
+    starred = f"*: as in the tables, which call {'them' if shown.exact[1:] else 'it'} {called}. " if called else ""
     caption = (
-        f"{text}, as in Figures 2 to 4 of Lee, Park & Lee (2018). Above: as it is, below: attacked; the true label is "
-        f"{said.truth(0)}. {said.units}*: as in the tables. "
+        f"{text}{like}. Above: as it is, below: attacked; the true label is {said.truth(0)}. {said.units}{starred}"
         f"{said.signs} {said.rule(1)}"
     )
     number = [one.cell for one in results.shown].index(shown.cell)

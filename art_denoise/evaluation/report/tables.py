@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from art_denoise._words import listed
 from art_denoise.evaluation.components import write_defence
 from art_denoise.evaluation.experiment import Cell, Comparison, Condition, Experiment, Source
 from art_denoise.evaluation.records import attack_name
+from art_denoise.evaluation.report._text import listed
 from art_denoise.evaluation.report.attacks import attacks
 from art_denoise.evaluation.report.checklist import checklist
 from art_denoise.evaluation.report.costs import costs
