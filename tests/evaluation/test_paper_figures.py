@@ -273,12 +273,30 @@ def test_captions_say_where_there_is_no_confidence():
 def test_captions_say_what_numbers_are_of_and_that_one_draw_is_shown():
     found = whole()
     caption = by_name(found)["strengths-incv1"].picture.caption
-    assert "ROF's weights are of 255. *: as in the tables." in caption
+    # As one that has a title of its own is known in them by that only.
+    assert "ROF's weights are of 255. *: as in the tables, which call them D_ROF and D_jpeg. " in caption
+    assert "behind defences of several strengths, as in Figures 2 to 4" in caption
     assert "NL-means" not in caption
     assert "one draw is shown" not in caption
     cell = next(iter(found.labels))
     drawn = replace(found, drawn={cell: np.stack([found.labels[cell]] * 2)})
     assert "one draw is shown" in by_name(drawn)["strengths-incv1"].picture.caption
+
+
+def test_captions_tell_of_strengths_only_where_there_are_several():
+    shown = shown_images()
+    parts = [0, 1 + 1, 1 + 3]
+    few = {name: getattr(shown, name)[parts] for name in ("images", "predicted", "confidence")}
+    shown = replace(shown, defences=(shown.defences[1], shown.defences[3]), exact=(0, 1), **few)
+    picture = by_name(results(shown=(shown,)))["strengths-incv1"].picture
+    assert picture.text.startswith(
+        "A test crop as it is and with δ crafted on IncV1, without a defence and behind ROF 10 and D_jpeg. Predicted"
+    )
+    assert "Figures 2 to 4" not in picture.caption
+    alone = replace(shown, defences=(), exact=(), changes=shown.changes[:0], **{name: few[name][:1] for name in few})
+    picture = by_name(results(shown=(alone,)))["strengths-incv1"].picture
+    assert picture.text.startswith("A test crop as it is and with δ crafted on IncV1, without a defence. Predicted")
+    assert "*" not in picture.caption
 
 
 def test_all_is_said_in_sentences_also_for_who_cannot_see():
