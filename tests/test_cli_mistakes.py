@@ -51,6 +51,8 @@ MISTAKES = {
     # Networks.
     "table1 --model vg16": "got 'vg16': did you mean vgg16?",
     "table1 --model torchvision:resnet50": "--model on the photographs must be inception_v1, vgg16, vgg19",
+    "table1 --model vgg16:title=A=B": "must be a text without colons, commas and equals signs",
+    "table1 --data pets --model torchvision:resnet50:title=A:DEFAULT": "equals signs, and stand last",
     "table1 --model nowhere.py:load": "there is no file nowhere.py",
     "table1 --model net.py": "--model = 'net.py' must say which function of the file returns the network",
     "table1 --model net.py:laod": "there is no function 'laod', but load",

@@ -229,7 +229,7 @@ def _columns(
     if alike:
         raise ValueError(
             f"`sources` must be of other names than the target, and another model is called {alike[0]!r}, too: "
-            "rename its file or its function"
+            "write the same model the same way everywhere, its title included, or rename the other's file or function"
         )
     if not columns:
         raise ValueError("`sources` must hold at least one model or file of a perturbation")

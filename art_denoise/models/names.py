@@ -48,6 +48,11 @@ def check_name(spec: str, *, trained: bool = False, argument: str = "model") -> 
     :raises ValueError: With the names that are nearest.
     """
     spec, _ = split_title(spec)
+    if ":title=" in spec:
+        raise ValueError(
+            f"`{argument}` = {spec!r}: what tables call it must be a text without colons, commas and equals signs, and "
+            "stand last"
+        )
     name, _, rest = spec.partition(":")
     if is_function_of_file(spec):
         _check_file(spec)

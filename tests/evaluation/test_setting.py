@@ -224,6 +224,8 @@ def test_models_and_files_are_called_as_is_said(folder):
     assert [c.source.text for c in setting.columns] == ["My net", "Theirs", "uap"]
     assert [c.source.key for c in setting.columns] == ["mine-net", "Theirs", "uap"]
     assert setting.columns[0].model is setting.target
+    with pytest.raises(ValueError, match="write the same model the same way everywhere, its title included"):
+        find(Options(model="vgg16:title=Small", sources=("vgg16",)))
     trained = find(Options(model="vgg16:title=Small", sources=("vgg16:title=Small", "vgg19")))
     assert [column.source.text for column in trained.columns] == ["Small", "VGG19"]
     assert trained.trained == {"vgg16", "vgg19"}
