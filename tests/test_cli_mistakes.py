@@ -102,7 +102,7 @@ MISTAKES = {
     "verify nowhere": "holds nothing of a run",
     "verify empty --sample few": "--sample must be a number of cells",
     "denoise nowhere.png out.png": "there is no file or folder nowhere.png",
-    "denoise a.png": "denoise must be told OUT",
+    "denoise a.png": "denoise needs OUT",
     "denoise a.png out.xyz": "out.xyz must end in .png",
     "denoise a.png a.txt/out.png": "nothing can be written in a.txt",
     "denoise a.png out.png --defence rofs": "there is no defence 'rofs', but rof",

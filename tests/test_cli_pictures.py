@@ -72,7 +72,7 @@ def test_wrong_input_is_told_in_one_sentence(picture, tmp_path, capsys):
         ("denoise", tmp_path / "empty", "out"): f"there is no picture in {tmp_path / 'empty'}, nor below it",
         ("denoise", tmp_path, picture): f"{picture} is a file, and {tmp_path} a folder",
         ("denoise", picture, "b.png", "--defence", "rofs"): "rof",
-        ("denoise", picture): "denoise must be told OUT",
+        ("denoise", picture): "denoise needs OUT",
         ("compare", picture, "--side", "3"): "--side must be 16 pixels or more, got 3",
         ("compare", picture, "--out", picture): f"{picture} is the picture itself",
         ("compare", tmp_path / "no.png"): "leads nowhere",

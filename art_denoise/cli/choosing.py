@@ -88,7 +88,7 @@ def chosen_craft(given: dict[str, Any], attack: str | None = None) -> tuple[Choi
     choice = choose(given, "craft", set(WITHOUT["craft"]) - {"attacks"})
     attacks = (attack,) if attack is not None else choice.options.attacks or ()
     if len(attacks) != 1:
-        raise ValueError("craft must be told one attack, as in: art-denoise craft sgd-uap")
+        raise ValueError("craft needs the name of an attack, as in: art-denoise craft sgd-uap")
     threat = parse_attack(attacks[0])
     if threat.attack.kind != "universal":
         raise ValueError(

@@ -52,7 +52,11 @@ def sentence(error: CycloptsError) -> str:
         )
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         name = getattr(error, "keyword", None) or error.argument.name
-        return f"{name} must be followed by a value" if name.startswith("-") else f"{command} must be told {name}"
+        return (
+            f"{name} must be followed by a value"
+            if name.startswith("-")
+            else f"{command} needs {name}: art-denoise {command} --help says what that is"
+        )
     if isinstance(error, CoercionError) and error.token is not None and error.token.keyword:
         name = error.token.keyword
         if error.target_type is bool:
