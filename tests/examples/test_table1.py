@@ -205,11 +205,11 @@ def net():
         (["--data", "images", "--model", "torchvision:nothing"], "no classification network 'nothing'"),
         (["--data", "images", "--model", "inception_v1:none"], "cannot be matched with the model's 1000 classes"),
         (["--data", "images", "--model", "mine.py:net", "--classes", "missing.csv"], "there is no such file"),
-        (["--data", "images", "--model", "mine.py:net", "--source", "missing.npy"], "there is no such file"),
+        (["--data", "images", "--model", "mine.py:net", "--source", "missing.npy"], "there is no file missing.npy"),
         (["--data", "broken", "--model", "mine.py:net"], " images cannot be read (broken/a/a_0.JPEG: is no image)"),
         (
             ["--data", "images", "--model", "mine.py:net", "--decoded-dir", "mine.py/x"],
-            "decoded images cannot be kept in",
+            "nothing can be written in mine.py/x, as ",
         ),
         (["--data", "images", "--model", "mine.py:net", "--out", "mine.py/x"], "mine.py/x"),
         (["--data", "images", "--model", "inception_v1"], "cannot be matched with the model's 1000 classes"),
