@@ -42,7 +42,7 @@ _NO_MATTER = ("progress", "jobs", "workers", "decoded_dir")
 _VARIABLES = re.compile(r"(OMP|MKL|ATEN|CUDA|NVIDIA|TORCH|PYTORCH|NUMBA|OPENBLAS)_")
 
 #: Ends the name of a file, in a text that is not the path of one.
-_ENDS_A_FILE = re.compile(r"\.(py|safetensors|npy|mat|pth?)\b", re.IGNORECASE)
+_ENDS_A_FILE = re.compile(r"\.(py|safetensors|np[yz]|mat|pth?)\b", re.IGNORECASE)
 
 
 def stamp_of(options: Options, machine: Machine, study: str) -> str | None:

@@ -126,6 +126,7 @@ def test_the_stamp_moves_with_the_code(monkeypatch, tmp_path):
         # Nowhere to be found as they are written.
         {"sources": ("a+b/mine.npy:units=255",)},
         {"sources": ("a,b/mine.npy",)},
+        {"sources": ("a,b/mine.npz",)},
         {"data": "images", "classes": "gone.json"},
     ],
 )
