@@ -265,7 +265,8 @@ def _given_column(source: str, path: str, told: Mapping[str, Any], target: Model
             f"source {source!r} is a perturbation {perturbation.array.shape}, the images are (3, {size}, {size}): "
             f"add size={size} after a colon to resize it"
         )
-    return Column(Source(slug(name), name, stands_for), given=perturbation)
+    # A title without a Latin letter or digit has no slug.
+    return Column(Source(slug(name) or slug(Path(path).stem) or "file", name, stands_for), given=perturbation)
 
 
 def choose_device(device: str) -> DeviceType:

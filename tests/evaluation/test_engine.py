@@ -52,8 +52,8 @@ def test_in_a_file_each_task_is_a_line(tmp_path, capsys, jobs):
         tmp_path, [Sum(3, (Sum(4),))], jobs=jobs, progress=True, found=lambda task: "a\nb" if task.number == 3 else None
     )
     first, second = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"Run: 50.0 %, 1 of 2 done, about \d+ s left; add 4", first)
-    assert second == "Run: 100.0 %, 2 of 2 done, about 0 s left; a b"
+    assert re.fullmatch(r"Preparation: 50.0 %, 1 of 2 done, about \d+ s left; add 4", first)
+    assert second == "Preparation: 100.0 %, 2 of 2 done, about 0 s left; a b"
 
 
 def test_no_time_is_left_at_the_end_rather_than_less_than_none(capsys):
@@ -64,7 +64,7 @@ def test_no_time_is_left_at_the_end_rather_than_less_than_none(capsys):
         for task in tasks.values():
             bar.start(task)
             bar.end(task, False)
-    assert capsys.readouterr().err.splitlines()[-1] == "Run: 100.0 %, 10 of 10 done, about 0 s left; add 9"
+    assert capsys.readouterr().err.splitlines()[-1] == "Preparation: 100.0 %, 10 of 10 done, about 0 s left; add 9"
 
 
 def test_without_progress_nothing_is_said(tmp_path, capsys):

@@ -224,6 +224,9 @@ def test_models_and_files_are_called_as_is_said(folder):
     assert [c.source.text for c in setting.columns] == ["My net", "Theirs", "uap"]
     assert [c.source.key for c in setting.columns] == ["mine-net", "Theirs", "uap"]
     assert setting.columns[0].model is setting.target
+    # A key is the name of a file, and is told from others where a title has no letter that such names have.
+    (column,) = find(options_of(folder, model=model, sources=(f"{uap}:units=1,title=δ′",))).columns
+    assert (column.source.key, column.source.text) == ("uap", "δ′")
     with pytest.raises(ValueError, match="write the same model the same way everywhere, its title included"):
         find(Options(model="vgg16:title=Small", sources=("vgg16",)))
     trained = find(Options(model="vgg16:title=Small", sources=("vgg16:title=Small", "vgg19")))

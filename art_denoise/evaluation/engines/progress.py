@@ -31,15 +31,16 @@ class Bar:
     def __init__(self, tasks: dict[str, Task], shown: bool, found: Callable[[Task], str | None]) -> None:
         self._total = sum(map(weight, tasks.values()))
         self._drawn = shown and is_drawn()
+        cells = [task for task in tasks.values() if task.folder == _CELLS]
+        # What trains and checks networks has no cells, and comes before the run.
+        self._name = "Run" if cells else "Preparation"
         self._bar = tqdm(
             total=self._total,
-            desc="Run",
+            desc=self._name,
             disable=not self._drawn,
             bar_format="{desc}: {percentage:5.1f}%|{bar}| {elapsed}<{remaining}{postfix}",
         )
         self._shown, self._found, self._since = shown, found, time.monotonic()
-        cells = [task for task in tasks.values() if task.folder == _CELLS]
-        # What trains and checks networks has no cells.
         self._counted = {task.key for task in cells or tasks.values()}
         self._of = f"of {len(self._counted)}{' cells' if cells else ''} done"
         self._done, self._share = 0, 0.0
@@ -92,15 +93,15 @@ class Bar:
         left = (time.monotonic() - self._since) * max(0.0, 1 / self._share - 1)
         about = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
         with suppress(OSError, AttributeError):
-            line = (
-                f"Run: {100 * self._share:5.1f} %, {self._done} {self._of}, about {about} left; {found or task.title}"
-            )
-            print(one_line(line), file=sys.stderr, flush=True)
+            far = f"{self._name}: {100 * self._share:5.1f} %, {self._done} {self._of}, about {about} left"
+            print(one_line(f"{far}; {found or task.title}"), file=sys.stderr, flush=True)
 
     def _show(self) -> None:
         if not self._drawn:
             return
-        self._bar.set_description_str(", ".join(dict.fromkeys(t.work.stage for t in self._running.values())) or "Run")
+        self._bar.set_description_str(
+            ", ".join(dict.fromkeys(t.work.stage for t in self._running.values())) or self._name
+        )
         now = one_line("; ".join(task.title for task in self._running.values()))[:100]
         self._bar.set_postfix_str(f"{self._done} {self._of}{f'; {now}' if now else ''}", refresh=True)
 

@@ -67,9 +67,9 @@ def left_out(results: Results) -> tuple[str, ...]:
             "" if not there else f" against what was crafted on {' and '.join(names[s.key].text for s in gone if s)}"
         )
         said.append(
-            f"There are no pictures of strengths{which}: the run kept no images for them. Runs of earlier versions, "
-            "and those made in Python from arrays, keep none; the same command again computes what is missing, and "
-            "what failed is told of above."
+            f"There are no pictures of strengths{which}: the run kept no images for them. `evaluate_defence` keeps "
+            "none. A run of an earlier version computes what is missing when its command is given again, and what "
+            "failed is told of above."
         )
     if results.shown:
         kinds = {p.name for d in results.shown[0].defences for p in d.preprocessors if len(d.preprocessors) == 1}
