@@ -67,5 +67,5 @@ def test_a_shell_that_is_not_known_is_asked_for(monkeypatch, capsys):
     monkeypatch.setattr(detect, "detect_shell", fail)
     assert main(["--install-completion"]) == 2
     assert capsys.readouterr().err == (
-        "Error: which shell this is called from cannot be seen: say it, as --shell bash\n"
+        "Error: the shell that this is called from is not known: name it, as --shell bash\n"
     )
