@@ -37,7 +37,9 @@ def test_only_the_whole_program_says_how_it_ends(capsys):
 
 def ends(arguments: list[str], setting: str, folder: Path) -> int:
     """Return the status that a program ends with in a process of its own, after something was set."""
-    code = f"import os, sys\n{setting}\nfrom art_denoise.cli import main\nsys.exit(main({arguments}))"
+    # What was started in the background, as these tests may be, does not hear Ctrl-C.
+    hears = "import os, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{hears}\n{setting}\nfrom art_denoise.cli import main\nsys.exit(main({arguments}))"
     return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, check=False).returncode
 
 
