@@ -20,12 +20,19 @@ __all__ = [
     "NLMeansMode",
     "NormName",
     "PatchWeights",
+    "ROFCoupling",
     "ROFSolver",
     "WrappedGradient",
 ]
 
+#: A new word changes no result of those that were there: for :mod:`art_denoise.evaluation.source`.
+PART_OF_NO_RESULT = True
+
 #: `solver` of ROF: scikit-image's iteration and stop, or the minimiser to a duality gap.
 ROFSolver: TypeAlias = Literal["chambolle", "converged"]
+
+#: `coupling` of ROF: each channel by itself, or all channels of an image by one total variation.
+ROFCoupling: TypeAlias = Literal["none", "channels"]
 
 #: `mode` of non-local means: scikit-image's fast filter, or the definition.
 NLMeansMode: TypeAlias = Literal["fast", "centred"]

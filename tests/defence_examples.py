@@ -20,6 +20,7 @@ def noise_defence(**kwargs) -> DefensiveNoiseDefence:
 EXAMPLES: dict[str, Callable[..., Preprocessor]] = {
     "rof": ROFDefence,
     "rof_converged": lambda **kwargs: ROFDefence(solver="converged", **kwargs),
+    "rof_coupled": lambda **kwargs: ROFDefence(coupling="channels", **kwargs),
     "nlm": NLMeansDefence,
     "nlm_centred": lambda **kwargs: NLMeansDefence(mode="centred", patch_size=3, **kwargs),
     "noise": noise_defence,
@@ -29,7 +30,7 @@ EXAMPLES: dict[str, Callable[..., Preprocessor]] = {
 }
 
 #: Those of a filter, rather than of other preprocessors.
-DEFENCES = ("rof", "rof_converged", "nlm", "nlm_centred", "noise")
+DEFENCES = ("rof", "rof_converged", "rof_coupled", "nlm", "nlm_centred", "noise")
 
 
 def make(name: str, **kwargs) -> Preprocessor:

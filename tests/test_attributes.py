@@ -32,6 +32,7 @@ from art_denoise._attributes import CheckedAttributes
 WRONG = {
     "weight": -1,
     "solver": "newton",
+    "coupling": "typo",
     "eps": -1,
     "tol": 0,
     "max_iter": 0,

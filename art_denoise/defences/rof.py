@@ -7,7 +7,7 @@ from typing import ClassVar, get_args
 import torch
 
 from art_denoise._checks import check_choice
-from art_denoise.choices import DeviceType, Gradient, ROFSolver
+from art_denoise.choices import DeviceType, Gradient, ROFCoupling, ROFSolver
 from art_denoise.defences._base import ImageDefence
 from art_denoise.filters.rof import check_rof_arguments, rof_denoise
 
@@ -28,6 +28,8 @@ class ROFDefence(ImageDefence):
     :param tol: For "converged": relative duality gap at which an image channel stops, > 0.
     :param max_iter: Most iterations, ≥ 1; None is 200 for "chambolle" and 10 000 for "converged", which warns
         (`RuntimeWarning`) when it has done them.
+    :param coupling: "none": each channel by itself, as in the paper. "channels": the vectorial total variation, which
+        smooths the channels of an image together; images (N, 1, H, W) are the same by both.
     :param clip_values: Least and greatest value of the images, e.g. (0, 1) or (0, 255). `weight` acts the same on both.
     :param channels_first: True for (N, C, H, W), False for (N, H, W, C).
     :param gradient: "exact" differentiates the filter, and lets the gradient through the clip to `clip_values`;
@@ -60,7 +62,15 @@ class ROFDefence(ImageDefence):
         (4, 10)
     """
 
-    params: ClassVar[list[str]] = ["weight", "solver", "eps", "tol", "max_iter", *ImageDefence.shared_params]
+    params: ClassVar[list[str]] = [
+        "weight",
+        "solver",
+        "eps",
+        "tol",
+        "max_iter",
+        "coupling",
+        *ImageDefence.shared_params,
+    ]
 
     def __init__(
         self,
@@ -70,6 +80,7 @@ class ROFDefence(ImageDefence):
         eps: float = 2e-4,
         tol: float = 1e-4,
         max_iter: int | None = None,
+        coupling: ROFCoupling = "none",
         clip_values: tuple[float, float] = (0.0, 1.0),
         channels_first: bool = True,
         gradient: Gradient = "exact",
@@ -84,6 +95,7 @@ class ROFDefence(ImageDefence):
         self.eps = eps
         self.tol = tol
         self.max_iter = max_iter
+        self.coupling = coupling
         super().__init__(
             clip_values=clip_values,
             channels_first=channels_first,
@@ -97,10 +109,12 @@ class ROFDefence(ImageDefence):
 
     def _filter(self, x: torch.Tensor) -> torch.Tensor:
         eps, tol = (self.eps, None) if self.solver == "chambolle" else (None, self.tol)
-        return rof_denoise(x, self.weight, solver=self.solver, eps=eps, tol=tol, max_iter=self.max_iter)
+        return rof_denoise(
+            x, self.weight, solver=self.solver, eps=eps, tol=tol, max_iter=self.max_iter, coupling=self.coupling
+        )
 
     def _check_own_params(self) -> None:
         # Both stops are kept, so that the solver can be changed and changed back.
-        check_rof_arguments(self.weight, "chambolle", self.eps, None, self.max_iter)
-        check_rof_arguments(self.weight, "converged", None, self.tol, self.max_iter)
+        check_rof_arguments(self.weight, "chambolle", self.eps, None, self.max_iter, self.coupling)
+        check_rof_arguments(self.weight, "converged", None, self.tol, self.max_iter, self.coupling)
         check_choice("solver", self.solver, get_args(ROFSolver))

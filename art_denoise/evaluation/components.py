@@ -85,7 +85,7 @@ _PREPROCESSORS = {
         "total-variation denoising (ROF), the paper's",
         "D_ROF",
         _in_latex("D", "ROF"),
-        {"weight": 10 / 255, "solver": "chambolle", "eps": 2e-4, "tol": 1e-4, "max_iter": None},
+        {"weight": 10 / 255, "solver": "chambolle", "eps": 2e-4, "tol": 1e-4, "max_iter": None, "coupling": "none"},
     ),
     "nlm": _Own(
         "non-local means, the paper's",

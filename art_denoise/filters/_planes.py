@@ -79,3 +79,15 @@ def add_gradient(v, a, start, stop, width, mask):
     for j in range(size):
         a0[j] += below[j] - here[j]
         a1[j] += (right[j] - here[j]) * mask[j]
+
+
+@compiled_freely
+def divergence_rows(b, width, v, grad):
+    """Write v = ∇ᵀb at the rows of b but the first, and add it to `grad`."""
+    size = grad.size
+    b0, b1 = b[0, width : width + size], b[1, width : width + size]
+    above, left = b[0, :size], b[1, width - 1 : width - 1 + size]
+    for j in range(size):
+        term = above[j] + left[j] - b0[j] - b1[j]
+        v[j] = term
+        grad[j] += term

@@ -9,7 +9,18 @@ import numpy as np
 import torch
 
 from art_denoise.filters._operators import Operator, as_array, check_finite
-from art_denoise.filters._rof_operators import as_planes, gradient, length, negative_divergence, on_device
+from art_denoise.filters._rof_operators import (
+    alone,
+    as_groups,
+    gradient,
+    inner,
+    length,
+    negative_divergence,
+    of_channels,
+    of_groups,
+    on_device,
+    over_groups,
+)
 from art_denoise.filters._triton import usable
 
 #: Step of the dual iteration. Chambolle (2004) proves convergence for a step of at most 1/8 in two dimensions;
@@ -22,9 +33,9 @@ _MEMORY_OF_BACKWARD = 32 * 2**20
 
 
 def _step(p: torch.Tensor, g: torch.Tensor, lengths: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
-    """Do one iteration from the dual field p (2, M, H, W), where g is the gradient of its image.
+    """Do one iteration from the dual field p (2, M, K, H, W), where g is the gradient of its image.
 
-    `ratio` (M, 1, 1) is the step over the weight of each plane.
+    `ratio` (M, 1, 1, 1) is the step over the weight of each group.
     """
     return (p - STEP * g) / (1 + ratio * lengths)
 
@@ -41,7 +52,7 @@ def _step_adjoint(
     lengths = length(g)
     q = _step(p, g, lengths, ratio)
     s = 1 / (1 + ratio * lengths)
-    along = ratio * s * (a * q).sum(0) / torch.where(lengths > 0, lengths, torch.inf)
+    along = ratio * s * inner(a, q) / torch.where(lengths > 0, lengths, torch.inf)
     b = -STEP * s * a - along * g
     v = negative_divergence(b)
     return s * a + gradient(v), v
@@ -52,18 +63,18 @@ class Chambolle:
 
     @staticmethod
     def run(f: torch.Tensor, weights: np.ndarray, eps: float, max_iter: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Filter planes (M, H, W), each by its weight (M,); return them, and the iterations done (M,)."""
+        """Filter groups (M, K, H, W), each by its weight (M,); return them, and the iterations done (M,)."""
         u, iterations = torch.empty_like(f), torch.empty(len(f), dtype=torch.long, device=f.device)
         active = torch.arange(len(f), device=f.device)
         p = f.new_zeros((2, *f.shape))
-        weight, ratio = on_device(weights, f), on_device(STEP / weights, f)[:, None, None]
+        weight, ratio = on_device(weights, f), over_groups(on_device(STEP / weights, f))
         first = previous = f.new_zeros(len(f))
         for iteration in range(max_iter):
             d = negative_divergence(p)
             image = f + d
             g = gradient(image)
             lengths = length(g)
-            energy = d.square().sum((1, 2)) + weight * lengths.sum((1, 2))
+            energy = d.square().sum((1, 2, 3)) + weight * lengths.sum((1, 2, 3))
             if iteration == 0:
                 first, stop = energy, energy == 0  # flat: p stays 0, the result is the input
             else:
@@ -72,7 +83,7 @@ class Chambolle:
                 stop = torch.ones_like(stop)
             previous = energy
             if stop.any():
-                # Each plane leaves the loop when its own energy has settled.
+                # Each group leaves the loop when its own energy has settled.
                 u[active[stop]] = image[stop]
                 iterations[active[stop]] = iteration + 1
                 if stop.all():
@@ -89,7 +100,7 @@ class Chambolle:
         """Take the adjoint of the iterations done: from the gradient with respect to u to that with respect to f."""
         a = gradient(grad)
         grad_f = grad.clone()
-        ratio = on_device(STEP / weights, f)[:, None, None]
+        ratio = over_groups(on_device(STEP / weights, f))
         # The result belongs to the field after iterations - 1 steps. Of the fields before them the first of every
         # segment is kept, and those of one segment.
         steps = int(iterations.max()) - 1
@@ -101,7 +112,7 @@ class Chambolle:
             start = k * segment
             fields = _run(f, firsts.pop(), ratio, min(segment, steps - start) - 1)
             for i in range(len(fields) - 1, -1, -1):
-                done = iterations - 1 > start + i  # planes that did this step
+                done = iterations - 1 > start + i  # groups that did this step
                 if done.any():
                     a[:, done], v = _step_adjoint(f[done], fields[i][:, done], a[:, done], ratio[done])
                     grad_f[done] += v
@@ -118,49 +129,56 @@ def _run(f: torch.Tensor, p: torch.Tensor, ratio: torch.Tensor, steps: int) -> l
 
 
 class ChambolleCPU:
-    """What `Chambolle` does, for planes on the CPU, compiled."""
+    """What `Chambolle` does, for groups on the CPU, compiled."""
 
     @staticmethod
     def run(f: torch.Tensor, weights: np.ndarray, eps: float, max_iter: int) -> tuple[torch.Tensor, torch.Tensor]:
-        from art_denoise.filters import _rof_chambolle_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
-        planes = as_array(f)
-        u, iterations = np.empty_like(planes), np.empty(len(planes), dtype=np.int64)
-        number = planes.dtype.type
-        ratios, own = (STEP / weights).astype(number), weights.astype(number)
+        images = as_array(f)
+        u, iterations = np.empty_like(images), np.empty(len(images), dtype=np.int64)
+        number, loop = images.dtype.type, _loops(images)[0]
+        ratios, own, arrays = (STEP / weights).astype(number), weights.astype(number), alone(images, u)
 
         def work(start: int, stop: int) -> None:
-            kernels.rof_planes(planes, u, start, stop, number(STEP), ratios, own, number(eps), max_iter, iterations)
+            loop(*arrays, start, stop, number(STEP), ratios, own, number(eps), max_iter, iterations)
 
-        share_out(work, len(planes), planes[0].size)
+        share_out(work, len(images), images[0].size)
         return torch.from_numpy(u), torch.from_numpy(iterations)
 
     @staticmethod
     def adjoint(grad: torch.Tensor, f: torch.Tensor, iterations: torch.Tensor, weights: np.ndarray) -> torch.Tensor:
-        from art_denoise.filters import _rof_chambolle_kernels as kernels
         from art_denoise.filters._compiled import share_out
 
-        planes, grad_u = as_array(f), as_array(grad)
-        grad_f, done = np.empty_like(planes), as_array(iterations)
-        most_stored = max(2, _MEMORY_OF_BACKWARD // (3 * planes[0].nbytes))
-        number = planes.dtype.type
-        ratios, own = (STEP / weights).astype(number), weights.astype(number)
+        images, grad_u = as_array(f), as_array(grad)
+        grad_f, done = np.empty_like(images), as_array(iterations)
+        most_stored = max(2, _MEMORY_OF_BACKWARD // (3 * images[0].nbytes))
+        number, loop = images.dtype.type, _loops(images)[1]
+        ratios, own, arrays = (STEP / weights).astype(number), weights.astype(number), alone(images, grad_u, grad_f)
 
         def work(start: int, stop: int) -> None:
-            kernels.rof_planes_adjoint(
-                planes, grad_u, grad_f, start, stop, number(STEP), ratios, own, done, most_stored
-            )
+            loop(*arrays, start, stop, number(STEP), ratios, own, done, most_stored)
 
-        share_out(work, len(planes), planes[0].size)
+        share_out(work, len(images), images[0].size)
         return torch.from_numpy(grad_f)
 
 
-def _backend(x: torch.Tensor) -> Any:
-    """Return the class that does the iteration where x is."""
-    if x.device.type == "cpu":
+def _loops(groups: np.ndarray) -> tuple[Any, Any]:
+    """Return the compiled iteration, and its adjoint, of planes by themselves or of several together."""
+    if groups.shape[1] == 1:
+        from art_denoise.filters import _rof_chambolle_kernels as planes
+
+        return planes.rof_planes, planes.rof_planes_adjoint
+    from art_denoise.filters import _rof_chambolle_coupled_kernels as coupled
+
+    return coupled.rof_groups, coupled.rof_groups_adjoint
+
+
+def _backend(groups: torch.Tensor) -> Any:
+    """Return the class that does the iteration where groups (M, K, H, W) are."""
+    if groups.device.type == "cpu":
         return ChambolleCPU
-    if usable(x):
+    if groups.shape[1] == 1 and usable(groups):
         from art_denoise.filters._rof_chambolle_triton import ChambolleTriton  # with Triton, where it is needed
 
         return ChambolleTriton
@@ -168,15 +186,15 @@ def _backend(x: torch.Tensor) -> Any:
 
 
 def _forward(
-    x: torch.Tensor, weight: float, weights: torch.Tensor | None, eps: float, max_iter: int
+    x: torch.Tensor, weight: float, weights: torch.Tensor | None, eps: float, max_iter: int, coupled: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Filter images (N, C, H, W); the iterations done are (N, C)."""
     check_finite(x)
-    planes, each, unchanged = as_planes(x, weight, weights)
-    u, iterations = _backend(x).run(planes, each, eps, max_iter)
+    groups, each, unchanged = as_groups(x, weight, weights, coupled)
+    u, iterations = _backend(groups).run(groups, each, eps, max_iter)
     if unchanged is not None:
-        u[unchanged] = planes[unchanged]
-    return u.reshape(x.shape), iterations.reshape(x.shape[:2])
+        u[unchanged] = groups[unchanged]
+    return u.reshape(x.shape), of_channels(iterations, x)
 
 
 def _adjoint(
@@ -185,11 +203,13 @@ def _adjoint(
     iterations: torch.Tensor,
     weight: float,
     weights: torch.Tensor | None,
-    *_: object,
+    eps: float,
+    max_iter: int,
+    coupled: bool,
 ) -> tuple[torch.Tensor]:
-    planes, each, unchanged = as_planes(x, weight, weights)
-    grad_u = grad.reshape(planes.shape)
-    grad_f = _backend(x).adjoint(grad_u, planes, iterations.reshape(-1), each)
+    groups, each, unchanged = as_groups(x, weight, weights, coupled)
+    grad_u = grad.reshape(groups.shape)
+    grad_f = _backend(groups).adjoint(grad_u, groups, of_groups(iterations, groups), each)
     if unchanged is not None:
         grad_f[unchanged] = grad_u[unchanged]
     return (grad_f.reshape(x.shape),)
@@ -199,10 +219,11 @@ def _shapes(x: torch.Tensor, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
     return x.new_empty(x.shape), x.new_empty(x.shape[:2], dtype=torch.long)
 
 
-#: `chambolle(x, weight, weights, eps, max_iter)`: the dual iteration on images (N, C, H, W), and the iterations done.
+#: `chambolle(x, weight, weights, eps, max_iter, coupled)`: the dual iteration on images (N, C, H, W), and how many of
+#: them were done.
 chambolle = Operator(
     "rof_chambolle",
-    "float weight, Tensor? weights, float eps, int max_iter",
+    "float weight, Tensor? weights, float eps, int max_iter, bool coupled",
     2,
     public="rof_denoise",
     forward=_forward,

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from art_denoise.filters._compiled import compiled, compiled_freely, inlined
-from art_denoise.filters._planes import add_gradient, copy, line_square_sum, line_sum, lines, mask_of_block
+from art_denoise.filters._planes import (
+    add_gradient,
+    copy,
+    divergence_rows,
+    line_square_sum,
+    line_sum,
+    lines,
+    mask_of_block,
+)
 
 
 @compiled
@@ -268,18 +276,6 @@ def _step_rows_adjoint(u, p, a, b, start, stop, width, mask, step, ratio):
         b1[j] = -step * c1 - along * across
 
 
-@compiled_freely
-def _divergence_rows(b, width, v, grad):
-    """Write v = ∇ᵀb at the rows of b but the first, and add it to `grad`."""
-    size = grad.size
-    b0, b1 = b[0, width : width + size], b[1, width : width + size]
-    above, left = b[0, :size], b[1, width - 1 : width - 1 + size]
-    for j in range(size):
-        term = above[j] + left[j] - b0[j] - b1[j]
-        v[j] = term
-        grad[j] += term
-
-
 @inlined
 def _rof_pass_adjoint(u, p, a, grad, b, v, mask, width, step, ratio):
     """Take the adjoint of `_rof_pass`: a, the gradient with respect to q, becomes that with respect to p; (2, H W).
@@ -292,7 +288,7 @@ def _rof_pass_adjoint(u, p, a, grad, b, v, mask, width, step, ratio):
         stop = min(start + mask.size, n)
         size = stop - start
         _step_rows_adjoint(u[start:], p, a, b, start, stop, width, mask, step, ratio)
-        _divergence_rows(b, width, v[width : width + size], grad[start:stop])
+        divergence_rows(b, width, v[width : width + size], grad[start:stop])
         # The gradient of a row needs the row below it, and so comes a row later.
         if start == 0:
             add_gradient(v[width:], a, 0, stop - width, width, mask)

@@ -251,6 +251,7 @@ class ChambolleTriton:
 
     @staticmethod
     def run(f: torch.Tensor, weights: np.ndarray, eps: float, max_iter: int) -> tuple[torch.Tensor, torch.Tensor]:
+        f = f[:, 0]  # groups of one plane
         launch = _Launch(f, weights)
         planes, height, width = f.shape
         u, iterations = torch.empty_like(f), torch.zeros(planes, dtype=torch.long, device=f.device)
@@ -261,7 +262,7 @@ class ChambolleTriton:
         if rows * columns <= _SMALL:
             launch.rows, launch.columns, launch.tiles = rows, columns, 1
             launch(_whole_planes, f, p, q, u, launch.ratios, launch.weights, limit, iterations, max_iter, height, width)
-            return u, iterations
+            return u[:, None], iterations
         energies = torch.empty((planes, launch.tiles), dtype=torch.float64, device=f.device)
         kept = torch.zeros((2, planes), dtype=torch.float64, device=f.device)
         of_tiles = {"TILES": triton.next_power_of_2(launch.tiles)}
@@ -279,13 +280,14 @@ class ChambolleTriton:
                 break
         iterations[iterations == 0] = max_iter
         launch(_result, f, p, q, u, iterations, height, width)
-        return u, iterations
+        return u[:, None], iterations
 
     @staticmethod
     def adjoint(grad: torch.Tensor, f: torch.Tensor, iterations: torch.Tensor, weights: np.ndarray) -> torch.Tensor:
+        f = f[:, 0]
         launch = _Launch(f, weights)
         height, width = f.shape[1:]
-        grad_f = grad.clone(memory_format=torch.contiguous_format)
+        grad_f = grad[:, 0].clone(memory_format=torch.contiguous_format)
         a = gradient(grad_f).transpose(0, 1).contiguous()
         b = torch.empty_like(a)
         steps = int(iterations.max()) - 1
@@ -315,4 +317,4 @@ class ChambolleTriton:
                 p = before[k - start]
                 launch(_step_adjoint, f, p, a, b, launch.ratios, iterations, k, height, width)
                 launch(_spread, b, a, grad_f, iterations, k, height, width)
-        return grad_f
+        return grad_f[:, None]

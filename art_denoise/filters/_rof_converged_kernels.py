@@ -23,7 +23,7 @@ def _dual_rows(ahead, p, start, stop, width, mask, weight, sigma):
 
 
 @compiled_freely
-def _primal_rows(f, u, ahead, p, start, stop, width, tau, theta):
+def primal_rows(f, u, ahead, p, start, stop, width, tau, theta):
     """Take the primal step u ← (u + τ (f - ∇ᵀp)) / (1 + τ) at some rows, and extrapolate it to ū."""
     p0, p1 = p[0, width + start : width + stop], p[1, width + start : width + stop]
     above, left = p[0, start:stop], p[1, width + start - 1 : width + stop - 1]
@@ -60,7 +60,7 @@ def _gap_rows(f, u, p, start, stop, width, mask, weight):
 
 
 @inlined
-def _finish(line, n, width):
+def finish(line, n, width):
     """Write the last row of an image once more after it."""
     copy(line[n - width : n], line[n : n + width])
 
@@ -69,7 +69,7 @@ def _finish(line, n, width):
 def _gap(f, u, p, mask, width, weight):
     """Return the duality gap of the image u and the dual field p, and the energy of u."""
     gap, energy = 0.0, 0.0
-    _finish(u, f.size, width)
+    finish(u, f.size, width)
     for start in range(0, f.size, mask.size):
         some = _gap_rows(f, u, p, start, min(start + mask.size, f.size), width, mask, weight)
         gap += some[0]
@@ -104,11 +104,11 @@ def solve_planes(x, result, dual, start, stop, weights, tol, max_iter, every, ta
             theta = 1 / np.sqrt(1 + 2 * gamma * step)
             sigma, now, factor = number(1 / (8 * step)), number(step), number(theta)
             step *= theta
-            _finish(ahead, n, width)
+            finish(ahead, n, width)
             for i in range(0, n, mask.size):
                 j = min(i + mask.size, n)
                 _dual_rows(ahead, p, i, j, width, mask, weight, sigma)
-                _primal_rows(f, u, ahead, p, i, j, width, now, factor)
+                primal_rows(f, u, ahead, p, i, j, width, now, factor)
         iterations[m] = k
         copy(u, result[m].reshape(n))
         copy(p[0, width:], dual[m, 0].reshape(n))
@@ -188,7 +188,7 @@ def _search_rows(d, r, direction, compliance, start, stop, width, beta):
 
 
 @compiled_freely
-def _divergence_rows(d, t, start, stop, width):
+def divergence_rows(d, t, start, stop, width):
     """Write t = ∇ᵀd at some rows, and return ‖t‖²."""
     square = t.dtype.type(0)
     d0, d1 = d[0, width + start : width + stop], d[1, width + start : width + stop]
@@ -218,7 +218,7 @@ def differentiate_planes(result, dual, grad_u, grad_f, start, stop, weights, tol
     for m in range(start, stop):
         grad, limit = grad_u[m].reshape(n), weights[m]
         copy(result[m].reshape(n), u[:n])
-        _finish(u, n, width)
+        finish(u, n, width)
         p = dual[m].reshape((2, n))
         for i in range(0, n, mask.size):
             _linearise_rows(u, p, i, min(i + mask.size, n), width, mask, limit, least, direction, compliance)
@@ -228,7 +228,7 @@ def differentiate_planes(result, dual, grad_u, grad_f, start, stop, weights, tol
         gains[:] = 0
         copy(grad, v)
         copy(grad, t[:n])
-        _finish(t, n, width)
+        finish(t, n, width)
         whole = line_square_sum(v)
         product = 0.0
         for i in range(0, n, mask.size):
@@ -244,11 +244,11 @@ def differentiate_planes(result, dual, grad_u, grad_f, start, stop, weights, tol
             for i in range(0, n, mask.size):
                 j = min(i + mask.size, n)
                 energy += _search_rows(d, r, direction, compliance, i, j, width, number(beta))
-                energy += _divergence_rows(d, t, i, j, width)
+                energy += divergence_rows(d, t, i, j, width)
             if not (energy > 0 and product > rounding):
                 iterations[m] = k
                 break
-            _finish(t, n, width)
+            finish(t, n, width)
             alpha, before, product, square = product / energy, product, 0.0, 0.0
             for i in range(0, n, mask.size):
                 j = min(i + mask.size, n)

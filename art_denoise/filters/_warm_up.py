@@ -26,7 +26,9 @@ def warm_up() -> None:
             x = torch.linspace(0, 1, channels * 12 * 13, dtype=dtype).reshape(1, channels, 12, 13).requires_grad_()
             for denoised in (
                 rof_denoise(x, 0.1),
+                rof_denoise(x, 0.1, coupling="channels"),
                 rof_denoise(x, 0.1, solver="converged"),
+                rof_denoise(x, 0.1, solver="converged", coupling="channels"),
                 nl_means_denoise(x, 0.1),
                 nl_means_denoise(x, 0.1, mode="centred", patch_size=3),
             ):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from art_denoise._checks import check_filter_input
-from art_denoise.choices import NLMeansMode, PatchWeights, ROFSolver
+from art_denoise.choices import NLMeansMode, PatchWeights, ROFCoupling, ROFSolver
 from art_denoise.filters.nl_means import check_nl_means_arguments, nl_means_denoise
 from art_denoise.filters.rof import check_rof_arguments, rof_denoise
 
@@ -54,6 +54,7 @@ class ROFDenoise(_Denoiser):
     :param eps: For "chambolle": relative change of the energy at which an image channel stops.
     :param tol: For "converged": relative duality gap at which an image channel stops.
     :param max_iter: Most iterations.
+    :param coupling: "none": each channel by itself. "channels": those of an image together.
     :raises TypeError: If a parameter is of the wrong type.
     :raises ValueError: If a parameter is outside its interval.
 
@@ -67,7 +68,7 @@ class ROFDenoise(_Denoiser):
         torch.Size([4, 10])
     """
 
-    _names = ("weight", "solver", "eps", "tol", "max_iter")
+    _names = ("weight", "solver", "eps", "tol", "max_iter", "coupling")
 
     def __init__(
         self,
@@ -77,10 +78,12 @@ class ROFDenoise(_Denoiser):
         eps: float | None = None,
         tol: float | None = None,
         max_iter: int | None = None,
+        coupling: ROFCoupling = "none",
     ) -> None:
         super().__init__()
-        check_rof_arguments(weight, solver, eps, tol, max_iter)
+        check_rof_arguments(weight, solver, eps, tol, max_iter, coupling)
         self.weight, self.solver, self.eps, self.tol, self.max_iter = weight, solver, eps, tol, max_iter
+        self.coupling = coupling
 
     def _filter(self, x: torch.Tensor) -> torch.Tensor:
         return rof_denoise(x, **self._given())

@@ -7,7 +7,7 @@ from typing import Literal, get_args, overload
 import torch
 
 from art_denoise._checks import check_choice, check_filter_input, check_flag, check_integer, check_number
-from art_denoise.choices import ROFSolver
+from art_denoise.choices import ROFCoupling, ROFSolver
 from art_denoise.filters._one_image import takes_one_image
 from art_denoise.filters._rof_chambolle import chambolle
 from art_denoise.filters._rof_converged import converged
@@ -32,6 +32,7 @@ def rof_denoise(
     eps: float | None = ...,
     tol: float | None = ...,
     max_iter: int | None = ...,
+    coupling: ROFCoupling = ...,
     return_gap: Literal[False] = ...,
 ) -> torch.Tensor: ...
 
@@ -45,6 +46,7 @@ def rof_denoise(
     eps: float | None = ...,
     tol: float | None = ...,
     max_iter: int | None = ...,
+    coupling: ROFCoupling = ...,
     return_gap: Literal[True],
 ) -> tuple[torch.Tensor, torch.Tensor]: ...
 
@@ -58,16 +60,20 @@ def rof_denoise(
     eps: float | None = None,
     tol: float | None = None,
     max_iter: int | None = None,
+    coupling: ROFCoupling = "none",
     return_gap: bool = False,
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    r"""Remove noise by total-variation denoising, each channel of each image by itself.
+    r"""Remove noise by total-variation denoising, each channel of each image by itself, or its channels together.
 
     The ROF model seeks the image `u` that minimises, for a noisy image `f`,
 
     .. math:: P(u) = \tfrac{1}{2} \lVert u - f \rVert_2^2 + \mathrm{weight} \cdot \sum_p \lvert (\nabla u)_p \rvert_2
 
     with forward differences, zero across the border, and the isotropic norm of the gradient at each pixel. `weight`
-    stands before the total variation: the greater, the smoother the result.
+    stands before the total variation: the greater, the smoother the result. With `coupling="channels"` the gradients of
+    all channels of an image have one length together at each pixel, the root of the sum of their squares: the vectorial
+    total variation, which keeps edges at the same place in all channels and leaves fewer wrong colours. Where C
+    channels are equal it smooths each as its own total variation does with weight / √C.
 
     `solver="chambolle"` computes what the paper's authors ran, scikit-image's `denoise_tv_chambolle`: Chambolle's dual
     fixed-point iteration from zero, ended when the energy changes by less than `eps` times its first value. With the
@@ -86,10 +92,12 @@ def rof_denoise(
     :param tol: For "converged": relative duality gap at which an image channel stops, > 0, ≤ 1/2. None is 1e-4.
     :param max_iter: Most iterations, ≥ 1; None is 200 for "chambolle", whose first only evaluates the energy of the
         input, and 10 000 for "converged".
+    :param coupling: "none": each channel by itself, as in the paper. "channels": those of an image together.
     :param return_gap: For "converged": return the relative gaps as well.
-    :return: Denoised images, of the shape of `x`, same dtype and device. Each channel depends on nothing but itself.
-        With `return_gap` also the gap of each channel as a share of P(u), (N, C) float64, before rounding to half
-        precision. On devices without float64 it is float32, and so is all that is computed.
+    :return: Denoised images, of the shape of `x`, same dtype and device. Each channel depends on nothing but itself,
+        or, with `coupling="channels"`, on nothing but its image. With `return_gap` also the gap of each channel as a
+        share of P(u), (N, C) float64, before rounding to half precision; coupled channels have that of their image. On
+        devices without float64 it is float32, and so is all that is computed.
     :raises TypeError: If `x` is not a float tensor or an argument is not a number.
     :raises ValueError: If `x` is not (N, C, H, W) with H, W ≥ 1 or not finite or beyond ±1e14 (in float64
         ±1e149), an argument is outside its interval, or belongs to the other solver.
@@ -106,7 +114,8 @@ def rof_denoise(
     Cost: O(N C H W) an iteration; an image channel that has stopped costs nothing more. At weight 10/255 photographs
     take 10 to 20 iterations of "chambolle" and 60 to 150 of "converged", more for larger weights. CPU tensors are
     filtered by compiled code on as many threads as torch uses (`torch.set_num_threads`), CUDA tensors, for "chambolle",
-    by kernels of Triton (3.0 or later), which PyTorch's builds for CUDA bring.
+    by kernels of Triton (3.0 or later), which PyTorch's builds for CUDA bring. Coupled channels are filtered by torch
+    operations on CUDA.
 
     Source: A. Chambolle, "An algorithm for total variation minimization and applications", J. Math. Imaging Vis. 20
     (2004), doi:10.1023/B:JMIV.0000011325.36760.1e, Eq. (9). Deviations, all scikit-image's: step 1/4 rather than ≤ 1/8;
@@ -116,7 +125,9 @@ def rof_denoise(
     "converged": A. Chambolle and T. Pock, "A first-order primal-dual algorithm for convex problems with applications to
     imaging", J. Math. Imaging Vis. 40 (2011), doi:10.1007/s10851-010-0251-1, Algorithm 2, with modulus 1/5 and first
     step 1/5. A weight so large that the minimiser is the channel's mean is recognised beforehand where a Poisson
-    equation proves it.
+    equation proves it. Coupled: X. Bresson and T. Chan, "Fast dual minimization of the vectorial total variation norm
+    and applications to color image processing", Inverse Probl. Imaging 2 (2008), doi:10.3934/ipi.2008.2.455, with the
+    same step and stop, the energy being that of the image.
 
     Example::
 
@@ -132,7 +143,8 @@ def rof_denoise(
         True
     """
     check_filter_input(x)
-    check_rof_arguments(weight, solver, eps, tol, max_iter, x.shape[0])
+    check_rof_arguments(weight, solver, eps, tol, max_iter, coupling, x.shape[0])
+    coupled = coupling == "channels"
     if check_flag("return_gap", return_gap) and solver != "converged":
         raise ValueError("`return_gap` needs solver='converged', got solver='chambolle'")
     max_iter = _MAX_ITER[solver] if max_iter is None else max_iter
@@ -143,8 +155,8 @@ def rof_denoise(
     if solver == "converged" and tol < _LEAST_TOL_OF_FLOAT32:
         dtype = most_precise(x.device)
     if solver == "chambolle":
-        return chambolle(x.to(dtype), *for_operator(weight), eps, max_iter)[0].to(x.dtype)
-    u, gaps, *_ = converged(x.to(dtype), *for_operator(weight), tol, max_iter)
+        return chambolle(x.to(dtype), *for_operator(weight), eps, max_iter, coupled)[0].to(x.dtype)
+    u, gaps, *_ = converged(x.to(dtype), *for_operator(weight), tol, max_iter, coupled)
     return (u.to(x.dtype), gaps) if return_gap else u.to(x.dtype)
 
 
@@ -154,11 +166,13 @@ def check_rof_arguments(
     eps: float | None,
     tol: float | None,
     max_iter: int | None,
+    coupling: ROFCoupling,
     images: int | None = None,
 ) -> None:
     """Raise unless the arguments of `rof_denoise` are fit; None stands for the default, or any number of images."""
     check_strength("weight", weight, images, positive=False)
     check_choice("solver", solver, get_args(ROFSolver))
+    check_choice("coupling", coupling, get_args(ROFCoupling))
     if eps is not None:
         check_number("eps", eps, low=0, high=MOST)
     if tol is not None:

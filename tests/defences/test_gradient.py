@@ -19,6 +19,7 @@ def make(name: str, **kwargs):
     build = {
         # A fixed number of iterations: across a change of the stop there is no slope to compare with.
         "rof": lambda: ROFDefence(0.1, eps=0, max_iter=20, **kwargs),
+        "rof_coupled": lambda: ROFDefence(0.1, coupling="channels", eps=0, max_iter=20, **kwargs),
         "rof_converged": lambda: ROFDefence(0.1, solver="converged", tol=1e-9, max_iter=100_000, **kwargs),
         "nlm": lambda: NLMeansDefence(0.3, **kwargs),
         "nlm_centred": lambda: NLMeansDefence(0.3, mode="centred", patch_size=3, **kwargs),
@@ -44,7 +45,7 @@ def directional(function, x: np.ndarray, direction: np.ndarray, step: float) -> 
 
 @pytest.mark.parametrize("clip_values", [(0.0, 1.0), (0, 255)])
 @pytest.mark.parametrize("channels_first", [True, False])
-@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm", "nlm_centred", "noise"])
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "rof_coupled", "nlm", "nlm_centred", "noise"])
 def test_estimate_gradient_is_the_slope(name, x, clip_values, channels_first):
     width = clip_values[1] - clip_values[0]
     x = x.transpose(0, 2, 3, 1) * width if not channels_first else x * width
@@ -57,7 +58,7 @@ def test_estimate_gradient_is_the_slope(name, x, clip_values, channels_first):
     assert float(np.sum(gradient * direction)) == pytest.approx(slope, rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm", "nlm_centred", "noise"])
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "rof_coupled", "nlm", "nlm_centred", "noise"])
 def test_estimate_gradient_of_several_classes(name, x):
     defence = make(name)
     grads = np.random.default_rng(3).normal(size=(2, 4, *SHAPE)).astype(np.float32)
@@ -69,7 +70,7 @@ def test_estimate_gradient_of_several_classes(name, x):
         defence.estimate_gradient(x, grads[:, :, :, :-1])
 
 
-@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm", "nlm_centred", "noise"])
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "rof_coupled", "nlm", "nlm_centred", "noise"])
 def test_identity_passes_the_gradient_and_not_the_values(name, x):
     grad = np.random.default_rng(4).normal(size=x.shape).astype(np.float32)
     defence = make(name, gradient="identity")
@@ -78,7 +79,7 @@ def test_identity_passes_the_gradient_and_not_the_values(name, x):
 
 
 @pytest.mark.parametrize("gradient", ["exact", "identity"])
-@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm", "nlm_centred", "noise"])
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "rof_coupled", "nlm", "nlm_centred", "noise"])
 def test_forward_touches_no_grad(name, x, gradient):
     tensor = torch.from_numpy(x).requires_grad_()
     result, _ = make(name, gradient=gradient).forward(tensor)
@@ -87,7 +88,17 @@ def test_forward_touches_no_grad(name, x, gradient):
 
 
 @pytest.mark.parametrize(
-    "names", [("rof",), ("rof_converged",), ("nlm",), ("nlm_centred",), ("noise",), ("noise", "rof"), ("noise", "nlm")]
+    "names",
+    [
+        ("rof",),
+        ("rof_converged",),
+        ("rof_coupled",),
+        ("nlm",),
+        ("nlm_centred",),
+        ("noise",),
+        ("noise", "rof"),
+        ("noise", "nlm"),
+    ],
 )
 def test_gradient_of_the_loss_through_art(names, x):
     """`loss_gradient` of a defended classifier is the slope of the classifier's own loss."""
@@ -126,7 +137,7 @@ def test_defended_gradient_is_not_the_undefended():
     assert cosine < 0.98
 
 
-@pytest.mark.parametrize("name", ["rof", "rof_converged", "nlm", "nlm_centred", "noise"])
+@pytest.mark.parametrize("name", ["rof", "rof_converged", "rof_coupled", "nlm", "nlm_centred", "noise"])
 def test_the_clip_does_not_hide_the_gradient(name):
     """At an end of the range the gradient is that of the filter, as if the range were wider."""
     x = np.random.default_rng(8).uniform(0, 1, (2, *SHAPE)).astype(np.float32)
@@ -136,6 +147,7 @@ def test_the_clip_does_not_hide_the_gradient(name):
     wide = {
         # The same filter in units of the wider range.
         "rof": ROFDefence(0.1 / 1.6, eps=0, max_iter=20, **kwargs),
+        "rof_coupled": ROFDefence(0.1 / 1.6, coupling="channels", eps=0, max_iter=20, **kwargs),
         "rof_converged": ROFDefence(0.1 / 1.6, solver="converged", tol=1e-9, max_iter=100_000, **kwargs),
         "nlm": NLMeansDefence(0.3 / 1.6, **kwargs),
         "nlm_centred": NLMeansDefence(0.3 / 1.6, mode="centred", patch_size=3, **kwargs),

@@ -119,14 +119,18 @@ def test_exported(denoise):
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # from torch's check itself
 @needs_operators
-@pytest.mark.parametrize("operator", ["rof_chambolle", "rof_converged", "nl_means"])
-def test_rules_are_consistent(operator):
+@pytest.mark.parametrize(
+    ("operator", "arguments"),
+    [
+        ("rof_chambolle", (0.0, torch.tensor([0.0, 0.2]), 2e-4, 20, False)),
+        ("rof_chambolle", (0.0, torch.tensor([0.0, 0.2]), 2e-4, 20, True)),
+        ("rof_converged", (0.0, torch.tensor([0.1, 0.0]), 1e-4, 1000, False)),
+        ("rof_converged", (0.0, torch.tensor([0.1, 0.0]), 1e-4, 1000, True)),
+        ("nl_means", (0.3, None, 2, 3, "fast", "uniform", 0.0)),
+    ],
+)
+def test_rules_are_consistent(operator, arguments):
     """torch's own check: schema, what fake tensors are told, gradients, and compilation with changing shapes."""
-    arguments = {
-        "rof_chambolle": (0.0, torch.tensor([0.0, 0.2]), 2e-4, 20),
-        "rof_converged": (0.0, torch.tensor([0.1, 0.0]), 1e-4, 1000),
-        "nl_means": (0.3, None, 2, 3, "fast", "uniform", 0.0),
-    }[operator]
     x = images(2, 3, 6, 5).requires_grad_()
     torch.library.opcheck(getattr(torch.ops.art_denoise, operator).default, (x, *arguments))
 

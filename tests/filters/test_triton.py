@@ -54,10 +54,10 @@ def tiles(request, monkeypatch):
 
 
 def planes(*shape: int, dtype: torch.dtype) -> torch.Tensor:
-    """Return planes, the last of them constant."""
+    """Return groups of one plane each, the last of them constant."""
     f = random(*shape, dtype=dtype)
     f[-1] = 0.3
-    return f
+    return f[:, None]
 
 
 def assert_same(f: torch.Tensor, eps: float, max_iter: int) -> None:
@@ -85,7 +85,7 @@ def test_chambolle_on_planes_of_one_row_or_column(tiles, shape):
 def test_adjoint_of_chambolle(tiles, monkeypatch, memory, dtype):
     monkeypatch.setattr(_rof_chambolle_triton, "_MEMORY_OF_BACKWARD", memory)
     f, weights = planes(3, 7, 11, dtype=dtype), np.array([0.02, 0.2, 0.1])
-    grad = random(3, 7, 11, dtype=dtype, seed=1) - 0.5
+    grad = random(3, 1, 7, 11, dtype=dtype, seed=1) - 0.5
     _, iterations = _rof_chambolle.ChambolleCPU.run(f, weights, 5e-3, 200)
     assert len(set(iterations.tolist())) == 3, "planes that stop together tell less"
     expected = _rof_chambolle.ChambolleCPU.adjoint(grad, f, iterations, weights)
@@ -209,6 +209,9 @@ def test_images_on_a_gpu_are_filtered_by_the_kernels(monkeypatch):
     _triton._usable_on.cache_clear()
     for module, kernels in ((_rof_chambolle, "ChambolleTriton"), (_nl_means, "AverageTriton")):
         monkeypatch.setattr(module, "usable", lambda x: True)
-        assert module._backend(torch.zeros(1, device="meta")).__name__ == kernels
+        assert module._backend(torch.zeros((1, 1, 1, 1), device="meta")).__name__ == kernels
         monkeypatch.setattr(module, "usable", lambda x: False)
-        assert "Triton" not in module._backend(torch.zeros(1, device="meta")).__name__
+        assert "Triton" not in module._backend(torch.zeros((1, 1, 1, 1), device="meta")).__name__
+    # Coupled planes have no kernel.
+    monkeypatch.setattr(_rof_chambolle, "usable", lambda x: True)
+    assert _rof_chambolle._backend(torch.zeros((1, 3, 1, 1), device="meta")) is _rof_chambolle.Chambolle

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import art_denoise
-from art_denoise.filters import _kept, _nl_means_kernels, _rof_chambolle_kernels
+from art_denoise.filters import _kept, _nl_means_kernels, _rof_chambolle_coupled_kernels, _rof_chambolle_kernels
 
 
 def signatures() -> dict[str, int]:
-    loops = {**vars(_nl_means_kernels), **vars(_rof_chambolle_kernels)}
+    loops = {**vars(_nl_means_kernels), **vars(_rof_chambolle_kernels), **vars(_rof_chambolle_coupled_kernels)}
     return {name: len(loop.signatures) for name, loop in loops.items() if hasattr(loop, "signatures")}
 
 
@@ -23,6 +23,7 @@ def test_after_warming_up_nothing_is_compiled():
     for dtype in (torch.float32, torch.float64):
         x = torch.rand((2, 3, 17, 19), dtype=dtype, generator=torch.Generator().manual_seed(0), requires_grad=True)
         art_denoise.rof_denoise(x, 0.05).sum().backward()
+        art_denoise.rof_denoise(x, 0.05, coupling="channels").sum().backward()
         art_denoise.nl_means_denoise(x, 0.05).sum().backward()
     assert signatures() == before
 
