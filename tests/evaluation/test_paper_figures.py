@@ -313,7 +313,7 @@ def test_all_is_said_in_sentences_also_for_who_cannot_see():
 def test_what_is_left_out_is_said_with_the_reason():
     assert [line.partition(":")[0] for line in left_out(results())] == ["There are no pictures of strengths"]
     (gone,) = left_out(results())
-    assert "the same command again computes what is missing" in gone
+    assert "computes what is missing when its command is given again" in gone
     some = left_out(results(shown=(shown_images(),)))
     assert some[0].startswith("There are no pictures of strengths against what was crafted on VGG16:")
     (lacking,) = left_out(whole())
