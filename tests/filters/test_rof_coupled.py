@@ -109,6 +109,7 @@ def test_gradient_of_the_iterations(code, monkeypatch):
     torch.testing.assert_close(torch.autograd.grad(coupled(x, 0.1).square().sum(), x)[0], expected)
 
 
+@pytest.mark.long
 def test_gradient_of_the_minimiser(code):
     x = rough(1, 3, 5, 4).requires_grad_()
     # Differences of a minimiser that is known to 1e-13 of its energy are known to some 1e-4.
