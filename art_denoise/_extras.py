@@ -8,22 +8,14 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+_ATTACKS, _PHOTOGRAPHS, _REPORT = ("safetensors",), ("PIL", "skimage"), ("jinja2", "matplotlib")
+
 #: Modules that each extra of `pyproject.toml` brings, beside those that ART needs as well.
 EXTRAS = {
-    "attacks": ("safetensors",),
-    "photographs": ("PIL", "skimage"),
-    "report": ("jinja2", "matplotlib"),
-    "evaluation": (
-        "safetensors",
-        "PIL",
-        "skimage",
-        "jinja2",
-        "matplotlib",
-        "torchvision",
-        "platformdirs",
-        "filelock",
-        "cyclopts",
-    ),
+    "attacks": _ATTACKS,
+    "photographs": _PHOTOGRAPHS,
+    "report": _REPORT,
+    "evaluation": (*_ATTACKS, *_PHOTOGRAPHS, *_REPORT, "torchvision", "platformdirs", "filelock", "cyclopts"),
 }
 
 

@@ -83,7 +83,7 @@ def _with_options(command: Callable[..., int], *first: inspect.Parameter) -> Cal
         return command(given, *positional)
 
     options = commands.options_for(command.__name__)
-    call.__name__, call.__doc__ = command.__name__, _unwrapped(command.__doc__ or "")
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
     return _with_debug(call, inspect.Signature([*first, *(option.parameter() for option in options)]))
 
 
@@ -124,7 +124,7 @@ def _report(
     return commands.report(folder, form)
 
 
-_report.__doc__ = _unwrapped(commands.report.__doc__ or "")
+_report.__doc__ = commands.report.__doc__
 
 
 def _diff(
@@ -137,7 +137,7 @@ def _diff(
     return commands.diff(first, second, form)
 
 
-_diff.__doc__ = _unwrapped(commands.diff.__doc__ or "")
+_diff.__doc__ = commands.diff.__doc__
 
 
 def _verify(
@@ -150,7 +150,7 @@ def _verify(
     return verify(folder, sample, seed)
 
 
-_verify.__doc__ = _unwrapped(verify.__doc__ or "")
+_verify.__doc__ = verify.__doc__
 
 
 def _denoise(
@@ -163,7 +163,7 @@ def _denoise(
     return pictures.denoise(source, destination, defence)
 
 
-_denoise.__doc__ = _unwrapped(pictures.denoise.__doc__ or "")
+_denoise.__doc__ = pictures.denoise.__doc__
 
 
 def _compare(
@@ -176,14 +176,14 @@ def _compare(
     return pictures.compare(picture, out, side)
 
 
-_compare.__doc__ = _unwrapped(pictures.compare.__doc__ or "")
+_compare.__doc__ = pictures.compare.__doc__
 
 
 def _info(*, clean: Annotated[bool, Parameter(help="Empty the cache.", negative=())] = False) -> int:
     return info(clean)
 
 
-_info.__doc__ = _unwrapped(info.__doc__ or "")
+_info.__doc__ = info.__doc__
 
 
 def _install_completion(

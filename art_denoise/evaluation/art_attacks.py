@@ -7,7 +7,6 @@ here. All of that is seen to here, and in the table of attacks.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import math
 from collections.abc import Callable, Iterator
@@ -266,10 +265,7 @@ def _class(row: ArtAttack, name: str) -> Callable[..., EvasionAttack]:
         raise ValueError(f"{name} makes one perturbation for all images: use deepfool-uap")
     if row.cls not in there and row.cls not in _BUILT_BY:
         raise unknown("evasion attack", name, [f"{ART}{key}" for key in there], name, of="ART")
-    if row.package is not None and importlib.util.find_spec(row.package) is None:
-        raise ValueError(
-            f"attack `{name}` needs the package {row.package}, which ART does not install: pip install {row.package}"
-        )
+    row.check_package(name)
     return _BUILT_BY.get(row.cls) or there[row.cls]
 
 

@@ -6,11 +6,13 @@ Values only; neither torch nor ART. :mod:`art_denoise.evaluation.components` rea
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from art_denoise.evaluation.conditions import Attack
+from art_denoise.evaluation.origins import not_installed
 
 #: What an attack asks the network for.
 Needs = Literal["gradient", "scores", "labels"]
@@ -51,6 +53,15 @@ class ArtAttack:
     probabilities: bool = False
     package: str | None = None
     own: bool = False
+
+    def check_package(self, name: str) -> None:
+        """Raise if a package that it needs is not installed.
+
+        :param name: The attack as it was asked for.
+        :raises ValueError: With the command that installs it.
+        """
+        if self.package is not None and importlib.util.find_spec(self.package) is None:
+            raise not_installed(f"attack `{name}`", self.package, ", which ART does not install")
 
 
 def _of_pgd(eps: float, steps: int) -> float:

@@ -17,7 +17,7 @@ from art_denoise.evaluation.attack_table import ART, art_attack
 from art_denoise.evaluation.components import parse_attack, parse_defence
 from art_denoise.evaluation.experiment import Attack, Defence, Preprocessor
 from art_denoise.evaluation.options import Machine, Options
-from art_denoise.evaluation.origins import source_of, split_file, unknown
+from art_denoise.evaluation.origins import not_installed, source_of, split_file, unknown
 from art_denoise.evaluation.results import FILE as RESULTS
 from art_denoise.evaluation.written import read_source
 from art_denoise.models.names import PAPER_NAMES, check_name
@@ -95,7 +95,7 @@ def _check_preprocessor(preprocessor: Preprocessor) -> None:
         _check_file(name, *file)
     elif library == "kornia":
         if find_spec(library) is None:
-            raise ValueError(f"{name} needs the package kornia: pip install kornia")
+            raise not_installed(name, library)
         _check_named("filter", name, called, names_of_installed(library, "filters", "__init__.py"), library)
     elif name.startswith(ART):
         _check_class("preprocessor", name, ("defences", "preprocessor"))
@@ -105,11 +105,7 @@ def _check_attack(attack: Attack) -> None:
     if attack.kind != "per-image":
         return
     row = art_attack(attack.name)
-    if row.package is not None and find_spec(row.package) is None:
-        raise ValueError(
-            f"attack `{attack.name}` needs the package {row.package}, which ART does not install: pip install "
-            f"{row.package}"
-        )
+    row.check_package(attack.name)
     if attack.name.startswith(ART):
         _check_class("evasion attack", attack.name, ("attacks", "evasion"))
 

@@ -14,7 +14,7 @@ from art_denoise._autograd import clip
 from art_denoise.evaluation import experiment
 from art_denoise.evaluation.experiment import CraftedGradient
 from art_denoise.evaluation.foreign import for_pytorch
-from art_denoise.evaluation.origins import arguments_of, check_arguments, unknown
+from art_denoise.evaluation.origins import arguments_of, check_arguments, not_installed, unknown
 
 #: Parameters of kornia's that hold a number for each axis; one number stands for both.
 _OF_TWO_AXES = ("sigma", "sigma_space")
@@ -69,7 +69,7 @@ def _filter(name: str, given: Mapping[str, Any]) -> Callable[[torch.Tensor], tor
     try:
         filters = importlib.import_module("kornia.filters")
     except ImportError:
-        raise ValueError(f"kornia:{name} needs the package kornia: pip install kornia") from None
+        raise not_installed(f"kornia:{name}", "kornia") from None
     there = {key: value for key, value in vars(filters).items() if inspect.isfunction(value) and _takes_images(value)}
     if name not in there:
         raise unknown("filter", name, tuple(there), f"kornia:{name}", of="kornia")

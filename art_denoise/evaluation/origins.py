@@ -191,6 +191,11 @@ def _home(component: Component) -> tuple[str, str]:
     raise ValueError(f"there is no preprocessor {name!r}")
 
 
+def not_installed(what: str, package: str, why: str = "") -> ValueError:
+    """Return the error that something needs a package that is not installed."""
+    return ValueError(f"{what} needs the package {package}{why}: pip install {package}")
+
+
 def unknown(what: str, name: str, names: Collection[str], whole: str, *, of: str = "") -> ValueError:
     """Return the error for a name that does not exist: it names those that do, the nearest first.
 
