@@ -59,14 +59,14 @@ def test_it_is_named():
 
 
 def test_it_keeps_to_the_protocols():
-    protocols = pytest.importorskip("maite.protocols.image_classification")
-    detection = pytest.importorskip("maite.protocols.object_detection")
+    protocols = pytest.importorskip("maite.protocols.image_classification", reason="needs maite")
+    detection = pytest.importorskip("maite.protocols.object_detection", reason="needs maite")
     assert isinstance(AsAugmentation(ROFDefence()), protocols.Augmentation)
     assert isinstance(AsAugmentation(ROFDefence()), detection.Augmentation)
 
 
 def test_a_model_is_evaluated_behind_it():
-    tasks = pytest.importorskip("maite.tasks")
+    tasks = pytest.importorskip("maite.tasks", reason="needs maite")
 
     class Bright:
         metadata = {"id": "is it bright?"}  # noqa: RUF012
